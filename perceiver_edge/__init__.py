@@ -1,0 +1,33 @@
+"""perceiver_edge: a Perceiver in, proven int8 TFLite and ONNX models out.
+
+Names are loaded on first use, so that importing the package costs nothing and never imports TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from perceiver_edge.config import InputSpec, PerceiverConfig
+    from perceiver_edge.errors import PerceiverEdgeError
+    from perceiver_edge.model import Perceiver
+
+_HOME_OF = {
+    "Perceiver": "perceiver_edge.model",
+    "PerceiverConfig": "perceiver_edge.config",
+    "InputSpec": "perceiver_edge.config",
+    "PerceiverEdgeError": "perceiver_edge.errors",
+}
+
+__all__ = ["InputSpec", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

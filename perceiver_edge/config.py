@@ -1,0 +1,207 @@
+"""What a Perceiver is (`PerceiverConfig`) and what it is fed (`InputSpec`); the named presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perceiver_edge.errors import BadInputError
+
+LAYER_NORM_EPSILON = 1e-5
+"""torch.nn.LayerNorm's default, which perceiver-pytorch uses throughout."""
+
+FEED_FORWARD_MULTIPLIER = 4
+"""Hidden width of a feed-forward block over the latent width (perceiver-pytorch's ``mult``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceiverConfig:
+    """The constructor arguments of `perceiver_edge.Perceiver`, with the defaults of perceiver-pytorch 0.11.
+
+    ``freq_base=None`` spaces the Fourier bands linearly from 1 to ``max_freq / 2`` (Jaegle et al. 2021, section 3.2);
+    a number spaces them logarithmically with that base, as perceiver-pytorch before 0.8 and the TF package do.
+
+    Raises:
+        BadInputError: a value is out of range or of the wrong type.
+    """
+
+    num_freq_bands: int
+    max_freq: float
+    depth: int
+    input_channels: int = 3
+    input_axis: int = 2
+    num_latents: int = 512
+    latent_dim: int = 512
+    cross_heads: int = 1
+    latent_heads: int = 8
+    cross_dim_head: int = 64
+    latent_dim_head: int = 64
+    num_classes: int = 1000
+    attn_dropout: float = 0.0
+    ff_dropout: float = 0.0
+    weight_tie_layers: bool = False
+    fourier_encode_data: bool = True
+    self_per_cross_attn: int = 1
+    final_classifier_head: bool = True
+    freq_base: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_field(field.name, getattr(self, field.name))
+
+    @property
+    def context_channels(self) -> int:
+        """Channels of one context token: the data's own, then per axis sin and cos of each band and the position."""
+        encoding = self.input_axis * (2 * self.num_freq_bands + 1) if self.fourier_encode_data else 0
+        return self.input_channels + encoding
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+_POSITIVE_INTS = {
+    "input_channels",
+    "num_latents",
+    "latent_dim",
+    "cross_heads",
+    "latent_heads",
+    "cross_dim_head",
+    "latent_dim_head",
+    "num_classes",
+    "depth",
+}
+_NON_NEGATIVE_INTS = {"num_freq_bands", "self_per_cross_attn"}
+_BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head"}
+
+
+def _check_field(name: str, value: object) -> None:
+    def wrong(expected: str) -> BadInputError:
+        return BadInputError(f"Perceiver option {name!r} is out of range.", expected=expected, got=repr(value))
+
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    if name in _POSITIVE_INTS and not (is_int and value >= 1):  # type: ignore[operator]
+        raise wrong("an integer of at least 1")
+    if name in _NON_NEGATIVE_INTS and not (is_int and value >= 0):  # type: ignore[operator]
+        raise wrong("an integer of at least 0")
+    if name == "input_axis" and not (is_int and 1 <= value <= 3):  # type: ignore[operator]
+        raise wrong("1 (sequence), 2 (image) or 3 (video)")
+    if name in _BOOLS and not isinstance(value, bool):
+        raise wrong("true or false")
+    if name in {"max_freq", "attn_dropout", "ff_dropout"} or (name == "freq_base" and value is not None):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise wrong("a finite number")
+        if name.endswith("dropout") and not 0 <= value < 1:
+            raise wrong("a rate in [0, 1)")
+        if name == "max_freq" and value <= 0:
+            raise wrong("a number above 0")
+        if name == "freq_base" and value <= 1:
+            raise wrong("None (linear bands) or a number above 1 (logarithmic bands)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a deployed model is fed: ``shape`` are the sizes of the input axes (height and width for an image).
+
+    ``image_mean`` and ``image_std`` turn pixels in [0, 1] into model input, ``(pixel - mean) / std``, per channel or
+    one number for all; they only matter where pictures are read from files.
+    """
+
+    shape: tuple[int, ...]
+    image_mean: tuple[float, ...] = (0.0,)
+    image_std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.shape or not all(isinstance(size, int) and size >= 1 for size in self.shape):
+            raise BadInputError("The input shape is not usable.", expected="sizes of at least 1", got=self.shape)
+        if any(not math.isfinite(m) for m in self.image_mean) or any(not (0 < s < math.inf) for s in self.image_std):
+            raise BadInputError(
+                "image_mean and image_std are not usable.",
+                expected="finite means and positive standard deviations",
+                got=(self.image_mean, self.image_std),
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"input_shape": list(self.shape), "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+
+
+def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[PerceiverConfig, InputSpec | None]:
+    """Read the flat mapping of a ``config.json``: constructor arguments, and optionally the keys of `InputSpec`.
+
+    Raises:
+        BadInputError: unknown or missing keys, or values out of range.
+    """
+    values = dict(values)
+    spec_keys = {key: values.pop(key) for key in ("input_shape", "image_mean", "image_std") if key in values}
+    fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
+    if unknown := sorted(set(values) - set(fields)):
+        raise BadInputError(
+            "The configuration has keys that a Perceiver does not have.",
+            expected=", ".join(fields),
+            got=", ".join(unknown),
+            where=where,
+        )
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in values]:
+        raise BadInputError(
+            "The configuration lacks keys.", expected=", ".join(required), got=f"no {', '.join(missing)}", where=where
+        )
+    config = PerceiverConfig(**values)
+    if "input_shape" not in spec_keys:
+        return config, None
+    spec = InputSpec(
+        shape=tuple(spec_keys["input_shape"]),
+        image_mean=tuple(spec_keys.get("image_mean", (0.0,))),
+        image_std=tuple(spec_keys.get("image_std", (1.0,))),
+    )
+    if len(spec.shape) != config.input_axis:
+        raise BadInputError(
+            "input_shape does not fit input_axis.",
+            expected=f"{config.input_axis} sizes",
+            got=spec.shape,
+            where=where,
+        )
+    return config, spec
+
+
+PRESETS: dict[str, tuple[PerceiverConfig, InputSpec]] = {
+    # The model of the `perceiver` package's README. No weights are published for it.
+    "readme": (
+        PerceiverConfig(
+            input_channels=3,
+            input_axis=2,
+            num_freq_bands=6,
+            max_freq=10.0,
+            depth=6,
+            num_latents=256,
+            latent_dim=512,
+            cross_heads=1,
+            latent_heads=8,
+            cross_dim_head=64,
+            latent_dim_head=64,
+            num_classes=1000,
+        ),
+        InputSpec(shape=(224, 224), image_mean=(0.5,), image_std=(0.5,)),
+    ),
+    # Seconds instead of minutes: for tests and first steps.
+    "tiny": (
+        PerceiverConfig(
+            input_channels=3,
+            input_axis=2,
+            num_freq_bands=2,
+            max_freq=8.0,
+            depth=2,
+            num_latents=8,
+            latent_dim=32,
+            cross_heads=1,
+            latent_heads=2,
+            cross_dim_head=16,
+            latent_dim_head=16,
+            num_classes=10,
+        ),
+        InputSpec(shape=(16, 16), image_mean=(0.5,), image_std=(0.5,)),
+    ),
+}
+"""Architectures without weights: `digits`, which has weights, lives in `perceiver_edge.data`."""

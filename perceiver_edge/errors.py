@@ -1,0 +1,61 @@
+"""Every error a user can meet: one base class, and a message that says what to do.
+
+The exit codes of all commands live here too, so that a failure means the same thing everywhere:
+0 done, 1 a gate (parity or other) failed, 2 bad usage or input.
+"""
+
+EXIT_OK = 0
+EXIT_GATE_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+class PerceiverEdgeError(Exception):
+    """Base class. ``str(error)`` is the whole message, ready for a terminal.
+
+    Args:
+        what: one sentence that says what went wrong.
+        expected: what would have been right.
+        got: what came instead.
+        where: the file, tensor, sample or option concerned.
+        fix: what the reader can do about it.
+    """
+
+    exit_code = EXIT_BAD_INPUT
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: object = None,
+        got: object = None,
+        where: object = None,
+        fix: str | None = None,
+    ) -> None:
+        details = {"expected": expected, "got": got, "where": where, "fix": fix}
+        lines = [f"  {label + ':':<10}{value}" for label, value in details.items() if value is not None]
+        super().__init__("\n".join([what, *lines]))
+
+
+class BadInputError(PerceiverEdgeError):
+    """A model, sample, file or option that cannot be used as it is."""
+
+
+class MissingExtraError(PerceiverEdgeError):
+    """A library is not installed; the message names the extra that brings it."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(
+            f"{library} is not installed.",
+            expected=f"the Python package {library!r}",
+            fix=f"pip install 'perceiver-edge[{extra}]'",
+        )
+
+
+class ConversionError(PerceiverEdgeError):
+    """A converter ran but its result is not what was asked for (Flex operators, a GEMM left in float)."""
+
+
+class GateError(PerceiverEdgeError):
+    """An artefact was made but a gate rejected it. Nothing was published."""
+
+    exit_code = EXIT_GATE_FAILED
