@@ -1,0 +1,112 @@
+"""Do these tensors fit this Perceiver? One clear error for each way in which they may not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from perceiver_edge.checkpoints.layout import distinct_layers, expected_shapes
+from perceiver_edge.checkpoints.legacy import canonical_names
+from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.errors import BadInputError
+
+_UNSUPPORTED = {"attn_residuals.": "attn_residual=True"}
+_NAMES_SHOWN = 4
+
+
+def fit_weights(
+    config: PerceiverConfig, tensors: Mapping[str, np.ndarray], *, dtype: DTypeLike = np.float32, where: object = None
+) -> dict[str, np.ndarray]:
+    """Return the canonical weights of `config`, in canonical order and cast to `dtype`.
+
+    `tensors` may use the names of perceiver-pytorch 0.11 or 0.8. Copies of tied layers are accepted if they are equal.
+
+    Raises:
+        BadInputError: tensors are missing or unexpected, belong to an option that is not supported, have the wrong
+            shape or an integer dtype, hold NaN or infinity, or differ between tied layers.
+    """
+    _reject_unsupported(tensors, where)
+    renamed = {canonical: tensors[name] for name, canonical in canonical_names(tensors, where=where).items()}
+    if config.weight_tie_layers:
+        renamed = _merge_tied_layers(config, renamed, where)
+
+    shapes = expected_shapes(config)
+    if missing := [name for name in shapes if name not in renamed]:
+        raise BadInputError(
+            "Weights are missing for this configuration.",
+            expected=f"{len(shapes)} tensors",
+            got=f"no {_few(missing)}",
+            where=where,
+            fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
+        )
+    if unexpected := [name for name in renamed if name not in shapes]:
+        raise BadInputError(
+            "There are tensors that this configuration has no place for.",
+            expected=f"{len(shapes)} tensors",
+            got=f"also {_few(unexpected)}",
+            where=where,
+            fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
+        )
+    return {name: _fit_tensor(name, renamed[name], shape, dtype, where) for name, shape in shapes.items()}
+
+
+def _fit_tensor(name: str, tensor: np.ndarray, shape: tuple[int, ...], dtype: DTypeLike, where: object) -> np.ndarray:
+    if tensor.shape != shape:
+        raise BadInputError(
+            f"The weight {name} has the wrong shape.", expected=shape, got=tuple(tensor.shape), where=where
+        )
+    if not np.issubdtype(tensor.dtype, np.floating):
+        raise BadInputError(
+            f"The weight {name} has the wrong dtype.", expected="floating point", got=tensor.dtype, where=where
+        )
+    with np.errstate(over="ignore"):  # a value too large for `dtype` becomes infinite, and is reported below
+        cast = np.ascontiguousarray(tensor, dtype=dtype)
+    if bad := int(np.count_nonzero(~np.isfinite(cast))):
+        raise BadInputError(
+            f"The weight {name} holds NaN or infinity.",
+            expected=f"finite {np.dtype(dtype).name} values",
+            got=f"{bad} of {cast.size} values are not finite",
+            where=where,
+        )
+    return cast
+
+
+def _reject_unsupported(names: Collection[str], where: object) -> None:
+    for prefix, option in _UNSUPPORTED.items():
+        if found := [name for name in names if name.startswith(prefix)]:
+            raise BadInputError(
+                f"The weights belong to a Perceiver trained with {option}, which is not supported.",
+                got=_few(found),
+                where=where,
+            )
+
+
+def _merge_tied_layers(
+    config: PerceiverConfig, tensors: Mapping[str, np.ndarray], where: object
+) -> dict[str, np.ndarray]:
+    """Drop ``layers.2`` and later of a tied model: torch writes the one shared module out once for each use."""
+    last = distinct_layers(config) - 1
+    merged = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
+        if match is None or not last < int(match[1]) < config.depth:
+            merged[name] = tensor
+            continue
+        shared = f"layers.{last}.{match[2]}"
+        if shared not in tensors or not np.array_equal(tensors[shared], tensor, equal_nan=True):
+            raise BadInputError(
+                f"weight_tie_layers is true, but {name} is not equal to {shared}.",
+                expected=f"layers {last} to {config.depth - 1} with the same weights",
+                got=name,
+                where=where,
+                fix="set weight_tie_layers to false, if the model was trained so",
+            )
+    return merged
+
+
+def _few(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:_NAMES_SHOWN])
+    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"

@@ -1,0 +1,67 @@
+"""Which Keras variable is which canonical weight (see `perceiver_edge.checkpoints.expected_shapes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from perceiver_edge.model.attention import Attention
+from perceiver_edge.model.feed_forward import FeedForward
+
+if TYPE_CHECKING:
+    from perceiver_edge.model.perceiver import Perceiver
+
+Named = Iterator[tuple[str, keras.Variable]]
+
+
+def named_variables(model: Perceiver) -> dict[str, keras.Variable]:
+    """Every variable that is a weight, by canonical name."""
+    return dict(_model(model))
+
+
+def flip_linear(name: str, weight: np.ndarray) -> np.ndarray:
+    """Turn a Linear weight between Keras' ``[in, out]`` and the canonical ``[out, in]``; pass others through."""
+    return weight.T if weight.ndim == 2 and name != "latents" else weight
+
+
+def _model(model: Perceiver) -> Named:
+    yield "latents", model.latents
+    for index, block in enumerate(model.blocks):
+        name = f"layers.{index}"
+        yield from _attention(f"{name}.cross_attn", block.cross_attn)
+        yield from _feed_forward(f"{name}.cross_ff", block.cross_ff)
+        for j, (attend, feed_forward) in enumerate(zip(block.self_attns, block.self_ffs, strict=True)):
+            yield from _attention(f"{name}.self_attns.{j}.0", attend)
+            yield from _feed_forward(f"{name}.self_attns.{j}.1", feed_forward)
+    if model.config.final_classifier_head:
+        yield from _norm("to_logits.1", model.head_norm)
+        yield from _linear("to_logits.2", model.head)
+
+
+def _attention(name: str, layer: Attention) -> Named:
+    yield from _norm(f"{name}.norm", layer.norm)
+    if layer.norm_context is not None:
+        yield from _norm(f"{name}.norm_context", layer.norm_context)
+    yield from _linear(f"{name}.fn.to_q", layer.to_q)
+    yield from _linear(f"{name}.fn.to_kv", layer.to_kv)
+    yield from _linear(f"{name}.fn.to_out", layer.to_out)
+
+
+def _feed_forward(name: str, layer: FeedForward) -> Named:
+    yield from _norm(f"{name}.norm", layer.norm)
+    yield from _linear(f"{name}.fn.net.0", layer.expand)
+    yield from _linear(f"{name}.fn.net.2", layer.project)
+
+
+def _linear(name: str, layer: keras.layers.Dense) -> Named:
+    yield f"{name}.weight", layer.kernel
+    if layer.use_bias:
+        yield f"{name}.bias", layer.bias
+
+
+def _norm(name: str, layer: keras.layers.LayerNormalization) -> Named:
+    yield f"{name}.weight", layer.gamma
+    yield f"{name}.bias", layer.beta

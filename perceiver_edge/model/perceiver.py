@@ -1,0 +1,194 @@
+"""The Perceiver (Jaegle et al. 2021): a fixed set of latents that repeatedly attends to an input of any size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import KerasTensor, ops
+
+from perceiver_edge.checkpoints import Checkpoint, fit_weights, load_checkpoint, save_checkpoint
+from perceiver_edge.checkpoints.layout import distinct_layers
+from perceiver_edge.config import InputSpec, PerceiverConfig
+from perceiver_edge.model.block import PerceiverBlock
+from perceiver_edge.model.fourier import encode_positions
+from perceiver_edge.model.inputs import check_inputs
+from perceiver_edge.model.linear import layer_norm, linear
+from perceiver_edge.model.named_variables import flip_linear, named_variables
+
+
+@keras.saving.register_keras_serializable(package="perceiver_edge")
+class Perceiver(keras.Model):
+    """A Perceiver that computes what perceiver-pytorch 0.11 computes; the arguments are those of `PerceiverConfig`.
+
+    Its variables exist from the start and follow torch's default initialisation.
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_freq_bands: int,
+        max_freq: float,
+        depth: int,
+        input_channels: int = 3,
+        input_axis: int = 2,
+        num_latents: int = 512,
+        latent_dim: int = 512,
+        cross_heads: int = 1,
+        latent_heads: int = 8,
+        cross_dim_head: int = 64,
+        latent_dim_head: int = 64,
+        num_classes: int = 1000,
+        attn_dropout: float = 0.0,
+        ff_dropout: float = 0.0,
+        weight_tie_layers: bool = False,
+        fourier_encode_data: bool = True,
+        self_per_cross_attn: int = 1,
+        final_classifier_head: bool = True,
+        freq_base: float | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self._perceiver_config = config = PerceiverConfig(
+            num_freq_bands=num_freq_bands,
+            max_freq=max_freq,
+            depth=depth,
+            input_channels=input_channels,
+            input_axis=input_axis,
+            num_latents=num_latents,
+            latent_dim=latent_dim,
+            cross_heads=cross_heads,
+            latent_heads=latent_heads,
+            cross_dim_head=cross_dim_head,
+            latent_dim_head=latent_dim_head,
+            num_classes=num_classes,
+            attn_dropout=attn_dropout,
+            ff_dropout=ff_dropout,
+            weight_tie_layers=weight_tie_layers,
+            fourier_encode_data=fourier_encode_data,
+            self_per_cross_attn=self_per_cross_attn,
+            final_classifier_head=final_classifier_head,
+            freq_base=freq_base,
+        )
+        self.supports_masking = True  # the mask is used up here: see compute_mask
+        policy = self.dtype_policy
+        self.blocks = [
+            PerceiverBlock(config, name=f"block_{index}", dtype=policy) for index in range(distinct_layers(config))
+        ]
+        if config.final_classifier_head:
+            self.head_norm = layer_norm(name="head_norm", dtype=policy)
+            self.head = linear(config.latent_dim, config.num_classes, name="head", dtype=policy)
+        self.build()
+
+    @property
+    def config(self) -> PerceiverConfig:
+        return self._perceiver_config
+
+    def build(self, input_shape: object = None) -> None:
+        config = self.config
+        self.latents = self.add_weight(
+            name="latents",
+            shape=(config.num_latents, config.latent_dim),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+        )
+        for block in self.blocks:
+            block.build()
+        if config.final_classifier_head:
+            self.head_norm.build((None, config.latent_dim))
+            self.head.build((None, config.latent_dim))
+
+    def __call__(
+        self, inputs: KerasTensor, mask: KerasTensor | None = None, training: bool | None = None
+    ) -> KerasTensor:
+        # Here and not in call(), where Keras buries every error message in its own.
+        check_inputs(inputs, mask, self.config)
+        return super().__call__(inputs, mask=mask, training=training)
+
+    def call(self, inputs: KerasTensor, mask: KerasTensor | None = None, training: bool | None = None) -> KerasTensor:
+        """Classify inputs ``[batch, *axes, input_channels]``, floating point.
+
+        Args:
+            mask: boolean ``[batch, *axes]``, True where the input may be attended to.
+
+        Returns:
+            Logits ``[batch, num_classes]``, or without the head the latents ``[batch, num_latents, latent_dim]``.
+
+        Raises:
+            BadInputError: wrong rank, channel count or dtype, or a mask that does not fit.
+        """
+        config = self.config
+        context = self._context(inputs)
+        attendable = None if mask is None else ops.reshape(mask, (-1, context.shape[1]))
+
+        x = ops.broadcast_to(self.latents, (ops.shape(inputs)[0], config.num_latents, config.latent_dim))
+        for index in range(config.depth):
+            block = self.blocks[min(index, len(self.blocks) - 1)]
+            x = block(x, context=context, attendable=attendable, training=training)
+        if not config.final_classifier_head:
+            return x
+        return self.head(self.head_norm(ops.mean(x, axis=1)))
+
+    def compute_mask(self, inputs: KerasTensor, previous_mask: KerasTensor | None) -> None:
+        """Tell Keras that the output has no mask: latents are not positions of the input."""
+
+    def _context(self, inputs: KerasTensor) -> KerasTensor:
+        """The input as tokens ``[batch, tokens, context_channels]``: data channels, then encoded positions."""
+        axes = tuple(inputs.shape[1:-1])
+        if self.config.fourier_encode_data:
+            encoded = ops.cast(encode_positions(axes, self.config), inputs.dtype)
+            encoded = ops.broadcast_to(encoded, (ops.shape(inputs)[0], *encoded.shape))
+            inputs = ops.concatenate([inputs, encoded], axis=-1)
+        return ops.reshape(inputs, (-1, int(np.prod(axes)), self.config.context_channels))
+
+    def named_weights(self) -> dict[str, np.ndarray]:
+        """Copies of the weights by canonical name (see `perceiver_edge.checkpoints.expected_shapes`)."""
+        variables = named_variables(self)
+        return {name: np.ascontiguousarray(flip_linear(name, np.array(v))) for name, v in variables.items()}
+
+    def load_named_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Set every weight from a mapping of canonical names (or those of perceiver-pytorch 0.8).
+
+        Raises:
+            BadInputError: the weights do not fit; the model then keeps those it had.
+        """
+        fitted = fit_weights(self.config, weights, dtype=self.variable_dtype)
+        for name, variable in named_variables(self).items():
+            variable.assign(flip_linear(name, fitted[name]))
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, dtype: str = "float32") -> Self:
+        model = cls(**checkpoint.config.to_dict(), dtype=dtype)
+        model.load_named_weights(checkpoint.weights)
+        return model
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a folder with ``config.json`` and ``model.safetensors``, ours or perceiver-pytorch's.
+
+        Raises:
+            BadInputError: the folder is missing or damaged, or its weights do not fit its configuration.
+        """
+        return cls.from_checkpoint(load_checkpoint(path))
+
+    def save_pretrained(self, path: str | os.PathLike[str], *, input_spec: InputSpec | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors`` (float32) into the folder `path`.
+
+        Raises:
+            BadInputError: a weight is NaN or infinite, or the folder cannot be written.
+        """
+        weights = fit_weights(self.config, self.named_weights())
+        save_checkpoint(Checkpoint(config=self.config, input_spec=input_spec, weights=weights), path)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **self.config.to_dict(),
+            "name": self.name,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+        }
