@@ -1,0 +1,56 @@
+"""What all commands share: errors become exit codes, results go to stdout, progress goes to stderr."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from perceiver_edge.errors import MissingExtraError, PerceiverEdgeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, what a shell reports for a command stopped by Ctrl-C."""
+
+_WIDTH_WITHOUT_TERMINAL = 120
+
+
+def run(command: Callable[[], int]) -> int:
+    """Call `command` and return its exit code; an expected failure becomes a message on stderr and its own code."""
+    try:
+        return command()
+    except PerceiverEdgeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def result_console() -> "Console":
+    """Results, on stdout.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    return _console(stderr=False, quiet=False)
+
+
+def progress_console(*, quiet: bool = False) -> "Console":
+    """Progress and warnings, on stderr; silent when `quiet`.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    return _console(stderr=True, quiet=quiet)
+
+
+def _console(*, stderr: bool, quiet: bool) -> "Console":
+    try:
+        from rich.console import Console
+    except ImportError:
+        raise MissingExtraError("rich", "convert") from None
+    stream = sys.stderr if stderr else sys.stdout
+    # A pipe has no width of its own, and rich's 80 columns would break tables that a log shows whole.
+    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(stderr=stderr, quiet=quiet, highlight=False, width=width)
