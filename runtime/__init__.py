@@ -1,0 +1,12 @@
+"""Run a compiled model on a device: numpy and one engine, never TensorFlow.
+
+from perceiver_edge.runtime import load
+logits = load("digits_int8.tflite")(image)
+"""
+
+from perceiver_edge.runtime.loading import Engine, load
+from perceiver_edge.runtime.probe import probe
+from perceiver_edge.runtime.runner import Runner, TensorSpec
+from perceiver_edge.runtime.timing import Latency, interleaved_latency, paired_ratio
+
+__all__ = ["Engine", "Latency", "Runner", "TensorSpec", "interleaved_latency", "load", "paired_ratio", "probe"]

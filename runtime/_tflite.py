@@ -1,0 +1,67 @@
+"""What the two TFLite engines have in common: their Interpreter class has the same methods."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime._quiet import without_notices
+from perceiver_edge.runtime.runner import Runner, TensorSpec
+
+
+class TfliteRunner(Runner):
+    """A model in a TFLite interpreter; names come from the model's signature where it has one."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._interpreter = interpreter
+        self._one_call = threading.Lock()  # an interpreter owns one set of tensors
+        inputs, outputs = _named_tensors(interpreter)
+        self._input_index = {name: detail["index"] for name, detail in inputs.items()}
+        self._output_index = {name: detail["index"] for name, detail in outputs.items()}
+        super().__init__(_specs(inputs), _specs(outputs))
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self._one_call:
+            for name, array in feeds.items():
+                self._interpreter.set_tensor(self._input_index[name], array)
+            self._interpreter.invoke()
+            return {name: self._interpreter.get_tensor(index) for name, index in self._output_index.items()}
+
+
+def make_interpreter(create: Callable[[], Any], where: str) -> Any:
+    """Create an interpreter and allocate its tensors, without the engine's notices.
+
+    Raises:
+        BadInputError: the engine refuses the model.
+    """
+    try:
+        with without_notices():
+            interpreter = create()
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise BadInputError(
+            "The TFLite model cannot be loaded.", expected="an undamaged .tflite model", got=error, where=where
+        ) from error
+    return interpreter
+
+
+def _named_tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    signatures = list(interpreter.get_signature_list())
+    if not signatures:
+        return (
+            {detail["name"]: detail for detail in interpreter.get_input_details()},
+            {detail["name"]: detail for detail in interpreter.get_output_details()},
+        )
+    if len(signatures) > 1:
+        raise BadInputError("The model has several entry points.", expected="one signature", got=", ".join(signatures))
+    signature = interpreter.get_signature_runner(signatures[0])
+    return signature.get_input_details(), signature.get_output_details()
+
+
+def _specs(details: dict[str, Any]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(tuple(int(size) for size in detail["shape"]), np.dtype(detail["dtype"]))
+        for name, detail in details.items()
+    }

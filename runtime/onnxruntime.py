@@ -1,0 +1,73 @@
+"""ONNX Runtime on the CPU, with all its graph optimisations."""
+
+from typing import Any
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
+
+_DTYPE_OF = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+_LOG_FATAL_ONLY = 4  # what goes wrong arrives as an exception
+
+
+class OnnxRuntimeRunner(Runner):
+    """Runs ONNX models in ONNX Runtime's CPU execution provider."""
+
+    engine = "onnxruntime"
+
+    def __init__(self, content: bytes, *, threads: int | None, where: str) -> None:
+        """
+        Args:
+            content: the model, its weights inside.
+            threads: intra-operator threads; None for ONNX Runtime's default of one per physical core.
+            where: the file's name, for messages.
+
+        Raises:
+            BadInputError: ONNX Runtime refuses the model.
+            MissingExtraError: onnxruntime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingExtraError("onnxruntime", "onnxruntime") from None
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = _LOG_FATAL_ONLY
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no base class of their own
+            raise BadInputError(
+                "The model cannot be loaded.", expected="an undamaged TFLite or ONNX model", got=error, where=where
+            ) from error
+        super().__init__(_specs(self._session.get_inputs(), where), _specs(self._session.get_outputs(), where))
+
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+
+
+def _specs(arguments: list[Any], where: str) -> dict[str, TensorSpec]:
+    specs = {}
+    for argument in arguments:
+        if argument.type not in _DTYPE_OF:
+            raise BadInputError(
+                f"Tensor {argument.name!r} has a type this runtime does not feed or return.",
+                expected=", ".join(_DTYPE_OF),
+                got=argument.type,
+                where=where,
+            )
+        shape = tuple(size if isinstance(size, int) else VARYING for size in argument.shape or ())
+        specs[argument.name] = TensorSpec(shape, np.dtype(_DTYPE_OF[argument.type]))
+    return specs

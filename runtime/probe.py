@@ -1,0 +1,109 @@
+"""Read tensors from inside a model, to see where an error enters. For the workbench, not for the device."""
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+from perceiver_edge.runtime.loading import is_tflite
+from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
+
+
+class _ProbedRunner(TfliteRunner):
+    engine = "litert"
+
+
+def probe(
+    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Run `model` once and return the tensors named, as float32.
+
+    TFLite: any tensor that an operator computes, by its name in the file; quantised ones are dequantised,
+    ``scale * (q - zero_point)`` per tensor or per channel. The run is without XNNPACK, which hides tensors it fuses;
+    its own int8 kernels may round the last bit differently.
+    ONNX: float tensors only (probe the output of a DequantizeLinear, not of a QuantizeLinear). A probed tensor
+    becomes an output of the graph, so ONNX Runtime cannot fuse across it.
+
+    Args:
+        model: a TFLite or ONNX model.
+        feeds: as for `Runner`.
+        tensor_names: which tensors; no name means an empty result.
+
+    Raises:
+        BadInputError: an unknown tensor, one that cannot be given as float32, or feeds that are not the model's.
+        MissingExtraError: ai-edge-litert (for TFLite), or onnx and onnxruntime (for ONNX) are not installed.
+    """
+    return (_probe_tflite if is_tflite(model) else _probe_onnx)(model, feeds, tensor_names)
+
+
+def _probe_tflite(
+    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise MissingExtraError("ai_edge_litert", "litert") from None
+    interpreter = make_interpreter(
+        lambda: Interpreter(
+            model_content=model,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        ),
+        "bytes",
+    )
+    details = {detail["name"]: detail for detail in interpreter.get_tensor_details()}
+    _require_known(tensor_names, details)
+    _ProbedRunner(interpreter)(feeds)
+    return {name: _dequantised(interpreter.get_tensor(details[name]["index"]), details[name]) for name in tensor_names}
+
+
+def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    quantization = detail["quantization_parameters"]
+    scales, zero_points = quantization["scales"], quantization["zero_points"]
+    if scales.size == 0:
+        return array.astype(np.float32)
+    if scales.size > 1:  # per channel: align the scales with their axis
+        shape = [1] * array.ndim
+        shape[quantization["quantized_dimension"]] = scales.size
+        scales, zero_points = scales.reshape(shape), zero_points.reshape(shape)
+    return ((array.astype(np.float64) - zero_points) * scales).astype(np.float32)
+
+
+def _probe_onnx(
+    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtraError("onnx", "convert") from None
+    proto = onnx.load_model_from_string(model)
+    _require_known(tensor_names, {name for node in proto.graph.node for name in node.output})
+    outputs = {output.name for output in proto.graph.output}
+    proto.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(tensor_names) if name not in outputs
+    )
+    runner = OnnxRuntimeRunner(proto.SerializeToString(), threads=None, where="bytes")
+    batch, _ = runner._checked(feeds)
+    results = runner._run(batch)
+    for name in tensor_names:
+        if results[name].dtype.kind != "f":
+            raise BadInputError(
+                f"Tensor {name!r} is not a float tensor.",
+                expected="a float tensor, such as the output of DequantizeLinear",
+                got=results[name].dtype,
+            )
+    return {name: results[name].astype(np.float32) for name in tensor_names}
+
+
+def _require_known(names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            raise BadInputError(
+                f"The model computes no tensor {name!r}.",
+                expected=f"one of its {len(known)} tensors",
+                fix=f"close to it: {', '.join(close)}" if close else None,
+            )

@@ -1,0 +1,103 @@
+"""What every engine offers: a `Runner` knows its inputs and outputs by name and checks what it is fed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError
+
+VARYING = -1
+"""Stands in `TensorSpec.shape` for a size that the model leaves open."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape and dtype of one named input or output; a size of -1 is open."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name} {list(self.shape)}"
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == len(self.shape) and all(
+            want in (VARYING, got) for want, got in zip(self.shape, shape, strict=True)
+        )
+
+
+class Runner(ABC):
+    """One loaded model, ready to run.
+
+    Attributes:
+        engine: ``"litert"``, ``"tflite_runtime"`` or ``"onnxruntime"``.
+        inputs, outputs: name to `TensorSpec`, in the model's order.
+    """
+
+    engine: str
+
+    def __init__(self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> None:
+        self.inputs = dict(inputs)
+        self.outputs = dict(outputs)
+
+    def __call__(self, feeds: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+        """Run the model once.
+
+        Args:
+            feeds: one array for a model of one input, else name to array. Each has the dtype of `inputs` and its
+                shape, or that shape without a leading batch dimension of 1; the outputs then lose theirs too.
+
+        Returns:
+            The output of a model that has one, else name to output. The arrays belong to the caller.
+
+        Threads may share a runner: LiteRT and tflite-runtime take one call at a time, ONNX Runtime takes them at once.
+
+        Raises:
+            BadInputError: a name, shape or dtype is not the model's.
+        """
+        batch, batched = self._checked(feeds)
+        results = self._run(batch)
+        if not batched:
+            results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    @abstractmethod
+    def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Checked feeds, batch dimension included, to outputs that alias nothing of the engine's."""
+
+    def _checked(self, feeds: np.ndarray | Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], bool]:
+        """The feeds with their batch dimension, and whether they came with it."""
+        if not isinstance(feeds, Mapping):
+            feeds = {next(iter(self.inputs), "input"): feeds}
+        if set(feeds) != set(self.inputs):
+            raise BadInputError(
+                "The inputs are not those of the model.",
+                expected=", ".join(f"{name} ({spec})" for name, spec in self.inputs.items()),
+                got=", ".join(map(str, feeds)) or "nothing",
+            )
+        arrays = {name: np.asarray(feeds[name], order="C") for name in self.inputs}
+        for name, spec in self.inputs.items():
+            self._check_dtype(name, spec, arrays[name])
+        if all(spec.fits(arrays[name].shape) for name, spec in self.inputs.items()):
+            return arrays, True
+        single = {name: array[np.newaxis] for name, array in arrays.items()}
+        if all(spec.fits(single[name].shape) for name, spec in self.inputs.items()):
+            return single, False
+        raise BadInputError(
+            "The input does not have the model's shape.",
+            expected=", ".join(f"{name} {list(spec.shape)}" for name, spec in self.inputs.items())
+            + ", all with or all without a batch dimension of 1",
+            got=", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()),
+        )
+
+    @staticmethod
+    def _check_dtype(name: str, spec: TensorSpec, array: np.ndarray) -> None:
+        if array.dtype != spec.dtype:
+            raise BadInputError(
+                f"Input {name!r} does not have the model's dtype.",
+                expected=spec.dtype.name,
+                got=array.dtype,
+                fix=f"cast it where you know the loss is harmless: array.astype('{spec.dtype.name}')",
+            )

@@ -1,0 +1,33 @@
+"""tflite-runtime 2.14, the last release; it needs numpy < 2.
+
+Unlike LiteRT it does not verify a model before it reads it: a file cut short can end the process with a segmentation
+fault. Compare the file's SHA-256 with the bundle's manifest where that can happen.
+"""
+
+from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+
+
+class TfliteRuntimeRunner(TfliteRunner):
+    """Runs TFLite models in tflite-runtime."""
+
+    engine = "tflite_runtime"
+
+    def __init__(self, content: bytes, *, threads: int | None, where: str) -> None:
+        """
+        Args:
+            content: the model.
+            threads: None for the engine's default of one.
+            where: the file's name, for messages.
+
+        Raises:
+            BadInputError: the engine refuses the model.
+            MissingExtraError: tflite-runtime is not installed.
+        """
+        try:
+            from tflite_runtime.interpreter import Interpreter
+        except ImportError:
+            raise MissingExtraError("tflite_runtime", "tflite-runtime") from None
+        super().__init__(
+            make_interpreter(lambda: Interpreter(model_content=content, num_threads=threads), where),
+        )
