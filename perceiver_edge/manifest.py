@@ -1,0 +1,169 @@
+"""What a bundle says about itself: `Manifest`, a plain value with one deterministic JSON form (no times, no paths)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from perceiver_edge.config import InputSpec, PerceiverConfig, parse_config
+from perceiver_edge.errors import BadInputError
+
+MANIFEST_NAME = "manifest.json"
+BUNDLE_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> FileRecord:
+        return cls(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact(FileRecord):
+    """One model file. ``format``: ``tflite`` or ``onnx``; ``precision``: ``fp32``, ``fp16``, ``dynamic`` or ``int8``.
+
+    ``census`` is what was found inside, JSON-ready (see `perceiver_edge.converters.census`).
+    """
+
+    format: str
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    census: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationInfo:
+    method: str
+    num_samples: int
+    source: str
+    is_random: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweringDecision:
+    rule: str
+    applied: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``unshared_points``: the quantisation points that only one format has, by format.
+    ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
+
+    name: str
+    config: PerceiverConfig
+    input_spec: InputSpec
+    weights_fingerprint: str
+    is_random_weights: bool
+    calibration: CalibrationInfo | None
+    lowering: tuple[LoweringDecision, ...]
+    unshared_points: Mapping[str, tuple[str, ...]]
+    artefacts: Mapping[str, Artefact]
+    tools: Mapping[str, str]
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    def all_files(self) -> dict[str, FileRecord]:
+        """Artefacts and other files by name; all but the manifest itself."""
+        return {**self.artefacts, **self.files}
+
+    def to_json(self) -> bytes:
+        """The same value always gives the same bytes: sorted keys, UTF-8, a newline at the end."""
+        values = dataclasses.asdict(self)
+        values["config"] = {**self.config.to_dict(), **self.input_spec.to_dict()}
+        del values["input_spec"]
+        values["bundle_format"] = BUNDLE_FORMAT
+        return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, text: bytes, *, where: object) -> Manifest:
+        """Inverse of `to_json`.
+
+        Raises:
+            BadInputError: not a manifest of this format, or one that names a file outside its folder.
+        """
+        try:
+            values = json.loads(text)
+            if values.pop("bundle_format") != BUNDLE_FORMAT:
+                raise ValueError(f"bundle_format is not {BUNDLE_FORMAT}")
+            manifest = _manifest(values, where=where)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInputError(
+                "This is not the manifest of a bundle, or it is damaged.",
+                expected=f"the JSON that perceiver_edge {BUNDLE_FORMAT}-format bundles carry",
+                got=f"{type(error).__name__}: {error}",
+                where=where,
+            ) from error
+        for name in manifest.all_files():
+            _require_plain_name(name, where=where)
+        return manifest
+
+
+def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """All files of a bundle, its manifest among them: what `bundle.publish` takes.
+
+    Args:
+        manifest: lists the artefacts; its ``files`` are replaced by records of the rest.
+        files: every file of the bundle but the manifest, artefacts included, by name.
+
+    Raises:
+        BadInputError: an artefact of the manifest is not among the files or is not those bytes; an unusable name.
+    """
+    for name in files:
+        _require_plain_name(name, where="the files of the bundle")
+    records = {name: FileRecord.of(content) for name, content in files.items()}
+    for name, artefact in manifest.artefacts.items():
+        if records.pop(name, None) != FileRecord(size_bytes=artefact.size_bytes, sha256=artefact.sha256):
+            raise BadInputError("The manifest does not describe this artefact's bytes.", where=name)
+    return {**files, MANIFEST_NAME: dataclasses.replace(manifest, files=records).to_json()}
+
+
+def _require_plain_name(name: str, *, where: object) -> None:
+    if name in {"", ".", "..", MANIFEST_NAME} or any(character in name for character in "/\\:\0"):
+        raise BadInputError(
+            "A bundle's file must lie directly in its folder.",
+            expected="a plain file name",
+            got=repr(name),
+            where=where,
+        )
+
+
+def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
+    config, input_spec = parse_config(values.pop("config"), where=where)
+    if input_spec is None:
+        raise ValueError("config has no input_shape")
+    calibration = values.pop("calibration")
+    return Manifest(
+        config=config,
+        input_spec=input_spec,
+        calibration=None if calibration is None else CalibrationInfo(**calibration),
+        lowering=tuple(LoweringDecision(**decision) for decision in values.pop("lowering")),
+        unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},
+        artefacts={name: _artefact(artefact) for name, artefact in values.pop("artefacts").items()},
+        files={name: FileRecord(**record) for name, record in values.pop("files").items()},
+        **values,
+    )
+
+
+def _artefact(values: dict[str, Any]) -> Artefact:
+    inputs, outputs = (
+        tuple(TensorSpec(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in values.pop(side))
+        for side in ("inputs", "outputs")
+    )
+    return Artefact(inputs=inputs, outputs=outputs, **values)
