@@ -1,0 +1,93 @@
+"""Float ONNX → int8 (QDQ), dynamic-range or fp16 ONNX, with onnxruntime's quantizers.
+
+Only products with weights are quantised, see `tflite_quantize`. QDQ is the portable form: every execution provider
+reads it, and ONNX Runtime's CPU provider turns each Gemm with its QuantizeLinear and DequantizeLinear into one QGemm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+from perceiver_edge.converters.onnx_graph import GEMM_OPERATORS, onnx_sites
+from perceiver_edge.converters.sites import require_sites
+
+
+def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
+    """Static int8 as QDQ: weights int8 per channel and symmetric, activations uint8 per tensor (fast on x86 and Arm).
+
+    Args:
+        ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
+
+    Raises:
+        ConversionError: sites and ranges do not match.
+    """
+    sites = onnx_sites(model)
+    require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "ONNX")
+    tensors = {site.input: ranges[f"{name}.input"] for name, site in sites.items()}
+    tensors |= {site.output: ranges[f"{name}.output"] for name, site in sites.items()}
+    quantizer = QDQQuantizer(
+        _copy(model),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax, {t: (np.float32(low), np.float32(high)) for t, (low, high) in tensors.items()}
+        ),
+        nodes_to_quantize=[site.operator for site in sites.values()],
+        nodes_to_exclude=[],
+        op_types_to_quantize=list(GEMM_OPERATORS),
+        extra_options={"WeightSymmetric": True},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    quantised: onnx.ModelProto = quantizer.model.model
+    onnx.checker.check_model(quantised, full_check=True)
+    return quantised
+
+
+def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Dynamic range: int8 weights per channel, activations quantised at run time."""
+    with _quiet():
+        return quantize_dynamic(
+            _copy(model),
+            None,
+            op_types_to_quantize=list(GEMM_OPERATORS),
+            nodes_to_quantize=[site.operator for site in onnx_sites(model).values()],
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+        )
+
+
+def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """float16 throughout, float32 at the inputs and outputs. Meant for GPUs: CPUs convert back and forth."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    return convert_float_to_float16(_copy(model), keep_io_types=True)
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The quantizers work in place."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """onnxruntime's quantizer advises on the root logger to preprocess a graph that is preprocessed already."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

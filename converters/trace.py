@@ -1,0 +1,43 @@
+"""tf.Module → concrete function: the one trace that both formats are converted from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A concrete function with static shapes and named inputs and outputs.
+
+    Contract with the traced callable: every matrix product with weights is one ``tf.matmul`` (and ``bias_add``) inside
+    a name scope that ends in the product's own name, its *site*. Both converters keep such names, and everything
+    that concerns single products (calibration, quantisation, error by layer) finds them again by site.
+    """
+
+    function: tf.types.experimental.ConcreteFunction
+    module: tf.Module
+    input_names: tuple[str, ...]
+    output_name: str
+
+
+def trace(
+    module: Callable[..., tf.Tensor], *, inputs: dict[str, tuple[tuple[int, ...], tf.DType]], output_name: str
+) -> Traced:
+    """Trace ``module(*inputs)`` for fixed shapes.
+
+    Args:
+        module: a ``tf.Module`` that is called with the inputs in order and returns one tensor.
+        inputs: shape (with batch) and dtype by name.
+        output_name: the name of the result in every artefact.
+    """
+    assert isinstance(module, tf.Module)
+    signature = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in inputs.items()]
+
+    def named(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output_name: module(*tensors)}
+
+    function = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
+    return Traced(function, module, tuple(inputs), output_name)

@@ -1,0 +1,97 @@
+"""Absorb the key projection into the query, and the value projection into the output.
+
+    scores:     q @ (x̂ W_k + b_k)ᵀ = (q W_kᵀ) @ x̂ᵀ + (q · b_k)
+                the last term is one number per query, which softmax ignores, so it is dropped;
+    aggregate:  p @ (x̂ W_v + b_v) W_o + b_o = (p @ x̂) (W_v W_o) + (b_v W_o + b_o)
+                because the rows of p = softmax(scores) sum to 1.
+
+Per head, with the head's own columns of the weights. No keys and no values are ever made: with T tokens, C context
+channels, N latents of width D and h heads of d channels, the multiplications per cross-attend change like this:
+
+    before   T·C·hd / uses  (project the tokens; layers that share the weights share the result)
+             + N·T·hd       (scores or aggregation)
+             + N·D·hd       (query or output projection)
+    after    N·T·hC + N·D·hC
+
+A gain where C is at most about d, a loss where C is much larger; the cost model decides per cross-attend.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from perceiver_edge.lowering.program import Block, CrossAttention, Linear, Program, map_blocks, split_heads
+from perceiver_edge.lowering.rule import Decision
+
+
+def absorb_keys(program: Program) -> tuple[Program, Decision]:
+    """Score queries against the context itself wherever that is cheaper."""
+    return _absorb(program, "absorb_keys", "key")
+
+
+def absorb_values(program: Program) -> tuple[Program, Decision]:
+    """Aggregate the context itself wherever that is cheaper."""
+    return _absorb(program, "absorb_values", "value")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Multiply-accumulates of one cross-attend's scores or aggregation, before and after absorption."""
+
+    before_macs: float
+    after_macs: float
+
+
+def absorption_cost(program: Program, block: CrossAttention, *, head_channels: int, uses: int) -> Cost:
+    """Apply the formulas above. ``uses`` is how many cross-attends share the projection of the tokens."""
+    T, C, (N, D), h = program.tokens, program.context_channels, program.latents.shape, block.heads
+    hd = h * head_channels
+    return Cost(before_macs=T * C * hd / uses + N * T * hd + N * D * hd, after_macs=N * T * h * C + N * D * h * C)
+
+
+def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tuple[Program, Decision]:
+    uses = Counter(id(block) for block in program.cross_attentions())
+    costs: dict[int, Cost] = {}
+    for block in program.cross_attentions():
+        linear = getattr(block, field)
+        if block.context_norm is not None or linear is None:
+            return program, Decision(rule, False, "the context is not shared yet, or there is nothing to absorb")
+        costs[id(block)] = absorption_cost(
+            program, block, head_channels=linear.weight.shape[1] // block.heads, uses=uses[id(block)]
+        )
+    pays = {key for key, cost in costs.items() if cost.after_macs < cost.before_macs}
+    before, after = (sum(uses[k] * getattr(c, f) for k, c in costs.items()) for f in ("before_macs", "after_macs"))
+    reason = f"{len(pays)} of {len(costs)} distinct cross-attends: {before:,.0f} MACs plain, {after:,.0f} absorbed"
+    if not pays:
+        return program, Decision(rule, False, reason)
+
+    def rewrite(block: Block) -> Block:
+        if not isinstance(block, CrossAttention) or id(block) not in pays:
+            return block
+        return _without_keys(block) if field == "key" else _without_values(block)
+
+    return map_blocks(program, rewrite), Decision(rule, True, reason)
+
+
+def _without_keys(block: CrossAttention) -> CrossAttention:
+    assert block.key is not None and isinstance(block.query, Linear)
+    key = split_heads(block.key.weight, block.heads)  # [h, C, d]
+    query = split_heads(block.query.weight, block.heads)  # [h, D, d]
+    weight = np.concatenate(query @ key.transpose(0, 2, 1), axis=1)  # [D, h * C]
+    bias = None
+    if block.query.bias is not None:
+        bias = np.concatenate([k @ b for k, b in zip(key, block.query.bias.reshape(block.heads, -1), strict=True)])
+    return replace(block, query=Linear(weight, bias), key=None)
+
+
+def _without_values(block: CrossAttention) -> CrossAttention:
+    assert block.value is not None
+    value = split_heads(block.value.weight, block.heads)  # [h, C, d]
+    output = block.output.weight.reshape(block.heads, value.shape[2], -1)  # [h, d, D]
+    weight = np.concatenate(value @ output, axis=0)  # [h * C, D]
+    biases = [b for b in (block.output.bias, None if block.value.bias is None else block.value.bias @ block.output.weight) if b is not None]
+    return replace(block, value=None, output=Linear(weight, sum(biases[1:], biases[0]) if biases else None))

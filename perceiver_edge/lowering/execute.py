@@ -1,0 +1,188 @@
+"""Run a `Program` with TensorFlow: the module that is traced and converted, and that calibration observes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from perceiver_edge.config import LAYER_NORM_EPSILON
+from perceiver_edge.lowering.program import (
+    Block,
+    CrossAttention,
+    FeedForward,
+    Linear,
+    Norm,
+    Program,
+    SelfAttention,
+)
+
+Tap = Callable[[str, tf.Tensor], None]
+"""Called with the name of a GEMM's input (``….input``) or output (``….output``) and its value."""
+
+
+class LoweredPerceiver(tf.Module):
+    """A `Program` as a callable ``tf.Module``.
+
+    Every projection runs on a matrix ``[batch * latents, channels]`` (or ``[batch * tokens, channels]``), so that it
+    is one FULLY_CONNECTED in TFLite and one Gemm in ONNX, bias included.
+    """
+
+    def __init__(self, program: Program, *, dtype: tf.DType = tf.float32) -> None:
+        super().__init__(name="perceiver")
+        self.program = program
+        self.dtype = dtype
+        # Weights are eager tensors: a trace captures them by reference, which is fast; literals in the graph are not.
+        self._tensors: dict[int, tf.Tensor] = {}
+        self._alive: list[np.ndarray] = []
+
+    def __call__(self, data: tf.Tensor, mask: tf.Tensor | None = None, *, tap: Tap | None = None) -> tf.Tensor:
+        """Compute the logits.
+
+        Args:
+            data: ``[batch, *axes, channels]`` of the module's dtype; all sizes static.
+            mask: ``[batch, *axes]`` boolean, True where the context may be attended to.
+            tap: sees the input and the output of every projection.
+
+        Returns:
+            ``[batch, num_classes]``, or ``[batch, latents, channels]`` for a program without a head.
+        """
+        return _Run(self, data, mask, tap).output()
+
+    def tensor(self, array: np.ndarray) -> tf.Tensor:
+        """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
+        if id(array) not in self._tensors:
+            with tf.init_scope():  # an eager tensor, also when the first call is a trace
+                self._tensors[id(array)] = tf.constant(array, self.dtype)
+            self._alive.append(array)
+        return self._tensors[id(array)]
+
+
+class _Run:
+    """One forward pass. B batch, T tokens, C context channels, N latents, D latent channels, h heads, d per head."""
+
+    def __init__(self, module: LoweredPerceiver, data: tf.Tensor, mask: tf.Tensor | None, tap: Tap | None) -> None:
+        self.module, self.program, self.tap = module, module.program, tap
+        self.batch = data.shape[0]
+        self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, self.program.tokens])
+        self.context = self.encoded(data)
+        if self.program.context_norm is not None:
+            self.context = self.norm(self.context, self.program.context_norm)
+        self.projected_context: dict[int, tf.Tensor] = {}
+
+    def output(self) -> tf.Tensor:
+        N, D = self.program.latents.shape
+        latents = tf.tile(self.module.tensor(self.program.latents), [self.batch, 1])  # [B * N, D]
+        for index, layer in enumerate(self.program.layers):
+            for name, block in layer.blocks:
+                with tf.name_scope(f"layers.{index}.{name}"):
+                    latents = latents + self.block(latents, block, f"layers.{index}.{name}")
+        latents = tf.reshape(latents, [self.batch, N, D])
+        head = self.program.head
+        if head is None:
+            return latents
+        pooled = self.norm(tf.reduce_mean(latents, axis=1), head.norm)
+        return self.linear(pooled, head.classifier, "classifier")
+
+    def encoded(self, data: tf.Tensor) -> tf.Tensor:
+        """``[B, *axes, channels]`` → the context ``[B, T, C]``."""
+        data = tf.reshape(data, [self.batch, self.program.tokens, self.program.input_shape[-1]])
+        if self.program.encoding is None:
+            return data
+        encoding = self.module.tensor(self.program.encoding)[None]
+        return tf.concat([data, tf.tile(encoding, [self.batch, 1, 1])], axis=-1)
+
+    def block(self, latents: tf.Tensor, block: Block, name: str) -> tf.Tensor:
+        match block:
+            case CrossAttention():
+                return self.cross_attention(latents, block, name)
+            case SelfAttention():
+                return self.self_attention(latents, block, name)
+            case FeedForward():
+                hidden = self.linear(self.norm(latents, block.norm), block.up, f"{name}.up")
+                values, gates = tf.split(hidden, 2, axis=-1)
+                return self.linear(values * gelu(gates), block.down, f"{name}.down")
+
+    def cross_attention(self, latents: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
+        context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
+        if isinstance(block.query, Linear):
+            query = self.linear(self.norm(latents, block.norm), block.query, f"{name}.query")
+        else:
+            query = tf.tile(self.module.tensor(block.query), [self.batch, 1])
+        keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
+        values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
+        scores = self.per_head_product(self.heads(query, block.heads), context, keys, block.heads, transpose=True)
+        weights = self.softmax(scores, block.scale)
+        attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
+        return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
+
+    def self_attention(self, latents: tf.Tensor, block: SelfAttention, name: str) -> tf.Tensor:
+        normed = self.norm(latents, block.norm)
+        if len(block.projections) == 1:
+            qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.qkv"), 3, axis=-1)
+        else:
+            names = ("query", "key", "value")
+            qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
+        query, key, value = (self.heads(t, block.heads) for t in qkv)
+        scores = tf.matmul(query, key, transpose_b=True) * block.scale if block.scale != 1.0 else tf.matmul(query, key, transpose_b=True)
+        return self.linear(self.merged_heads(tf.matmul(tf.nn.softmax(scores), value)), block.output, f"{name}.output")
+
+    def per_head_product(
+        self, left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, heads: int, *, transpose: bool
+    ) -> tf.Tensor:
+        """Multiply ``left`` ``[B, h, N, …]`` with each head's keys or values, or with the context all heads share."""
+        if projected is not None:
+            return tf.matmul(left, self.heads(projected, heads), transpose_b=transpose)
+        # All heads read the same context, so their rows stand in one matrix: one product instead of h.
+        rows = tf.reshape(left, [self.batch, -1, left.shape[-1]])
+        product = tf.matmul(rows, context, transpose_b=transpose)
+        return tf.reshape(product, [self.batch, heads, -1, product.shape[-1]])
+
+    def softmax(self, scores: tf.Tensor, scale: float) -> tf.Tensor:
+        """Softmax over tokens; a masked score is the lowest finite number, so a fully masked row is uniform."""
+        if scale != 1.0:
+            scores = scores * scale
+        if self.mask is not None:
+            scores = tf.where(self.mask, scores, scores.dtype.min)
+        return tf.nn.softmax(scores)
+
+    def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
+        """Keys or values of all tokens ``[B * T, h * d]``; made once for all layers that share weights and context."""
+        if self.program.context_norm is None or id(linear) not in self.projected_context:
+            tokens = tf.reshape(context, [self.batch * self.program.tokens, -1])
+            self.projected_context[id(linear)] = self.linear(tokens, linear, name)
+        return self.projected_context[id(linear)]
+
+    def heads(self, x: tf.Tensor, heads: int) -> tf.Tensor:
+        """``[B * n, h * d]`` → ``[B, h, n, d]``."""
+        x = tf.reshape(x, [self.batch, x.shape[0] // self.batch, heads, x.shape[-1] // heads])
+        return tf.transpose(x, [0, 2, 1, 3])
+
+    def merged_heads(self, x: tf.Tensor) -> tf.Tensor:
+        """``[B, h, N, d]`` → ``[B * N, h * d]``."""
+        _, heads, latents, channels = x.shape
+        return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [self.batch * latents, heads * channels])
+
+    def norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
+        mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
+        x_hat = (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+        if norm.gamma is None or norm.beta is None:
+            return x_hat
+        return x_hat * self.module.tensor(norm.gamma) + self.module.tensor(norm.beta)
+
+    def linear(self, x: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
+        with tf.name_scope(name):
+            y = tf.matmul(x, self.module.tensor(linear.weight))
+            if linear.bias is not None:
+                y = tf.nn.bias_add(y, self.module.tensor(linear.bias))
+        if self.tap is not None:
+            self.tap(f"{name}.input", x)
+            self.tap(f"{name}.output", y)
+        return y
+
+
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """Exact GELU, x * Phi(x) (Hendrycks and Gimpel 2016), written so that both converters recognise it."""
+    return 0.5 * x * (1.0 + tf.math.erf(x * 0.5**0.5))

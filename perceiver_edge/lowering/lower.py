@@ -1,0 +1,29 @@
+"""The lowering schedule: which rules run, in which order, and why in that order."""
+
+from __future__ import annotations
+
+from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.fold_affine import fold_affine
+from perceiver_edge.lowering.fold_first_query import fold_first_query
+from perceiver_edge.lowering.fuse_qkv import fuse_qkv
+from perceiver_edge.lowering.program import Program
+from perceiver_edge.lowering.rule import Decision, Rule
+from perceiver_edge.lowering.share_context import share_context
+
+RULES: tuple[Rule, ...] = (
+    fold_affine,  # first: only a context without an affine is the same for all layers
+    share_context,  # before absorption, which reads the shared context
+    absorb_keys,
+    absorb_values,
+    fold_first_query,  # after absorption: the constant is the absorbed query
+    fuse_qkv,
+)
+
+
+def lower(program: Program) -> tuple[Program, tuple[Decision, ...]]:
+    """Apply every rule in order; the result computes the same function (float64: to 1e-9)."""
+    decisions = []
+    for rule in RULES:
+        program, decision = rule(program)
+        decisions.append(decision)
+    return program, tuple(decisions)

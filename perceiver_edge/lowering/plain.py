@@ -1,0 +1,93 @@
+"""The plain form: a Perceiver's weights as a `Program`, before any rewrite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.lowering.program import (
+    Block,
+    CrossAttention,
+    FeedForward,
+    Head,
+    Layer,
+    Linear,
+    Norm,
+    Program,
+    SelfAttention,
+)
+from perceiver_edge.fourier import fourier_encoding
+
+
+def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]) -> Program:
+    """Read canonical weights (`perceiver_edge.checkpoints.layout`) into a `Program`.
+
+    Args:
+        weights: arrays by canonical name; Linear weights are ``[out, in]``.
+        input_shape: sizes of the input axes, without channels.
+    """
+    read = _Reader(weights)
+    layers = [_layer(config, read, index) for index in range(min(config.depth, 2) if config.weight_tie_layers else config.depth)]
+    layers += layers[-1:] * (config.depth - len(layers))
+    encoding = None
+    if config.fourier_encode_data:
+        encoding = fourier_encoding(
+            input_shape, num_bands=config.num_freq_bands, max_freq=config.max_freq, freq_base=config.freq_base
+        ).reshape(int(np.prod(input_shape)), -1)
+    return Program(
+        input_shape=(*input_shape, config.input_channels),
+        encoding=encoding,
+        latents=read.array("latents"),
+        context_norm=None,
+        layers=tuple(layers),
+        head=Head(read.norm("to_logits.1"), read.linear("to_logits.2")) if config.final_classifier_head else None,
+    )
+
+
+class _Reader:
+    """Canonical names → float64 values of the program."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
+        self._weights = weights
+
+    def array(self, name: str) -> np.ndarray:
+        return np.asarray(self._weights[name], np.float64)
+
+    def norm(self, prefix: str) -> Norm:
+        return Norm(self.array(f"{prefix}.weight"), self.array(f"{prefix}.bias"))
+
+    def linear(self, prefix: str) -> Linear:
+        bias = self.array(f"{prefix}.bias") if f"{prefix}.bias" in self._weights else None
+        return Linear(np.ascontiguousarray(self.array(f"{prefix}.weight").T), bias)
+
+    def attention(self, prefix: str) -> tuple[Linear, Linear, Linear, Linear]:
+        key, value = np.split(self.linear(f"{prefix}.to_kv").weight, 2, axis=1)
+        return self.linear(f"{prefix}.to_q"), Linear(key), Linear(value), self.linear(f"{prefix}.to_out")
+
+    def feed_forward(self, prefix: str) -> FeedForward:
+        return FeedForward(
+            self.norm(f"{prefix}.norm"), self.linear(f"{prefix}.fn.net.0"), self.linear(f"{prefix}.fn.net.2")
+        )
+
+
+def _layer(config: PerceiverConfig, read: _Reader, index: int) -> Layer:
+    prefix = f"layers.{index}"
+    query, key, value, output = read.attention(f"{prefix}.cross_attn.fn")
+    cross = CrossAttention(
+        norm=read.norm(f"{prefix}.cross_attn.norm"),
+        context_norm=read.norm(f"{prefix}.cross_attn.norm_context"),
+        query=query, key=key, value=value, output=output,
+        heads=config.cross_heads, scale=config.cross_dim_head**-0.5,
+    )  # fmt: skip
+    blocks: list[tuple[str, Block]] = [("cross_attn", cross), ("cross_ff", read.feed_forward(f"{prefix}.cross_ff"))]
+    for j in range(config.self_per_cross_attn):
+        query, key, value, output = read.attention(f"{prefix}.self_attns.{j}.0.fn")
+        attention = SelfAttention(
+            norm=read.norm(f"{prefix}.self_attns.{j}.0.norm"),
+            projections=(query, key, value),
+            output=output, heads=config.latent_heads, scale=config.latent_dim_head**-0.5,
+        )  # fmt: skip
+        blocks += [(f"self_attn.{j}", attention), (f"self_ff.{j}", read.feed_forward(f"{prefix}.self_attns.{j}.1"))]
+    return Layer(tuple(blocks))
