@@ -11,6 +11,7 @@ from typing import Any
 
 from perceiver_edge.config import InputSpec, PerceiverConfig, parse_config
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.lowering import Decision
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_FORMAT = 1
@@ -37,7 +38,8 @@ class TensorSpec:
 class Artefact(FileRecord):
     """One model file. ``format``: ``tflite`` or ``onnx``; ``precision``: ``fp32``, ``fp16``, ``dynamic`` or ``int8``.
 
-    ``census`` is what was found inside, JSON-ready (see `perceiver_edge.converters.census`).
+    ``census`` is what was found inside, JSON-ready (see `perceiver_edge.converters.census`). The report shows it whole,
+    and its ``int8_gemm_share`` (0 to 1), if there is one, beside the size.
     """
 
     format: str
@@ -56,13 +58,6 @@ class CalibrationInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoweringDecision:
-    rule: str
-    applied: bool
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """``unshared_points``: the quantisation points that only one format has, by format.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
@@ -73,7 +68,7 @@ class Manifest:
     weights_fingerprint: str
     is_random_weights: bool
     calibration: CalibrationInfo | None
-    lowering: tuple[LoweringDecision, ...]
+    lowering: tuple[Decision, ...]
     unshared_points: Mapping[str, tuple[str, ...]]
     artefacts: Mapping[str, Artefact]
     tools: Mapping[str, str]
@@ -153,7 +148,7 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
         config=config,
         input_spec=input_spec,
         calibration=None if calibration is None else CalibrationInfo(**calibration),
-        lowering=tuple(LoweringDecision(**decision) for decision in values.pop("lowering")),
+        lowering=tuple(Decision(**decision) for decision in values.pop("lowering")),
         unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},
         artefacts={name: _artefact(artefact) for name, artefact in values.pop("artefacts").items()},
         files={name: FileRecord(**record) for name, record in values.pop("files").items()},

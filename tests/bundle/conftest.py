@@ -1,7 +1,8 @@
 import pytest
 
 from perceiver_edge.config import PRESETS
-from perceiver_edge.manifest import Artefact, CalibrationInfo, FileRecord, LoweringDecision, Manifest, TensorSpec, seal
+from perceiver_edge.lowering import Decision
+from perceiver_edge.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec, seal
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def make_manifest():
             weights_fingerprint="ab" * 32,
             is_random_weights=True,
             calibration=CalibrationInfo(method="min-max", num_samples=8, source="random", is_random=True),
-            lowering=(LoweringDecision(rule="absorb_keys", applied=False, reason="more MACs"),),
+            lowering=(Decision(rule="absorb_keys", applied=False, reason="more MACs"),),
             unshared_points={"tflite": (), "onnx": ("head",)},
             artefacts={
                 f"{name}_int8.onnx": Artefact(
