@@ -1,0 +1,161 @@
+import threading
+
+import numpy as np
+import pytest
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime import TensorSpec, load
+
+
+@pytest.fixture(params=["float_tflite", "float_onnx"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_agrees_with_numpy(model, batch, expected):
+    np.testing.assert_allclose(load(model)(batch), expected, rtol=1e-5)
+
+
+def test_int8_is_near_and_not_equal(int8_tflite, batch, expected):
+    logits = load(int8_tflite)(batch)
+    np.testing.assert_allclose(logits, expected, atol=0.1)
+    assert np.abs(logits - expected).max() > 1e-5
+
+
+def test_names_shapes_and_dtypes_are_the_signatures(model):
+    runner = load(model)
+    assert runner.inputs == {"input": TensorSpec((1, 4, 6), np.dtype(np.float32))}
+    assert runner.outputs == {"logits": TensorSpec((1, 3), np.dtype(np.float32))}
+
+
+def test_engine_is_chosen_by_content(float_tflite, float_onnx, tmp_path):
+    misnamed = tmp_path / "model.onnx"
+    misnamed.write_bytes(float_tflite)
+    assert load(misnamed).engine == "litert"
+    assert load(str(misnamed)).engine == "litert"
+    assert load(float_onnx).engine == "onnxruntime"
+
+
+def test_without_batch_dimension_in_and_out(model, batch, expected):
+    logits = load(model)(batch[0])
+    assert logits.shape == (3,)
+    np.testing.assert_allclose(logits, expected[0], rtol=1e-5)
+
+
+def test_feeds_by_name_and_strided_arrays_are_the_same_input(model, batch):
+    runner = load(model)
+    strided = np.repeat(batch, 2, axis=2)[:, :, ::2]
+    assert not strided.flags.c_contiguous
+    np.testing.assert_array_equal(runner({"input": strided}), runner(batch))
+
+
+def test_outputs_survive_the_next_call(model, batch):
+    runner = load(model)
+    first = runner(batch)
+    kept = first.copy()
+    runner(batch + 1)
+    np.testing.assert_array_equal(first, kept)
+    first[:] = 0  # the caller may write to it
+    np.testing.assert_array_equal(runner(batch), kept)
+
+
+def test_threads_may_share_a_runner(model, batch):
+    runner = load(model, threads=2)
+    feeds = [batch + i for i in range(8)]
+    alone = [runner(feed) for feed in feeds]
+    wrong = []
+
+    def work(i):
+        for _ in range(50):
+            if not np.array_equal(runner(feeds[i]), alone[i]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+def test_several_inputs_and_outputs_go_by_name(masked_onnx):
+    feeds = {"mask": np.array([[True, False, True, False]]), "input": np.float32([[1, 2, 4, 8]])}
+    results = load(masked_onnx)(feeds)
+    assert {name: array.tolist() for name, array in results.items()} == {"logits": [5], "count": [2]}
+    single = load(masked_onnx)({name: array[0] for name, array in feeds.items()})
+    assert single["logits"].shape == ()
+    assert single["logits"] == 5
+
+
+def test_inputs_with_and_without_batch_do_not_mix(masked_onnx):
+    with pytest.raises(BadInputError, match="all with or all without"):
+        load(masked_onnx)({"input": np.ones((1, 4), np.float32), "mask": np.ones(4, bool)})
+
+
+def test_a_missing_input_is_named(masked_onnx):
+    with pytest.raises(BadInputError, match=r"expected:.*mask \(bool \[1, 4\]\)"):
+        load(masked_onnx)(np.ones((1, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        (np.ones((1, 4, 6)), r"expected:\s+float32\n\s+got:\s+float64\n\s+fix:.*astype\('float32'\)"),
+        (np.ones((1, 4, 6), np.uint8), r"got:\s+uint8"),
+        (np.ones((1, 4, 7), np.float32), r"expected:\s+input \[1, 4, 6\].*\n\s+got:\s+input \[1, 4, 7\]"),
+        (np.ones((2, 4, 6), np.float32), r"got:\s+input \[2, 4, 6\]"),
+        (np.ones((6,), np.float32), r"got:\s+input \[6\]"),
+        ({"image": np.ones((1, 4, 6), np.float32)}, r"expected:\s+input .*\n\s+got:\s+image"),
+        ({}, r"got:\s+nothing"),
+    ],
+)
+def test_a_wrong_feed_says_what_was_expected(model, feeds, message):
+    with pytest.raises(BadInputError, match=message):
+        load(model)(feeds)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a model, only some text", b"\x1c\0\0\0TFL3" + b"\xff" * 200])
+def test_what_is_no_model_is_bad_input(damage, tmp_path):
+    path = tmp_path / "broken"
+    path.write_bytes(damage)
+    with pytest.raises(BadInputError, match="broken"):
+        load(path)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_truncated_model_is_bad_input(model, kept):
+    with pytest.raises(BadInputError, match="undamaged"):
+        load(model[: int(len(model) * kept)])
+
+
+@pytest.mark.parametrize("path", ["absent.tflite", "."])
+def test_an_unreadable_file_is_bad_input(path, tmp_path):
+    with pytest.raises(BadInputError, match="cannot be read"):
+        load(tmp_path / path)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_threads_are_at_least_one(float_tflite, threads):
+    with pytest.raises(BadInputError, match="threads"):
+        load(float_tflite, threads=threads)
+
+
+def test_an_engine_of_the_other_format_is_refused(float_tflite, float_onnx):
+    with pytest.raises(BadInputError, match="format"):
+        load(float_tflite, engine="onnxruntime")
+    with pytest.raises(BadInputError, match="format"):
+        load(float_onnx, engine="litert")
+    with pytest.raises(BadInputError, match="No such engine"):
+        load(float_onnx, engine="tensorrt")
+
+
+def test_a_missing_engine_names_its_extra(float_tflite):
+    with pytest.raises(MissingExtraError, match=r"perceiver-edge\[tflite-runtime\]"):
+        load(float_tflite, engine="tflite_runtime")
+
+
+def test_loading_is_quiet(model, capfd):
+    load(model)
+    with pytest.raises(BadInputError):
+        load(model[:-20])
+    assert capfd.readouterr() == ("", "")
