@@ -52,10 +52,12 @@ def upsample(images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     """
     rows, columns = (_interpolation(length, size) for length in images.shape[1:])
     scaled = images.astype(np.float32) / _FULL_INK
-    return (rows @ scaled @ columns.T)[..., np.newaxis]
+    upsampled: NDArray[np.float32] = rows @ scaled @ columns.T
+    return upsampled[..., np.newaxis]
 
 
 def _interpolation(length: int, size: int) -> NDArray[np.float32]:
     """The [size, length] matrix that resamples an axis linearly."""
     positions = (np.arange(size) + 0.5) * length / size - 0.5
-    return np.stack([np.interp(positions, np.arange(length), unit) for unit in np.eye(length)], axis=1).astype("f4")
+    columns = [np.interp(positions, np.arange(length), unit) for unit in np.eye(length)]
+    return np.stack(columns, axis=1).astype(np.float32)
