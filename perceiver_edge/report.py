@@ -82,17 +82,20 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
 
 
 def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None, device: str | None) -> dict[str, Any]:
+    rows = _artefact_rows(manifest, parity, latency or {})
+    place = {row["name"]: number for number, row in enumerate(rows)}
+    judged = sorted(parity.artefacts, key=lambda artefact: place.get(artefact.name, len(place)))
     return {
         "manifest": manifest,
         "parity": parity,
         "device": device,
         "warnings": _warnings(manifest, parity),
-        "artefacts": _artefact_rows(manifest, parity, latency or {}),
+        "artefacts": rows,
         "has_latency": bool(latency),
         "check_names": _check_names(parity),
         "check_labels": CHECK_LABELS,
-        "verdicts": [_verdict(artefact) for artefact in parity.artefacts],
-        "charts": [_layer_chart(artefact) for artefact in parity.artefacts if artefact.layers],
+        "verdicts": [_verdict(artefact) for artefact in judged],
+        "charts": [_layer_chart(artefact) for artefact in judged if artefact.layers],
     }
 
 
@@ -245,11 +248,11 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     if math.isnan(value):
-        return "not measurable"
+        return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return f"{value:.5f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else "not measurable" if math.isnan(value) else f"{100 * value:.1f} %"
+    return "–" if value is None else "NaN" if math.isnan(value) else f"{100 * value:.1f} %"
