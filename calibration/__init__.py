@@ -1,0 +1,31 @@
+"""Representative samples, observed ranges, int8 parameters. Needs NumPy, and Pillow for pictures."""
+
+from perceiver_edge.calibration.memory import ArraySource, as_source
+from perceiver_edge.calibration.observe import METHODS, observe
+from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Observer, PercentileObserver
+from perceiver_edge.calibration.partition import Part, split
+from perceiver_edge.calibration.quant_params import QuantParams, Range, quant_params
+from perceiver_edge.calibration.ranges import Ranges
+from perceiver_edge.calibration.samples import Sample, Samples, SampleSource
+from perceiver_edge.calibration.sources import open_source
+
+__all__ = [
+    "METHODS",
+    "ArraySource",
+    "MinMaxObserver",
+    "MseObserver",
+    "Observer",
+    "Part",
+    "PercentileObserver",
+    "QuantParams",
+    "Range",
+    "Ranges",
+    "Sample",
+    "SampleSource",
+    "Samples",
+    "as_source",
+    "observe",
+    "open_source",
+    "quant_params",
+    "split",
+]

@@ -52,8 +52,7 @@ def upsample(images: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     """
     rows, columns = (_interpolation(length, size) for length in images.shape[1:])
     scaled = images.astype(np.float32) / _FULL_INK
-    upsampled: NDArray[np.float32] = rows @ scaled @ columns.T
-    return upsampled[..., np.newaxis]
+    return (rows @ scaled @ columns.T)[..., np.newaxis].astype(np.float32, copy=False)
 
 
 def _interpolation(length: int, size: int) -> NDArray[np.float32]:

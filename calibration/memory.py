@@ -1,0 +1,196 @@
+"""Samples from arrays, sequences and functions: what Python code passes, and what files are read into."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from perceiver_edge.calibration.samples import (
+    MASK,
+    IndexedSource,
+    Sample,
+    SampleSource,
+    check_form,
+    check_names,
+    check_sample,
+    sample_digest,
+)
+
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+
+
+class ArraySource(IndexedSource):
+    """Samples along the first dimension of arrays, which may be memory-mapped: only rows that are asked for are read.
+
+    Args:
+        arrays: [n, *shape] and optionally a mask [n, *axes], by input name.
+        shape: of one sample, [*axes, channels].
+        labels: integers [n].
+
+    Raises:
+        BadInputError: wrong names, dtypes, shapes or lengths, or no samples.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        *,
+        shape: tuple[int, ...],
+        labels: NDArray[Any] | None = None,
+        description: str = "arrays",
+    ) -> None:
+        super().__init__(description)
+        check_names(arrays, where=description)
+        lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+        if labels is not None:
+            lengths["labels"] = len(labels)
+        if len(set(lengths.values())) != 1:
+            raise BadInputError("The arrays differ in their number of samples.", got=lengths, where=description)
+        if 0 in lengths.values():
+            raise no_samples(description)
+        for name, array in arrays.items():
+            expected = shape[:-1] if name == MASK else shape
+            check_form(name, array.dtype, array.shape, expected=(len(array), *expected), where=description)
+        if labels is not None:
+            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+                raise BadInputError(
+                    "The labels are not usable.",
+                    expected="integers [n]",
+                    got=f"{labels.dtype} {list(labels.shape)}",
+                    where=description,
+                )
+            self.labels = labels.astype(np.int64)
+        self._arrays, self._shape = arrays, shape
+
+    def __len__(self) -> int:
+        return len(next(iter(self._arrays.values())))
+
+    def __getitem__(self, index: int) -> Sample:
+        row = {name: array[index] for name, array in self._arrays.items()}
+        return check_sample(row, shape=self._shape, where=f"{self.description}, sample {index}")
+
+
+class SequenceSource(IndexedSource):
+    """Samples in a list or another sequence, each an array or a mapping by input name."""
+
+    def __init__(self, items: Sequence[Any], *, shape: tuple[int, ...], description: str = "samples") -> None:
+        super().__init__(description)
+        if not len(items):
+            raise no_samples(description)
+        self._items, self._shape = items, shape
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> Sample:
+        return check_sample(self._items[index], shape=self._shape, where=f"{self.description}, sample {index}")
+
+
+class StreamSource(SampleSource):
+    """Samples that ``factory`` yields one after the other, called again for every pass. It may never end."""
+
+    def __init__(
+        self,
+        factory: Callable[[], Iterable[Any]],
+        *,
+        shape: tuple[int, ...],
+        description: str = "samples",
+        is_random: bool = False,
+    ) -> None:
+        super().__init__(description)
+        self._factory, self._shape, self.is_random = factory, shape, is_random
+
+    def __iter__(self) -> Iterator[Sample]:
+        names: set[str] = set()
+        for index, values in enumerate(self._values()):
+            where = f"{self.description}, sample {index}"
+            sample = check_sample(values, shape=self._shape, where=where)
+            names = names or set(sample)
+            if set(sample) != names:
+                raise BadInputError(
+                    "Samples differ in their inputs.", expected=sorted(names), got=sorted(sample), where=where
+                )
+            yield sample
+        if not names:
+            raise no_samples(self.description)
+
+    def digests(self, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
+        return ((index, sample_digest(sample)) for index, sample in enumerate(self))
+
+    def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
+        last = max(digests)
+        found = 0
+        for index, sample in enumerate(itertools.islice(self, last + 1)):
+            if index not in digests:
+                continue
+            if sample_digest(sample) != digests[index]:
+                raise self._not_repeatable(f"another sample {index} than the first time")
+            found += 1
+            yield sample
+        if found < len(digests):
+            raise self._not_repeatable("fewer samples than the first time")
+
+    def _not_repeatable(self, got: str) -> BadInputError:
+        # Otherwise a sample that was calibrated with could be held out on the next pass.
+        return BadInputError(
+            "The samples are not the same on every pass.",
+            expected="the same samples in the same order on every call",
+            got=got,
+            where=self.description,
+            fix="Seed whatever is random in the function.",
+        )
+
+    def _values(self) -> Iterator[Any]:
+        index = 0
+        try:
+            for index, value in enumerate(self._factory(), start=1):  # noqa: B007 (the error names it)
+                yield value
+        except PerceiverEdgeError:
+            raise
+        except Exception as error:
+            raise BadInputError(
+                "The samples cannot be read: their source failed.",
+                expected="an iterable of arrays, or of mappings by input name",
+                got=repr(error),
+                where=f"{self.description}, sample {index}",
+            ) from error
+
+
+def as_source(samples: Any, *, shape: tuple[int, ...], labels: NDArray[Any] | None = None) -> SampleSource:
+    """A source of what Python code has at hand.
+
+    Args:
+        samples: a `SampleSource`; an array [n, *shape]; a mapping of arrays by input name; a sequence of samples;
+            or a function that returns an iterable of samples and is called for every pass.
+        shape: of one sample, [*axes, channels].
+        labels: integers [n], only with arrays.
+
+    Raises:
+        BadInputError: none of these, for example an iterator that can be read only once.
+    """
+    arrays = {"input": samples} if isinstance(samples, np.ndarray) else samples
+    if isinstance(arrays, Mapping):
+        return ArraySource(arrays, shape=shape, labels=labels)
+    if labels is not None:
+        raise BadInputError("Labels need samples in an array.", expected="an array or a mapping of arrays")
+    if isinstance(samples, SampleSource):
+        return samples
+    if callable(samples):
+        return StreamSource(samples, shape=shape)
+    if isinstance(samples, Sequence) and not isinstance(samples, str):
+        return SequenceSource(samples, shape=shape)
+    if isinstance(samples, Iterable) and not isinstance(samples, Iterator | str):
+        return StreamSource(lambda: samples, shape=shape)
+    raise BadInputError(
+        "The samples are not usable.",
+        expected="an array, a mapping of arrays, a sequence, or a function that returns an iterable",
+        got=type(samples).__name__,
+        fix="An iterator can be read only once: pass the function that makes it.",
+    )
+
+
+def no_samples(description: str) -> BadInputError:
+    return BadInputError("There are no samples.", expected="at least one sample", where=description)

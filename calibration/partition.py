@@ -1,0 +1,95 @@
+"""Divide a source into samples to calibrate with and samples to prove with, never one in both."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from perceiver_edge.calibration.samples import Sample, SampleSource
+
+from perceiver_edge.errors import BadInputError
+
+_LOOKS_PER_SAMPLE = 10
+"""How many samples may be looked at for each one asked for, so that an endless stream of few samples ends too."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a source, read when iterated, in the source's order.
+
+    ``num_duplicates`` samples were passed over in choosing, because others have the same content.
+    """
+
+    source: SampleSource
+    digests: dict[int, bytes]
+    num_duplicates: int
+
+    @property
+    def description(self) -> str:
+        return self.source.description
+
+    @property
+    def is_random(self) -> bool:
+        return self.source.is_random
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        return None if self.source.labels is None else self.source.labels[list(self.digests)]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return self.source.pick(self.digests)
+
+
+def split(source: SampleSource, *, num_calibration: int, num_held_out: int, seed: int) -> tuple[Part, Part]:
+    """(calibration, held out): disjoint in content too, of at most the sizes asked for.
+
+    Where the source can be read in any order the samples are drawn from all of it, from a stream they are the first;
+    either way a seeded shuffle decides the side. Of samples with equal content only one is used. If there are too few,
+    what there is is divided in the proportion asked for, at least one each. Keeps no sample, only 16 bytes for each
+    one asked for.
+
+    Raises:
+        BadInputError: fewer than two different samples, or sizes or a seed out of range.
+    """
+    for name, value, least in (
+        ("num_calibration", num_calibration, 1),
+        ("num_held_out", num_held_out, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise BadInputError(f"{name} is out of range.", expected=f"at least {least}", got=value)
+    rng = np.random.default_rng(seed)
+    wanted = num_calibration + num_held_out
+
+    index_of: dict[bytes, int] = {}
+    num_duplicates = 0
+    for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * wanted):
+        if digest in index_of:
+            num_duplicates += 1
+            continue
+        index_of[digest] = index
+        if len(index_of) == wanted:
+            break
+    if len(index_of) < 2:
+        raise BadInputError(
+            "There are too few samples to calibrate with some and prove with others.",
+            expected="at least 2 different samples",
+            got=f"{len(index_of)}, and {num_duplicates} with the same content",
+            where=source.description,
+        )
+
+    share = round(len(index_of) * num_calibration / wanted)
+    num_first = min(max(share, 1), len(index_of) - 1)
+    digest_of = {index: digest for digest, index in index_of.items()}
+    shuffled = rng.permutation(list(digest_of)).tolist()
+    calibration, held_out = (
+        Part(source, {index: digest_of[index] for index in sorted(side)}, num_duplicates)
+        for side in (shuffled[:num_first], shuffled[num_first:])
+    )
+    return calibration, held_out

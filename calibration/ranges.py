@@ -1,0 +1,153 @@
+"""The result of calibration: `Ranges`, as text that a person can read, diff and edit, and its strict parser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from perceiver_edge.calibration.quant_params import Range
+
+from perceiver_edge.errors import BadInputError
+
+FORMAT = "perceiver_edge calibration 1"
+
+_TYPE_OF_KEY: dict[str, type] = {
+    "format": str,
+    "fingerprint": str,
+    "source": str,
+    "is_random": bool,
+    "method": str,
+    "num_samples": int,
+    "points": dict,
+}
+_TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """What calibration found, and of what.
+
+    Args:
+        points: the range of each quantisation point, by name.
+        method: how the ranges were chosen: ``minmax``, ``percentile`` or ``mse``.
+        num_samples: how many samples were observed.
+        source: where they came from, in words.
+        is_random: true if they were random numbers rather than data.
+        fingerprint: SHA-256 of the model that was observed.
+    """
+
+    points: dict[str, Range]
+    method: str
+    num_samples: int
+    source: str
+    is_random: bool
+    fingerprint: str
+
+    def to_json(self) -> str:
+        """Human-readable text, one point a line.
+
+        Python writes a float with as many digits as it takes to read the same float back.
+        """
+        header = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "is_random": self.is_random,
+            "method": self.method,
+            "num_samples": self.num_samples,
+        }
+        lines = [f"  {_json(key)}: {_json(value)}," for key, value in header.items()]
+        points = [f"    {_json(name)}: [{point.min!r}, {point.max!r}]" for name, point in self.points.items()]
+        return "\n".join(["{", *lines, '  "points": {', ",\n".join(points), "  }", "}", ""])
+
+    @staticmethod
+    def from_json(text: str, *, where: object = None) -> Ranges:
+        """The inverse of `to_json`; ``where`` names the file in errors.
+
+        Raises:
+            BadInputError: not JSON, a key is missing, unknown, written twice or of the wrong type, a range is unusable.
+        """
+        try:
+            values = json.loads(text, object_pairs_hook=_unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise BadInputError(
+                "The calibration file is not readable.", expected="JSON", got=error, where=where
+            ) from error
+        if not isinstance(values, dict) or set(values) != set(_TYPE_OF_KEY):
+            raise BadInputError(
+                "The calibration file does not have the keys it should have.",
+                expected=", ".join(_TYPE_OF_KEY),
+                got=", ".join(values) if isinstance(values, dict) else type(values).__name__,
+                where=where,
+            )
+        for key, expected in _TYPE_OF_KEY.items():
+            if type(values[key]) is not expected:
+                raise BadInputError(
+                    f"{key!r} in the calibration file is of the wrong type.",
+                    expected=_TYPE_NAMES[expected],
+                    got=repr(values[key]),
+                    where=where,
+                )
+        if values.pop("format") != FORMAT:
+            raise BadInputError("The calibration file is of another version.", expected=FORMAT, where=where)
+        values["points"] = {name: _parse_range(name, pair, where) for name, pair in values["points"].items()}
+        return Ranges(**values)
+
+    def require_matches(self, *, fingerprint: str, point_names: Iterable[str]) -> None:
+        """Check that these ranges are of the model at hand.
+
+        Raises:
+            BadInputError: they were observed on another model, or the quantisation points differ.
+        """
+        if fingerprint != self.fingerprint:
+            raise BadInputError(
+                "The calibration was made for another model.",
+                expected=f"fingerprint {fingerprint}",
+                got=f"fingerprint {self.fingerprint}",
+                fix="Calibrate again, or pass the model that this calibration was made for.",
+            )
+        names = set(point_names)
+        if missing := sorted(names - self.points.keys()):
+            raise BadInputError(
+                "The calibration lacks quantisation points.",
+                expected=f"{len(names)} points",
+                got=f"no {', '.join(missing)}",
+                fix="Calibrate again.",
+            )
+        if unknown := sorted(self.points.keys() - names):
+            raise BadInputError(
+                "The calibration has quantisation points that the model does not have.",
+                expected=f"{len(names)} points",
+                got=f"also {', '.join(unknown)}",
+                fix="Remove these lines, or calibrate again.",
+            )
+
+
+def _parse_range(name: str, pair: Any, where: object) -> Range:
+    try:
+        low, high = pair
+        if not all(type(limit) in (int, float) for limit in pair):
+            raise TypeError
+        return Range(float(low), float(high))
+    except (TypeError, ValueError, OverflowError, BadInputError) as error:
+        raise BadInputError(
+            f"The range of {name!r} in the calibration file is not usable.",
+            expected="[min, max], finite numbers, min <= max",
+            got=pair,
+            where=where,
+        ) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"{key!r} is written twice")
+        values[key] = value
+    return values
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,152 @@
+"""One sample, and what a source of samples is."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceiver_edge.errors import BadInputError
+
+Sample = dict[str, NDArray[Any]]
+"""``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension."""
+
+INPUT, MASK = "input", "mask"
+
+
+class Samples(Protocol):
+    """What calibration and parity read from: can be iterated again and again, holds one sample at a time."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def is_random(self) -> bool:
+        """True if these are random numbers, asked for by name."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """The right class of each sample, int64 [n] in the order of iteration, where it is known."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+class SampleSource(ABC):
+    """Where samples come from. Every sample is checked when it is read; errors name the source and the sample."""
+
+    is_random = False
+    labels: NDArray[np.int64] | None = None
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples, from the first. Raises BadInputError for an unusable one, or if there are none."""
+
+    @abstractmethod
+    def digests(self, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
+        """(index, content digest) of each sample, in the order to choose from; equal content, equal digest."""
+
+    @abstractmethod
+    def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
+        """The samples with these indices (ascending) and digests."""
+
+
+class IndexedSource(SampleSource):
+    """A source that can read its samples in any order, and so draws them at random."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def digest(self, index: int) -> bytes:
+        return sample_digest(self[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def digests(self, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
+        return ((int(index), self.digest(int(index))) for index in rng.permutation(len(self)))
+
+    def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
+        return (self[index] for index in digests)
+
+
+def sample_digest(sample: Sample) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(sample):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(sample[name]).data)
+    return digest.digest()
+
+
+def check_sample(values: object, *, shape: tuple[int, ...], where: str) -> Sample:
+    """Make a `Sample` of an array or of a mapping by input name; other float types are cast to float32.
+
+    Raises:
+        BadInputError: not an array, an unknown or missing input, a wrong dtype or shape, NaN or infinity.
+    """
+    given = values if isinstance(values, Mapping) else {INPUT: values}
+    check_names(given, where=where)
+    return {name: _check_array(name, value, shape=shape, where=where) for name, value in given.items()}
+
+
+def check_names(names: Mapping[str, object], *, where: str) -> None:
+    """Raises BadInputError unless there is an `INPUT`, and at most a `MASK` besides."""
+    if INPUT not in names or not set(names) <= {INPUT, MASK}:
+        raise BadInputError(
+            "The names of the inputs are not the model's.",
+            expected=f"{INPUT!r}, and {MASK!r} if there is one",
+            got=", ".join(map(repr, names)) or "none",
+            where=where,
+        )
+
+
+def check_form(name: str, dtype: np.dtype, shape: tuple[int, ...], *, expected: tuple[int, ...], where: str) -> None:
+    """Raises BadInputError unless an array of ``dtype`` and ``shape`` can be the input ``name``."""
+    where = f"{where}, input {name!r}"
+    if shape != expected:
+        raise BadInputError(
+            "A sample has the wrong shape.", expected=f"{list(expected)}, channels last", got=list(shape), where=where
+        )
+    if name == MASK:
+        if dtype != np.bool_:
+            raise BadInputError("A mask has the wrong dtype.", expected="bool", got=dtype, where=where)
+    elif not np.issubdtype(dtype, np.floating):
+        raise BadInputError(
+            "A sample has the wrong dtype.",
+            expected="floating point, scaled as in training",
+            got=dtype,
+            where=where,
+            fix="Scale it yourself, for example (pixels / 255 - mean) / std as float32: nothing is scaled silently.",
+        )
+
+
+def _check_array(name: str, value: object, *, shape: tuple[int, ...], where: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # a ragged list, or a tensor that refuses
+        raise BadInputError("A sample is not an array.", got=error, where=f"{where}, input {name!r}") from error
+    expected = shape[:-1] if name == MASK else shape
+    check_form(name, array.dtype, array.shape, expected=expected, where=where)
+    if name == MASK:
+        return array
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise BadInputError(
+            "A sample is not finite.",
+            expected="finite float32 numbers",
+            got="NaN" if np.isnan(array).any() else "infinity",
+            where=f"{where}, input {name!r}",
+        )
+    return array

@@ -1,0 +1,138 @@
+"""From what a user writes after ``--calibration-data`` to a source of samples."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from perceiver_edge.calibration.images import ImageFolder
+from perceiver_edge.calibration.memory import ArraySource, StreamSource
+from perceiver_edge.calibration.samples import INPUT, SampleSource
+
+from perceiver_edge.errors import BadInputError
+
+RANDOM = "random"
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_KINDS = f"a folder of pictures, a .npy or .npz file, package.module:function, or {RANDOM!r}"
+
+
+def open_source(
+    spec: str,
+    *,
+    shape: tuple[int, ...],
+    image_mean: tuple[float, ...] = (0.0,),
+    image_std: tuple[float, ...] = (1.0,),
+    seed: int = 0,
+) -> SampleSource:
+    """Open the samples that ``spec`` names.
+
+    Args:
+        spec: a folder of pictures; ``.npy`` [n, *shape]; ``.npz`` keyed by input name, optionally with ``labels``
+            [n]; ``package.module:function`` that returns an iterable of arrays or mappings by input name and is
+            called without arguments for every pass; or ``random``.
+        shape: of one sample, [*axes, channels].
+        image_mean: with ``image_std``, what pictures and random pixels in [0, 1] are normalised with.
+        seed: of the random samples.
+
+    Raises:
+        BadInputError: nothing like this exists, it is damaged, empty, or does not fit the model.
+    """
+    if spec == RANDOM:
+        return StreamSource(
+            lambda: _random_samples(shape, image_mean, image_std, seed),
+            shape=shape,
+            description="random numbers",
+            is_random=True,
+        )
+    path = Path(spec)
+    if path.is_dir():
+        return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std)
+    if path.is_file() and path.suffix == ".npy":
+        return ArraySource({INPUT: _open_npy(path)}, shape=shape, description=spec)
+    if path.is_file() and path.suffix == ".npz":
+        arrays = _open_npz(path)
+        labels = arrays.pop("labels", None)
+        return ArraySource(arrays, shape=shape, labels=labels, description=spec)
+    if not path.exists() and _FUNCTION.fullmatch(spec):
+        return StreamSource(_import_function(spec), shape=shape, description=spec)
+    raise BadInputError(
+        "The samples cannot be opened.",
+        expected=_KINDS,
+        got=f"{spec!r}, {'a file of another kind' if path.exists() else 'which does not exist'}",
+    )
+
+
+def _random_samples(
+    shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """Endless noise, spread evenly over what a normalised pixel can be."""
+    rng = np.random.default_rng(seed)
+    mean_array, std_array = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    while True:
+        yield (rng.random(shape, dtype=np.float32) - mean_array) / std_array
+
+
+def _open_npy(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from error
+
+
+def _open_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays by name, each mapped from a nameless temporary file, because NumPy maps no member of an archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _map_member(archive, name) for name in archive.namelist()}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, error) from error
+
+
+def _map_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with tempfile.TemporaryFile() as unpacked:
+        with archive.open(name) as member:
+            shutil.copyfileobj(member, unpacked)
+        unpacked.seek(0)
+        is_first_version = np.lib.format.read_magic(unpacked) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(unpacked)
+        if dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects")
+        if 0 in shape:
+            return np.empty(shape, dtype)  # nothing to map
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        return np.memmap(unpacked, dtype, mode="r", offset=unpacked.tell(), shape=shape, order=order)
+
+
+def _import_function(spec: str) -> Callable[[], Any]:
+    module_name, _, function_name = spec.partition(":")
+    here = str(Path.cwd())
+    sys.path.append(here)  # last, so that a user's folder does not hide an installed package
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except Exception as error:  # importing runs the user's code
+        raise BadInputError(
+            "The sample function cannot be imported.",
+            expected="package.module:function, installed or in the current folder",
+            got=repr(error),
+            where=spec,
+        ) from error
+    finally:
+        del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
+    if not callable(function):
+        raise BadInputError("The sample function is not a function.", got=type(function).__name__, where=spec)
+    return function
+
+
+def _damaged(path: Path, error: Exception) -> BadInputError:
+    return BadInputError("The sample file cannot be read.", expected="a whole NumPy file", got=error, where=path)

@@ -1,0 +1,127 @@
+"""A folder of pictures: which are read, how they become model input, what damaged ones are told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from perceiver_edge.calibration import open_source
+
+from perceiver_edge.errors import BadInputError
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def plain(value: int, height: int = 8, width: int = 8) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def inputs(folder: Path, shape: tuple[int, ...] = (8, 8, 3), **normalisation: tuple[float, ...]) -> list[np.ndarray]:
+    return [sample["input"] for sample in open_source(str(folder), shape=shape, **normalisation)]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".bmp", ".webp"])
+def test_every_kind_of_picture(tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / f"a{suffix}", plain(51))
+    (read,) = inputs(tmp_path)
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, 0.2, atol=2 / 255)
+
+
+def test_sorted_by_name_with_subfolders_and_without_what_is_hidden_or_no_picture(tmp_path: Path) -> None:
+    for name, value in {"c.png": 30, "a.png": 10, "b/x.png": 20, ".hidden.png": 90, ".cache/y.png": 91}.items():
+        save(tmp_path / name, plain(value))
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert [round(float(read[0, 0, 0] * 255)) for read in inputs(tmp_path)] == [10, 20, 30]
+
+
+def test_mean_and_std_of_each_channel(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", plain(0) + np.uint8([255, 51, 0]))
+    (read,) = inputs(tmp_path, image_mean=(0.5, 0.2, 0.1), image_std=(0.5, 1.0, 0.1))
+    np.testing.assert_allclose(read[3, 3], [1.0, 0.0, -1.0], atol=1e-6)
+
+
+def test_the_shorter_side_fits_and_the_centre_is_kept(tmp_path: Path) -> None:
+    wide = plain(0, height=16, width=48)
+    wide[:, 16:32] = 255
+    save(tmp_path / "wide.png", wide)
+    save(tmp_path / "tall.png", wide.transpose(1, 0, 2))
+    for read in inputs(tmp_path):
+        assert read.shape == (8, 8, 3)
+        assert read.min() > 0.8  # the filter sees a little of the black beside the crop
+        np.testing.assert_allclose(read[1:-1, 1:-1], 1.0)
+
+
+def test_height_and_width_are_not_confused(tmp_path: Path) -> None:
+    left_half = plain(0, height=4, width=10)
+    left_half[:, :5] = 255
+    save(tmp_path / "a.png", left_half)
+    (read,) = inputs(tmp_path, (4, 10, 3))
+    np.testing.assert_array_equal(read, left_half / np.float32(255))
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    pixels = plain(0)
+    pixels[:4] = 255  # white above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (read,) = inputs(tmp_path)
+    assert read[0].max() == 0
+    assert read[7].min() == 1
+
+
+def test_grey_for_one_channel(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", plain(102))
+    (read,) = inputs(tmp_path, (8, 8, 1))
+    assert read.shape == (8, 8, 1)
+    np.testing.assert_allclose(read, 0.4, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_every_8_bit_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    suffix = "jpg" if mode == "CMYK" else "png"
+    Image.fromarray(plain(255)).convert(mode).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(inputs(tmp_path)[0], 1.0, atol=2 / 255)
+
+
+def test_16_bit_pictures_are_refused_rather_than_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 3000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(BadInputError, match="8 bits") as caught:
+        inputs(tmp_path)
+    assert "deep.png" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_a_damaged_picture_is_named(tmp_path: Path, damage: str) -> None:
+    save(tmp_path / "a.png", plain(0))
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    save(tmp_path / "broken.png", noise)
+    whole = (tmp_path / "broken.png").read_bytes()
+    damaged = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"not a picture"}[damage]
+    (tmp_path / "broken.png").write_bytes(damaged)
+    with pytest.raises(BadInputError, match="cannot be read") as caught:
+        inputs(tmp_path)
+    assert "broken.png" in str(caught.value)
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no pictures"):
+        inputs(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(100, 3), (8, 8, 2), (4, 8, 8, 3)])
+def test_a_model_that_is_not_fed_pictures(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    save(tmp_path / "a.png", plain(0))
+    with pytest.raises(BadInputError, match="does not fit this model"):
+        inputs(tmp_path, shape)
+
+
+def test_a_mean_that_does_not_fit_the_channels(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", plain(0))
+    with pytest.raises(BadInputError, match="image_mean"):
+        inputs(tmp_path, (8, 8, 1), image_mean=(0.1, 0.2, 0.3))

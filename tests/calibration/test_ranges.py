@@ -1,0 +1,77 @@
+"""The calibration file: exact round trip, readable, strictly parsed, bound to its model."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from perceiver_edge.calibration import Range, Ranges
+
+from perceiver_edge.errors import BadInputError
+
+RANGES = Ranges(
+    points={'blocks.0/ü "q"': Range(-0.1, 1 / 3), "logits": Range(float(np.float32(-1e-7)), 12.0)},
+    method="percentile",
+    num_samples=128,
+    source="photos, calibration split",
+    is_random=False,
+    fingerprint="ab12",
+)
+
+
+def edited(**changes: object) -> str:
+    return json.dumps(json.loads(RANGES.to_json()) | changes)
+
+
+def test_round_trip_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    ends = np.sort(rng.standard_normal((200, 2)).astype(np.float32) * 10.0 ** rng.integers(-30, 30, (200, 1)))
+    points = {f"p{index}": Range(*pair) for index, pair in enumerate(ends.tolist())}
+    ranges = dataclasses.replace(RANGES, points=points)
+    assert Ranges.from_json(ranges.to_json()) == ranges
+    assert Ranges.from_json(RANGES.to_json()) == RANGES
+
+
+def test_one_point_a_line() -> None:
+    assert '    "logits": [' in RANGES.to_json()
+    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2
+
+
+def test_hand_written_whole_numbers_are_read() -> None:
+    assert Ranges.from_json(edited(points={"logits": [0, 6]})).points == {"logits": Range(0.0, 6.0)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not readable"),
+        ("[]", "keys"),
+        (edited(surprise=1), "surprise"),
+        (RANGES.to_json().replace('"method": "percentile",', ""), "keys"),
+        (RANGES.to_json().replace('"method"', '"source": "again", "method"'), "written twice"),
+        (edited(num_samples="128"), "num_samples"),
+        (edited(num_samples=True), "num_samples"),
+        (edited(format="perceiver_edge calibration 9"), "version"),
+        (edited(points={"logits": [2, 1]}), "logits"),
+        (edited(points={"logits": [1]}), "logits"),
+        (edited(points={"logits": [0, float("nan")]}), "logits"),
+        (edited(points={"logits": [0, 10**400]}), "logits"),
+        (edited(points={"logits": [False, 1]}), "logits"),
+        (edited(points={"logits": "01"}), "logits"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(BadInputError, match=message) as caught:
+        Ranges.from_json(text, where="calibration.json")
+    assert "calibration.json" in str(caught.value)
+
+
+def test_ranges_are_bound_to_their_model() -> None:
+    names = list(RANGES.points)
+    RANGES.require_matches(fingerprint="ab12", point_names=names)
+    with pytest.raises(BadInputError, match="another model"):
+        RANGES.require_matches(fingerprint="cd34", point_names=names)
+    with pytest.raises(BadInputError, match="no extra"):
+        RANGES.require_matches(fingerprint="ab12", point_names=[*names, "extra"])
+    with pytest.raises(BadInputError, match="also logits"):
+        RANGES.require_matches(fingerprint="ab12", point_names=names[:1])
