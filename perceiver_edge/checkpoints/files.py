@@ -81,7 +81,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise BadInputError(
             "The weights are damaged.", expected="a complete safetensors file", got=error, where=path
         ) from error
-    return {name: _to_array(name, entry, path) for name, entry in entries}
+    return {name: _to_array(name, entry, path) for name, entry in sorted(entries, key=lambda e: e[0])}
 
 
 def _to_array(name: str, entry: Mapping[str, object], path: Path) -> np.ndarray:

@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 from keras import KerasTensor, ops
 
-from perceiver_edge.model.linear import layer_norm, linear
+from perceiver_edge.model.layer_norm import LayerNorm
+from perceiver_edge.model.linear import linear
 
 
 class Attention(keras.layers.Layer):
@@ -38,8 +39,8 @@ class Attention(keras.layers.Layer):
         width = heads * dim_head
         key_dim = query_dim if context_dim is None else context_dim
 
-        self.norm = layer_norm(name="norm", dtype=dtype)
-        self.norm_context = None if context_dim is None else layer_norm(name="norm_context", dtype=dtype)
+        self.norm = LayerNorm(name="norm", dtype=dtype)
+        self.norm_context = None if context_dim is None else LayerNorm(name="norm_context", dtype=dtype)
         self.to_q = linear(query_dim, width, use_bias=False, name="to_q", dtype=dtype)
         self.to_kv = linear(key_dim, 2 * width, use_bias=False, name="to_kv", dtype=dtype)
         self.to_out = linear(width, query_dim, name="to_out", dtype=dtype)
@@ -63,8 +64,8 @@ class Attention(keras.layers.Layer):
         """Attend from x ``[batch, queries, query_dim]`` to context ``[batch, keys, context_dim]``.
 
         Args:
-            attendable: boolean ``[batch, keys]``, True where a key may be attended to. (Keras gives the name `mask` a meaning of
-                its own.)
+            attendable: boolean ``[batch, keys]``, True where a key may be attended to. (Keras has its own meaning for
+                the name `mask`.)
 
         Returns:
             ``[batch, queries, query_dim]``, to be added to x.
@@ -78,7 +79,8 @@ class Attention(keras.layers.Layer):
         if attendable is not None:
             # The lowest finite number, not -inf: a row with every key masked becomes uniform instead of NaN.
             scores = ops.where(attendable[:, None, None, :], scores, tf.as_dtype(scores.dtype).min)
-        weights = self.dropout(ops.softmax(scores, axis=-1), training=training)
+        # Not ops.softmax, which warns of an axis of size 1: one token or one latent is a Perceiver, too.
+        weights = self.dropout(tf.nn.softmax(scores, axis=-1), training=training)
         return self.to_out(self._merge_heads(ops.einsum("bhij,bjhd->bihd", weights, v)))
 
     def _split_heads(self, x: KerasTensor) -> KerasTensor:

@@ -44,8 +44,11 @@ class PerceiverBlock(keras.layers.Layer):
         self.self_ffs = [feed_forward(f"self_ff_{index}") for index in range(config.self_per_cross_attn)]
 
     def build(self, input_shape: object = None) -> None:
-        for layer in (self.cross_attn, self.cross_ff, *self.self_attns, *self.self_ffs):
-            layer.build()
+        attends: list[Attention] = [self.cross_attn, *self.self_attns]
+        feed_forwards: list[FeedForward] = [self.cross_ff, *self.self_ffs]
+        for attend, feed_forward in zip(attends, feed_forwards, strict=True):
+            attend.build()
+            feed_forward.build()
 
     def call(
         self,

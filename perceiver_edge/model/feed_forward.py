@@ -8,7 +8,8 @@ import keras
 from keras import KerasTensor, ops
 
 from perceiver_edge.config import FEED_FORWARD_MULTIPLIER
-from perceiver_edge.model.linear import layer_norm, linear
+from perceiver_edge.model.layer_norm import LayerNorm
+from perceiver_edge.model.linear import linear
 
 
 def gelu(x: KerasTensor) -> KerasTensor:
@@ -29,7 +30,7 @@ class FeedForward(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype)
         self.dim = dim
         self.hidden = FEED_FORWARD_MULTIPLIER * dim
-        self.norm = layer_norm(name="norm", dtype=dtype)
+        self.norm = LayerNorm(name="norm", dtype=dtype)
         self.expand = linear(dim, 2 * self.hidden, name="expand", dtype=dtype)
         self.project = linear(self.hidden, dim, name="project", dtype=dtype)
         self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=dtype)

@@ -10,7 +10,11 @@ from perceiver_edge.errors import BadInputError
 
 
 def check_inputs(inputs: KerasTensor, mask: KerasTensor | None, config: PerceiverConfig) -> None:
-    """Raise `BadInputError` unless inputs are float ``[batch, *axes, channels]`` and mask boolean ``[batch, *axes]``."""
+    """Accept float inputs ``[batch, *axes, channels]`` and a boolean mask ``[batch, *axes]``.
+
+    Raises:
+        BadInputError: anything else.
+    """
     axes = ("length",), ("height", "width"), ("frames", "height", "width")
     named = ["batch", *axes[config.input_axis - 1], str(config.input_channels)]
     expected = f"[{', '.join(named)}]"

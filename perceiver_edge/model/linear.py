@@ -1,4 +1,4 @@
-"""Keras layers with the initialisation and the constants of their torch counterparts."""
+"""A Dense layer that starts as its torch counterpart does."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import math
 
 import keras
 
-from perceiver_edge.config import LAYER_NORM_EPSILON
-
 
 def linear(
     inputs: int, outputs: int, *, name: str, dtype: keras.DTypePolicy, use_bias: bool = True
 ) -> keras.layers.Dense:
-    """A Dense layer that starts as torch.nn.Linear does: weights and bias from U(-1/sqrt(inputs), 1/sqrt(inputs))."""
+    """Initialise as torch.nn.Linear does: weights and bias from U(-1/sqrt(inputs), 1/sqrt(inputs))."""
     bound = 1 / math.sqrt(inputs)
     return keras.layers.Dense(
         outputs,
@@ -22,7 +20,3 @@ def linear(
         name=name,
         dtype=dtype,
     )
-
-
-def layer_norm(*, name: str, dtype: keras.DTypePolicy) -> keras.layers.LayerNormalization:
-    return keras.layers.LayerNormalization(epsilon=LAYER_NORM_EPSILON, name=name, dtype=dtype)

@@ -10,6 +10,7 @@ import numpy as np
 
 from perceiver_edge.model.attention import Attention
 from perceiver_edge.model.feed_forward import FeedForward
+from perceiver_edge.model.layer_norm import LayerNorm
 
 if TYPE_CHECKING:
     from perceiver_edge.model.perceiver import Perceiver
@@ -62,6 +63,6 @@ def _linear(name: str, layer: keras.layers.Dense) -> Named:
         yield f"{name}.bias", layer.bias
 
 
-def _norm(name: str, layer: keras.layers.LayerNormalization) -> Named:
+def _norm(name: str, layer: LayerNorm) -> Named:
     yield f"{name}.weight", layer.gamma
     yield f"{name}.bias", layer.beta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, Self
@@ -13,10 +14,11 @@ from keras import KerasTensor, ops
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, load_checkpoint, save_checkpoint
 from perceiver_edge.checkpoints.layout import distinct_layers
 from perceiver_edge.config import InputSpec, PerceiverConfig
+from perceiver_edge.fourier import fourier_encoding
 from perceiver_edge.model.block import PerceiverBlock
-from perceiver_edge.model.fourier import encode_positions
 from perceiver_edge.model.inputs import check_inputs
-from perceiver_edge.model.linear import layer_norm, linear
+from perceiver_edge.model.layer_norm import LayerNorm
+from perceiver_edge.model.linear import linear
 from perceiver_edge.model.named_variables import flip_linear, named_variables
 
 
@@ -83,7 +85,7 @@ class Perceiver(keras.Model):
             PerceiverBlock(config, name=f"block_{index}", dtype=policy) for index in range(distinct_layers(config))
         ]
         if config.final_classifier_head:
-            self.head_norm = layer_norm(name="head_norm", dtype=policy)
+            self.head_norm = LayerNorm(name="head_norm", dtype=policy)
             self.head = linear(config.latent_dim, config.num_classes, name="head", dtype=policy)
         self.build()
 
@@ -140,17 +142,21 @@ class Perceiver(keras.Model):
 
     def _context(self, inputs: KerasTensor) -> KerasTensor:
         """The input as tokens ``[batch, tokens, context_channels]``: data channels, then encoded positions."""
-        axes = tuple(inputs.shape[1:-1])
-        if self.config.fourier_encode_data:
-            encoded = ops.cast(encode_positions(axes, self.config), inputs.dtype)
-            encoded = ops.broadcast_to(encoded, (ops.shape(inputs)[0], *encoded.shape))
-            inputs = ops.concatenate([inputs, encoded], axis=-1)
-        return ops.reshape(inputs, (-1, int(np.prod(axes)), self.config.context_channels))
+        config, axes = self.config, tuple(inputs.shape[1:-1])
+        if config.fourier_encode_data:
+            encoding = fourier_encoding(
+                axes, num_bands=config.num_freq_bands, max_freq=config.max_freq, freq_base=config.freq_base
+            )
+            encoding = ops.broadcast_to(ops.cast(encoding, inputs.dtype), (ops.shape(inputs)[0], *encoding.shape))
+            inputs = ops.concatenate([inputs, encoding], axis=-1)
+        return ops.reshape(inputs, (-1, math.prod(axes), config.context_channels))
 
     def named_weights(self) -> dict[str, np.ndarray]:
         """Copies of the weights by canonical name (see `perceiver_edge.checkpoints.expected_shapes`)."""
         variables = named_variables(self)
-        return {name: np.ascontiguousarray(flip_linear(name, np.array(v))) for name, v in variables.items()}
+        return {
+            name: np.array(flip_linear(name, variable.value.numpy()), order="C") for name, variable in variables.items()
+        }
 
     def load_named_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Set every weight from a mapping of canonical names (or those of perceiver-pytorch 0.8).
@@ -158,7 +164,8 @@ class Perceiver(keras.Model):
         Raises:
             BadInputError: the weights do not fit; the model then keeps those it had.
         """
-        fitted = fit_weights(self.config, weights, dtype=self.variable_dtype)
+        dtype = np.float64 if self.variable_dtype == "float64" else np.float32
+        fitted = fit_weights(self.config, weights, dtype=dtype)
         for name, variable in named_variables(self).items():
             variable.assign(flip_linear(name, fitted[name]))
 

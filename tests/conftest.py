@@ -1,0 +1,109 @@
+"""What all tests share: the ``--slow`` option, the grid of configurations, and the golden outputs.
+
+A test with an argument ``grid_case`` runs for every configuration of ``golden/grid.json`` and gets a `GridCase`; one
+with ``golden_case`` runs for those with a stored output and gets a `GoldenCase`. ``golden/make_golden.py`` says how
+they were made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perceiver_edge.config import PerceiverConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True)
+class GridCase:
+    """One configuration. ``input_shape`` are the input axes; ``mask`` is none, random or first_sample_empty."""
+
+    name: str
+    config: PerceiverConfig
+    input_shape: tuple[int, ...]
+    batch: int
+    mask: str
+    stored: bool
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A configuration with what perceiver-pytorch 0.11 computes for it in float64.
+
+    ``weights`` (canonical names) and ``inputs`` ``[batch, *axes, channels]`` are float32, ``mask`` is None or boolean
+    ``[batch, *axes]``, ``output`` is float64 ``[batch, num_classes]`` or ``[batch, num_latents, latent_dim]``.
+    """
+
+    name: str
+    config: PerceiverConfig
+    weights: dict[str, np.ndarray]
+    inputs: np.ndarray
+    mask: np.ndarray | None
+    output: np.ndarray
+
+
+def load_grid() -> list[GridCase]:
+    grid = json.loads((GOLDEN / "grid.json").read_text())
+    cases = []
+    for entry in grid["cases"]:
+        case = {**grid["defaults"], **entry}
+        config = PerceiverConfig(**{**grid["defaults"]["config"], **entry.get("config", {})})
+        cases.append(GridCase(**{**case, "config": config, "input_shape": tuple(case["input_shape"])}))
+    return cases
+
+
+def load_golden(case: GridCase) -> GoldenCase:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(GOLDEN / f"{case.name}.safetensors")
+    weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
+    return GoldenCase(
+        name=case.name,
+        config=case.config,
+        weights=weights,
+        inputs=tensors["input"],
+        mask=tensors.get("mask"),
+        output=tensors["output"],
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for argument, cases in (
+        ("grid_case", load_grid()),
+        ("golden_case", [case for case in load_grid() if case.stored]),
+    ):
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, cases, ids=lambda case: case.name, indirect=argument == "golden_case")
+
+
+@pytest.fixture
+def golden_case(request: pytest.FixtureRequest) -> GoldenCase:
+    return load_golden(request.param)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., PerceiverConfig]:
+    """Make the grid's default configuration, with some fields replaced."""
+
+    def make(**changes: object) -> PerceiverConfig:
+        return PerceiverConfig(**{**json.loads((GOLDEN / "grid.json").read_text())["defaults"]["config"], **changes})
+
+    return make
