@@ -9,13 +9,13 @@ from perceiver_edge.converters.sites import Site, site_name
 GEMM_OPERATORS = ("Gemm", "MatMul")
 
 
-def onnx_sites(model: onnx.ModelProto) -> dict[str, Site]:
+def onnx_sites(graph: onnx.GraphProto) -> dict[str, Site]:
     """Every Gemm or MatMul with constant weights (float, or dequantised from int8), by site, in graph order."""
-    constant = {initializer.name for initializer in model.graph.initializer}
-    constant |= {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constant}
+    constant = {initializer.name for initializer in graph.initializer}
+    constant |= {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constant}
     return {
         site_name(node.name): Site(input=node.input[0], weight=node.input[1], output=node.output[0], operator=node.name)
-        for node in model.graph.node
+        for node in graph.node
         if node.op_type in GEMM_OPERATORS and node.input[1] in constant
     }
 
@@ -23,7 +23,7 @@ def onnx_sites(model: onnx.ModelProto) -> dict[str, Site]:
 def name_by_site(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give weights, biases and results of every site names that say what they are: ``<site>.weight`` and so on."""
     results = {value.name for value in model.graph.output}
-    operators = {site.operator: name for name, site in onnx_sites(model).items()}
+    operators = {site.operator: name for name, site in onnx_sites(model.graph).items()}
     renamed: dict[str, str] = {}
     for node in model.graph.node:
         if (site := operators.get(node.name)) is None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -29,7 +31,7 @@ def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]])
     Raises:
         ConversionError: sites and ranges do not match.
     """
-    sites = onnx_sites(model)
+    sites = onnx_sites(model.graph)
     require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "ONNX")
     tensors = {site.input: ranges[f"{name}.input"] for name, site in sites.items()}
     tensors |= {site.output: ranges[f"{name}.output"] for name, site in sites.items()}
@@ -56,15 +58,17 @@ def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]])
 
 def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
     """Dynamic range: int8 weights per channel, activations quantised at run time."""
-    with _quiet():
-        return quantize_dynamic(
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dynamic.onnx"
+        quantize_dynamic(
             _copy(model),
-            None,
+            path,
             op_types_to_quantize=list(GEMM_OPERATORS),
-            nodes_to_quantize=[site.operator for site in onnx_sites(model).values()],
             weight_type=QuantType.QInt8,
             per_channel=True,
+            extra_options={"MatMulConstBOnly": True},
         )
+        return onnx.load(path)
 
 
 def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from perceiver_edge import metrics
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, GateError
 from perceiver_edge.metrics import FLOAT_TOLERANCE, Metrics
 
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
@@ -256,6 +256,23 @@ class ParityReport:
             raise BadInputError(
                 "This is not a parity report.", expected="the contents of a parity.json", got=str(error)
             ) from error
+
+
+class ParityFailure(GateError):
+    """At least one artefact did not pass. ``report`` says which, by how much, and where the error enters."""
+
+    def __init__(self, report: ParityReport) -> None:
+        self.report = report
+        failed = [artefact for artefact in report.artefacts if not artefact.passed]
+        super().__init__(
+            f"{len(failed)} of {len(report.artefacts)} artefacts failed the parity gate; nothing was published.",
+            got="; ".join(
+                f"{artefact.name}: "
+                + ", ".join(f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures)
+                for artefact in failed
+            ),
+            fix="look where the error enters; more or other calibration samples often help, so may another --method",
+        )
 
 
 def _jsonable(value: Any) -> Any:

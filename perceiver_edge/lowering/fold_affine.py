@@ -38,8 +38,8 @@ def fold(norm: Norm, linear: Linear) -> Linear:
     """``linear(norm's affine(x))`` as one Linear on x."""
     if norm.gamma is None or norm.beta is None:
         return linear
-    bias = norm.beta @ linear.weight
-    return Linear(norm.gamma[:, None] * linear.weight, bias if linear.bias is None else bias + linear.bias)
+    bias = norm.beta @ linear.weight + (0.0 if linear.bias is None else linear.bias)
+    return Linear(norm.gamma[:, None] * linear.weight, bias if bias.any() else None)
 
 
 def _fold_block(block: Block) -> Block:

@@ -1,0 +1,113 @@
+"""Samples that calibration never saw, with what the float reference said of them: all that a proof needs."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from perceiver_edge.calibration import Samples
+    from perceiver_edge.checkpoints import Checkpoint
+
+_INPUT_PREFIX = "input."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOut:
+    """``inputs``: by name, ``[samples, ...]``. ``reference``: the float32 reference's outputs, ``[samples, ...]``.
+
+    ``labels``: the right classes, int64 ``[samples]``, where they are known.
+    """
+
+    inputs: dict[str, np.ndarray]
+    reference: np.ndarray
+    labels: np.ndarray | None
+    source: str
+    is_random: bool
+
+    def __len__(self) -> int:
+        return len(self.reference)
+
+    def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
+        """``size`` samples from ``start``; past the end the last one is repeated, because artefacts have one shape."""
+        rows = np.minimum(np.arange(start, start + size), len(self) - 1)
+        return {name: np.ascontiguousarray(values[rows]) for name, values in self.inputs.items()}
+
+    def to_bytes(self) -> bytes:
+        """A compressed ``.npz``; the same value always gives the same bytes."""
+        arrays = {f"{_INPUT_PREFIX}{name}": values for name, values in self.inputs.items()}
+        arrays["reference"] = self.reference
+        if self.labels is not None:
+            arrays["labels"] = self.labels
+        arrays["about"] = np.frombuffer(
+            json.dumps({"source": self.source, "is_random": self.is_random}).encode(), np.uint8
+        )
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, values in arrays.items():
+                member = io.BytesIO()
+                np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
+                # ZipInfo's default date is fixed, unlike that of np.savez.
+                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, where: object) -> HeldOut:
+        """Inverse of `to_bytes`.
+
+        Raises:
+            BadInputError: not such a file.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            about = json.loads(arrays.pop("about").tobytes())
+            inputs = {n.removeprefix(_INPUT_PREFIX): a for n, a in arrays.items() if n.startswith(_INPUT_PREFIX)}
+            return cls(inputs=inputs, reference=arrays["reference"], labels=arrays.get("labels"), **about)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise BadInputError("The proof's samples cannot be read.", got=error, where=where) from error
+
+
+def ask_reference(
+    checkpoint: Checkpoint, samples: Samples, *, on_progress: Callable[[int], None] | None = None
+) -> HeldOut:
+    """Run the float32 Keras reference on every sample, one at a time.
+
+    Raises:
+        BadInputError: an output is not finite; the sample is named.
+    """
+    import tensorflow as tf
+
+    from perceiver_edge.model import Perceiver
+
+    model = tf.function(Perceiver.from_checkpoint(checkpoint), autograph=False)
+    rows: list[dict[str, np.ndarray]] = []
+    outputs = []
+    for index, sample in enumerate(samples):
+        inputs = {name: values[np.newaxis] for name, values in sample.items()}
+        output = model(inputs["input"], mask=inputs.get("mask")).numpy()[0]
+        if not np.isfinite(output).all():
+            raise BadInputError(
+                "The float reference's output is not finite.",
+                expected="finite logits", where=f"{samples.description}, held-out sample {index}",
+                fix="look for extreme weights or inputs; a model that overflows in float32 cannot be proven",
+            )  # fmt: skip
+        rows.append(sample)
+        outputs.append(output)
+        if on_progress is not None:
+            on_progress(index + 1)
+    return HeldOut(
+        inputs={name: np.stack([row[name] for row in rows]) for name in rows[0]},
+        reference=np.stack(outputs),
+        labels=samples.labels,
+        source=samples.description,
+        is_random=samples.is_random,
+    )

@@ -1,0 +1,95 @@
+"""From what a user names (a preset, a folder, a Keras model) to weights and an input shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perceiver_edge.checkpoints import Checkpoint, init_weights, load_checkpoint
+from perceiver_edge.config import PRESETS, InputSpec
+from perceiver_edge.data import DIGITS_CHECKPOINT
+from perceiver_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from perceiver_edge.model import Perceiver
+
+DIGITS = "digits"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NamedModel:
+    """A Perceiver ready to compile: its name, its weights, and the one input shape it will be deployed for."""
+
+    name: str
+    checkpoint: Checkpoint
+    input_spec: InputSpec
+    is_random_weights: bool
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """``[*axes, channels]``, without the batch."""
+        return (*self.input_spec.shape, self.checkpoint.config.input_channels)
+
+
+def resolve_model(
+    model: str | os.PathLike[str] | Checkpoint | Perceiver,
+    *,
+    name: str | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    seed: int = 0,
+) -> NamedModel:
+    """Find the model.
+
+    Args:
+        model: ``"digits"`` (trained), a preset of `PRESETS` (random weights from ``seed``), a folder with
+            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras `Perceiver`.
+        name: what the bundle and its files are called; by default the preset's or the folder's name.
+        input_shape: sizes of the input axes; overrides the model's own.
+
+    Raises:
+        BadInputError: no such model, unusable weights, or no input shape is known.
+    """
+    default_name, checkpoint, is_random = _load(model, seed)
+    name = name or default_name
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise BadInputError(
+            "The name cannot be used for files.", expected="letters, digits, '_', '-' and '.'", got=repr(name),
+            fix="pass --name",
+        )  # fmt: skip
+    spec = checkpoint.input_spec
+    if input_shape is not None:
+        spec = InputSpec(shape=input_shape) if spec is None else dataclasses.replace(spec, shape=input_shape)
+    axes = checkpoint.config.input_axis
+    if spec is None or len(spec.shape) != axes:
+        raise BadInputError(
+            "A deployed model has one fixed input shape.",
+            expected=f"the {'size' if axes == 1 else 'sizes'} of {axes} input axes",
+            got="none" if spec is None else spec.shape, where=name,
+            fix="pass --input-shape (such as 224,224), or put input_shape into config.json",
+        )  # fmt: skip
+    return NamedModel(name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random)
+
+
+def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> tuple[str, Checkpoint, bool]:
+    if isinstance(model, Checkpoint):
+        return "perceiver", model, False
+    if not isinstance(model, str | os.PathLike):
+        weights = model.named_weights()
+        return "perceiver", Checkpoint(config=model.config, input_spec=None, weights=weights), False
+    if model == DIGITS:
+        return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False
+    if model in PRESETS:
+        config, spec = PRESETS[str(model)]
+        return str(model), Checkpoint(config=config, input_spec=spec, weights=init_weights(config, seed)), True
+    folder = Path(model)
+    if not folder.exists():
+        raise BadInputError(
+            "There is no such model.",
+            expected=f"{DIGITS}, {', '.join(PRESETS)}, or a folder with config.json and model.safetensors",
+            got=repr(os.fspath(model)),
+        )
+    return folder.resolve().name, load_checkpoint(folder), False

@@ -1,0 +1,76 @@
+"""Prove artefacts: load each from its bytes, run it in its engine on held-out samples, judge it, find its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from perceiver_edge.converters.points import observable_outputs
+from perceiver_edge.held_out import HeldOut
+from perceiver_edge.parity import ArtefactParity, Gates, LayerError, judge, layer_errors
+from perceiver_edge.runtime import Runner, load, probe
+
+LAYER_SAMPLES = 4
+"""Held-out samples that errors by layer are measured on: enough to rank layers, and probing is slow."""
+
+
+def prove(
+    name: str,
+    model: bytes,
+    held_out: HeldOut,
+    *,
+    precision: str,
+    gates: Gates,
+    is_classifier: bool,
+    layer_reference: Mapping[str, np.ndarray],
+    threads: int | None = None,
+) -> ArtefactParity:
+    """Hold one artefact to its gates.
+
+    Args:
+        layer_reference: the float model's site outputs, of `layer_reference` or of a float32 peer's `layer_outputs`;
+            empty for no errors by layer.
+    """
+    runner = load(model, threads=threads)
+    judgement = judge(
+        held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier, labels=held_out.labels
+    )
+    layers: tuple[LayerError, ...] = ()
+    if layer_reference:
+        layers = layer_errors(layer_reference, layer_outputs(model, held_out))
+    return ArtefactParity(name=name, engine=runner.engine, precision=precision, judgement=judgement, layers=layers)
+
+
+def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:
+    """The artefact's output for every held-out sample, ``[samples, ...]``."""
+    batch = next(iter(runner.inputs.values())).shape[0]
+    results = [runner(held_out.batch(start, batch)) for start in range(0, len(held_out), batch)]
+    return np.concatenate([np.asarray(result) for result in results])[: len(held_out)]
+
+
+def layer_outputs(model: bytes, held_out: HeldOut) -> dict[str, np.ndarray]:
+    """Each site's output, and the model's, for the first samples; rows are ``[samples * latents, channels]``."""
+    tensors = observable_outputs(model)
+    batch = next(iter(load(model).inputs.values())).shape[0]
+    count = min(LAYER_SAMPLES, len(held_out))
+    collected: dict[str, list[np.ndarray]] = {name: [] for name in tensors}
+    for start in range(0, count, batch):
+        values = probe(model, held_out.batch(start, batch), list(tensors.values()))
+        used = min(batch, count - start)
+        for name, tensor in tensors.items():
+            value = values[tensor]
+            collected[name].append(value[: value.shape[0] // batch * used])
+    return {name: np.concatenate(rows) for name, rows in collected.items()}
+
+
+def layer_reference(
+    taps: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]], held_out: HeldOut
+) -> dict[str, np.ndarray]:
+    """The float model's site outputs for the samples that `layer_outputs` reads, in order of execution.
+
+    Args:
+        taps: feeds of batch 1 → activations by quantisation point.
+    """
+    rows = [taps(held_out.batch(index, 1)) for index in range(min(LAYER_SAMPLES, len(held_out)))]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0] if name.endswith(".output")}
