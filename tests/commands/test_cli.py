@@ -1,0 +1,39 @@
+import pytest
+
+from perceiver_edge import cli
+from perceiver_edge.errors import BadInputError, GateError
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (BadInputError("No such thing.", got="x"), 2, "error: No such thing.\n  got:      x\n"),
+        (GateError("Too far off."), 1, "error: Too far off.\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_failures_become_a_message_and_an_exit_code(error, code, message, capsys):
+    assert cli.run(lambda: _raise(error)) == code
+    assert capsys.readouterr() == ("", message)
+
+
+def test_an_unexpected_error_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: _raise(ZeroDivisionError()))
+
+
+def test_progress_goes_to_stderr_and_can_be_quiet(capsys):
+    cli.progress_console().print("working")
+    cli.progress_console(quiet=True).print("hidden")
+    cli.result_console().print("result")
+    assert capsys.readouterr() == ("result\n", "working\n")
+
+
+def test_results_are_not_broken_at_80_columns_in_a_pipe(capsys):
+    line = " ".join("x" * 50)
+    cli.result_console().print(line)
+    assert capsys.readouterr().out == line + "\n"
