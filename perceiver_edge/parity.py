@@ -268,7 +268,9 @@ class ParityFailure(GateError):
             f"{len(failed)} of {len(report.artefacts)} artefacts failed the parity gate; nothing was published.",
             got="; ".join(
                 f"{artefact.name}: "
-                + ", ".join(f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures)
+                + ", ".join(
+                    f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures
+                )
                 for artefact in failed
             ),
             fix="look where the error enters; more or other calibration samples often help, so may another --method",
