@@ -37,7 +37,7 @@ class Census:
         format_version: TFLite schema version, or ONNX IR version.
         versions: TFLite: operator to the highest version used. ONNX: domain to opset.
         operators: operator to count, in the graph that runs.
-        operators_by_dtype: operator to {dtype of its first input: count}.
+        operators_by_dtype: operator to {dtype of its first input that is no constant: count}.
         file_operators: operator to count in the file itself; for TFLite the same as `operators`.
         gemms: those with a constant weight.
         float_islands: largest first; empty for a model without int8 GEMMs.
@@ -129,8 +129,9 @@ def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _first_dtype(operator: Operator, tensors: Mapping[str, Tensor]) -> str:
-    names = operator.inputs or operator.outputs
-    return tensors[names[0]].dtype if names else "none"
+    flowing_in = [tensors[name] for name in operator.inputs if not tensors[name].constant]
+    first = next(iter(flowing_in or (tensors[name] for name in operator.outputs)), None)
+    return first.dtype if first else "none"
 
 
 def _dequantized_weights(graph: Graph) -> Iterable[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from perceiver_edge.converters.census import Census, Tensor
 
-_NAME_WIDTH = 44
+_NAME_WIDTH = 52
 
 
 def main(argv: Sequence[str] | None = None) -> int:

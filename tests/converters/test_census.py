@@ -96,7 +96,7 @@ def test_a_dequantised_weight_is_named_and_a_dequantised_activation_is_not():
 
 
 def test_operators_are_counted_by_input_dtype():
-    operators = [("Add", ("x",), "a"), ("Add", ("q",), "g"), ("Add", ("x",), "n")]
+    operators = [("Add", ("x",), "a"), ("Add", ("q",), "g"), ("Add", ("w8", "x"), "n")]  # the constant does not count
     assert _count(_graph(operators, DTYPES)).operators_by_dtype == {"Add": {"float32": 2, "int8": 1}}
 
 
