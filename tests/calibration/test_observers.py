@@ -120,6 +120,14 @@ def test_mse_beats_min_max_and_is_near_the_best_symmetric_shrink(kind: str) -> N
     assert found <= 1.05 * min(true_error(values, clip) for clip in shrinks)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_mse_clips_a_rare_outlier_on_either_side(sign: int) -> None:
+    values = np.append(values_of("normal", 0, 500_000), np.float32(sign * 40))
+    found = observed(MseObserver, values).range()
+    assert 3 < -found.min < 20
+    assert 3 < found.max < 20
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [1.0, 0.7, 0.2])
 def test_the_error_of_a_histogram_is_that_of_its_values(kind: str, share: float) -> None:

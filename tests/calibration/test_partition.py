@@ -68,6 +68,18 @@ def test_too_few_are_divided_in_proportion(make, available: int, sizes: tuple[in
     assert (len(calibration), len(held_out)) == sizes
 
 
+@pytest.mark.parametrize(("asked", "sizes"), [((1, 100), (1, 2)), ((100, 1), (2, 1))])
+def test_neither_side_is_left_empty(asked: tuple[int, int], sizes: tuple[int, int]) -> None:
+    calibration, held_out = split(indexed(3), num_calibration=asked[0], num_held_out=asked[1], seed=0)
+    assert (len(calibration), len(held_out)) == sizes
+
+
+@pytest.mark.parametrize("make", [indexed, stream])
+def test_a_part_is_read_in_the_order_of_the_source(make) -> None:
+    for part in split(make(30), num_calibration=10, num_held_out=10, seed=0):
+        assert numbers(part) == sorted(numbers(part))
+
+
 @pytest.mark.parametrize("make", [indexed, stream])
 def test_one_sample_cannot_be_split(make) -> None:
     with pytest.raises(BadInputError, match="too few"):
