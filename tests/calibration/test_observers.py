@@ -124,8 +124,8 @@ def test_mse_beats_min_max_and_is_near_the_best_symmetric_shrink(kind: str) -> N
 def test_mse_clips_a_rare_outlier_on_either_side(sign: int) -> None:
     values = np.append(values_of("normal", 0, 500_000), np.float32(sign * 40))
     found = observed(MseObserver, values).range()
-    assert 3 < -found.min < 20
-    assert 3 < found.max < 20
+    assert 3 < -found.min < 30
+    assert 3 < found.max < 30
 
 
 @pytest.mark.parametrize("kind", KINDS)
