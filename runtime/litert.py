@@ -1,7 +1,8 @@
 """LiteRT (ai-edge-litert), with XNNPACK as its default delegate."""
 
-from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+
+from perceiver_edge.errors import MissingExtraError
 
 
 class LiteRtRunner(TfliteRunner):

@@ -5,8 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime.runner import Runner
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
 
 Engine = Literal["litert", "tflite_runtime", "onnxruntime"]
 

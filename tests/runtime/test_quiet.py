@@ -1,7 +1,6 @@
 import os
 
 import pytest
-
 from perceiver_edge.runtime._quiet import without_notices
 
 
