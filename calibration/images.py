@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from perceiver_edge.calibration.samples import INPUT, IndexedSource, Sample
 
+from perceiver_edge.calibration.samples import INPUT, IndexedSource, Sample
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perceiver_edge.calibration.samples import (
     MASK,
     IndexedSource,
@@ -18,7 +19,6 @@ from perceiver_edge.calibration.samples import (
     check_sample,
     sample_digest,
 )
-
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 
 

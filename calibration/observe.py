@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Observer, PercentileObserver
 from perceiver_edge.calibration.quant_params import Range
 from perceiver_edge.calibration.samples import Sample
-
 from perceiver_edge.errors import BadInputError
 
 Taps = Callable[[Sample], Mapping[str, NDArray[np.float32]]]

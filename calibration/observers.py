@@ -10,10 +10,10 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perceiver_edge.calibration.histogram import Buckets, Histogram
 from perceiver_edge.calibration.quant_params import Range
 from perceiver_edge.calibration.quantisation_error import mean_squared_error
-
 from perceiver_edge.errors import BadInputError
 
 DEFAULT_PERCENTILE = 99.99

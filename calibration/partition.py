@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from perceiver_edge.calibration.samples import Sample, SampleSource
 
+from perceiver_edge.calibration.samples import Sample, SampleSource
 from perceiver_edge.errors import BadInputError
 
 _LOOKS_PER_SAMPLE = 10

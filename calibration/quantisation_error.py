@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perceiver_edge.calibration.histogram import Buckets
 from perceiver_edge.calibration.quant_params import INT8_MAX, INT8_MIN, Range, quant_params
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.calibration.quant_params import Range
-
 from perceiver_edge.errors import BadInputError
 
 FORMAT = "perceiver_edge calibration 1"

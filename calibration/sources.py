@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perceiver_edge.calibration.images import ImageFolder
 from perceiver_edge.calibration.memory import ArraySource, StreamSource
 from perceiver_edge.calibration.samples import INPUT, SampleSource
-
 from perceiver_edge.errors import BadInputError
 
 RANDOM = "random"

@@ -10,7 +10,6 @@ from typing import Any
 
 from perceiver_edge.converters.census_graph import Graph, Operator, Tensor
 from perceiver_edge.converters.census_onnx_gemms import DEQUANTIZERS, find_gemms, key_of, kind_of
-
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 _QUANTIZERS = frozenset({"QuantizeLinear", "com.microsoft.QuantizeLinear", "DynamicQuantizeLinear"})

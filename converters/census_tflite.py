@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 from perceiver_edge.converters.census_graph import FLOATS, INTEGER_WEIGHTS, Gemm, Graph, Operator, Tensor, product
-
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 # operator: index of its weight among the inputs; input 0 is the activation.

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from perceiver_edge.runtime._quiet import without_notices
-from perceiver_edge.runtime.runner import Runner, TensorSpec
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime._quiet import without_notices
+from perceiver_edge.runtime.runner import Runner, TensorSpec
 
 
 class TfliteRunner(Runner):

@@ -1,8 +1,7 @@
 """LiteRT (ai-edge-litert), with XNNPACK as its default delegate."""
 
-from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
-
 from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 
 
 class LiteRtRunner(TfliteRunner):

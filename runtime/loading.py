@@ -5,9 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from perceiver_edge.runtime.runner import Runner
-
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime.runner import Runner
 
 Engine = Literal["litert", "tflite_runtime", "onnxruntime"]
 

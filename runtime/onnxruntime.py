@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
 
 _DTYPE_OF = {
     "tensor(float)": np.float32,

@@ -5,11 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
-
-from perceiver_edge.errors import BadInputError, MissingExtraError
 
 
 class _ProbedRunner(TfliteRunner):

@@ -4,9 +4,8 @@ Unlike LiteRT it does not verify a model before it reads it: a file cut short ca
 fault. Compare the file's SHA-256 with the bundle's manifest where that can happen.
 """
 
-from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
-
 from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 
 
 class TfliteRuntimeRunner(TfliteRunner):

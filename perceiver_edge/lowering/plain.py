@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.fourier import fourier_encoding
 from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
@@ -18,7 +19,6 @@ from perceiver_edge.lowering.program import (
     Program,
     SelfAttention,
 )
-from perceiver_edge.fourier import fourier_encoding
 
 
 def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]) -> Program:

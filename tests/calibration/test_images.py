@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perceiver_edge.calibration import open_source
 
+from perceiver_edge.calibration import open_source
 from perceiver_edge.errors import BadInputError
 
 Image = pytest.importorskip("PIL.Image")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from perceiver_edge.calibration import METHODS, Range, Sample, observe
 
+from perceiver_edge.calibration import METHODS, Range, Sample, observe
 from perceiver_edge.errors import BadInputError
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from perceiver_edge.calibration import MinMaxObserver, MseObserver, Observer, PercentileObserver, Range, quant_params
 from perceiver_edge.calibration.histogram import RELATIVE_WIDTH, Histogram
 from perceiver_edge.calibration.quantisation_error import mean_squared_error
-
 from perceiver_edge.errors import BadInputError
 
 MAKERS: list[Callable[[], Observer]] = [MinMaxObserver, PercentileObserver, MseObserver]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from perceiver_edge.calibration import Part, SampleSource, as_source, open_source, split
 from perceiver_edge.calibration.memory import StreamSource
-
 from perceiver_edge.errors import BadInputError
 
 SHAPE = (2, 2, 1)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from perceiver_edge.calibration import QuantParams, Range, quant_params
 
+from perceiver_edge.calibration import QuantParams, Range, quant_params
 from perceiver_edge.errors import BadInputError
 
 

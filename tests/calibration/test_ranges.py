@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from perceiver_edge.calibration import Range, Ranges
 
+from perceiver_edge.calibration import Range, Ranges
 from perceiver_edge.errors import BadInputError
 
 RANGES = Ranges(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perceiver_edge.calibration import ArraySource, as_source, open_source
 
+from perceiver_edge.calibration import ArraySource, as_source, open_source
 from perceiver_edge.errors import BadInputError
 
 SHAPE = (4, 6, 3)

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+
 from perceiver_edge.converters.census import _count, census
 from perceiver_edge.converters.census_graph import Gemm, Graph, Operator, Tensor, product
-
 from perceiver_edge.errors import BadInputError
 
 

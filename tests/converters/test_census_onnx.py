@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from perceiver_edge.converters.census import census
 
+from perceiver_edge.converters.census import census
 from perceiver_edge.errors import BadInputError
 
 RNG = np.random.default_rng(0)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from perceiver_edge.runtime import load
 
 from perceiver_edge.data import load_digits
+from perceiver_edge.runtime import load
 
 pytestmark = pytest.mark.slow
 

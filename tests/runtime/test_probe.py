@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from perceiver_edge.runtime import probe
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime import probe
 
 
 @pytest.fixture

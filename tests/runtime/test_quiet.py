@@ -1,6 +1,7 @@
 import os
 
 import pytest
+
 from perceiver_edge.runtime._quiet import without_notices
 
 

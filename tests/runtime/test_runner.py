@@ -2,9 +2,9 @@ import threading
 
 import numpy as np
 import pytest
-from perceiver_edge.runtime import TensorSpec, load
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime import TensorSpec, load
 
 
 @pytest.fixture(params=["float_tflite", "float_onnx"])

@@ -1,9 +1,9 @@
 import time
 
 import pytest
-from perceiver_edge.runtime import Latency, interleaved_latency, paired_ratio
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime import Latency, interleaved_latency, paired_ratio
 
 
 def test_runners_take_turns():
