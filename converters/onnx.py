@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 TRACED_OPSET = 18
 """The newest opset that tf2onnx 1.17 is sure of; later ones are reached with ONNX's own version converter."""
 
-OPSETS = range(18, 21)
-
-
-def require_opset(opset: int) -> None:
-    """Raises BadInputError unless the opset can be written."""
-    if opset not in OPSETS:
-        raise BadInputError(
-            "The ONNX opset is out of range.", expected=f"{OPSETS.start} to {OPSETS.stop - 1}", got=opset
-        )
+LATEST_OPSET = 20
 
 
 def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
@@ -41,7 +33,8 @@ def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
         BadInputError: opset out of range.
         onnx.checker.ValidationError: the result is not valid ONNX (a defect of ours).
     """
-    require_opset(opset)
+    if not TRACED_OPSET <= opset <= LATEST_OPSET:
+        raise BadInputError("The ONNX opset is out of range.", expected=f"{TRACED_OPSET} to {LATEST_OPSET}", got=opset)
     weights = {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
     model = _tf2onnx(traced)
     if opset != TRACED_OPSET:

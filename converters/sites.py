@@ -23,7 +23,9 @@ def site_name(scoped: str) -> str:
     parts = scoped.split("/")
     matmul = next((i for i, part in enumerate(parts) if i and part.startswith("MatMul")), None)
     if matmul is None:
-        raise ConversionError("A product with weights is outside of a named scope.", expected="<site>/MatMul", got=scoped)
+        raise ConversionError(
+            "A product with weights is outside of a named scope.", expected="<site>/MatMul", got=scoped
+        )
     return parts[matmul - 1]
 
 

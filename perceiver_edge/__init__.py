@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from perceiver_edge.config import InputSpec, PerceiverConfig
     from perceiver_edge.errors import PerceiverEdgeError
     from perceiver_edge.model import Perceiver
+    from perceiver_edge.pipeline import compile
 
 _HOME_OF = {
     "Perceiver": "perceiver_edge.model",
     "PerceiverConfig": "perceiver_edge.config",
     "InputSpec": "perceiver_edge.config",
     "PerceiverEdgeError": "perceiver_edge.errors",
+    "compile": "perceiver_edge.pipeline",
 }
 
-__all__ = ["InputSpec", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__"]
+__all__ = ["InputSpec", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile"]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from perceiver_edge.converters.trace import Traced
 
 FORMATS = ("tflite", "onnx")
-PRECISIONS = ("none", "fp16", "dynamic", "int8")
+QUANTIZE = ("none", "fp16", "dynamic", "int8")
 """What ``--quantize`` takes; ``none`` makes the float32 models only."""
 
 

@@ -88,5 +88,3 @@ def _tool_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue  # tensorflow and tensorflow-cpu exclude each other
     return versions
-
-

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from perceiver_edge.calibration import Samples
     from perceiver_edge.checkpoints import Checkpoint
 
+HELD_OUT_NAME = "held_out.npz"
+"""Its name in a bundle."""
+
 _INPUT_PREFIX = "input."
 
 
@@ -77,12 +80,15 @@ class HeldOut:
 
 
 def ask_reference(
-    checkpoint: Checkpoint, samples: Samples, *, on_progress: Callable[[int], None] | None = None
+    checkpoint: Checkpoint, samples: Samples, *, with_mask: bool, on_progress: Callable[[int], None]
 ) -> HeldOut:
     """Run the float32 Keras reference on every sample, one at a time.
 
+    Args:
+        with_mask: whether the artefacts take a mask; the samples must then have one, and must not otherwise.
+
     Raises:
-        BadInputError: an output is not finite; the sample is named.
+        BadInputError: a mask too few or too many, or an output that is not finite; the sample is named.
     """
     import tensorflow as tf
 
@@ -92,18 +98,24 @@ def ask_reference(
     rows: list[dict[str, np.ndarray]] = []
     outputs = []
     for index, sample in enumerate(samples):
+        where = f"{samples.description}, held-out sample {index}"
+        if ("mask" in sample) != with_mask:
+            raise BadInputError(
+                "The samples and the model do not agree on a mask.",
+                expected="a mask with every sample" if with_mask else "no masks",
+                got=", ".join(sample), where=where, fix="pass --mask, or samples that fit",
+            )  # fmt: skip
         inputs = {name: values[np.newaxis] for name, values in sample.items()}
         output = model(inputs["input"], mask=inputs.get("mask")).numpy()[0]
         if not np.isfinite(output).all():
             raise BadInputError(
                 "The float reference's output is not finite.",
-                expected="finite logits", where=f"{samples.description}, held-out sample {index}",
+                expected="finite logits", where=where,
                 fix="look for extreme weights or inputs; a model that overflows in float32 cannot be proven",
             )  # fmt: skip
         rows.append(sample)
         outputs.append(output)
-        if on_progress is not None:
-            on_progress(index + 1)
+        on_progress(index + 1)
     return HeldOut(
         inputs={name: np.stack([row[name] for row in rows]) for name in rows[0]},
         reference=np.stack(outputs),

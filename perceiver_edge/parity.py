@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,13 @@ class Gates:
                 got=f"sensitivity_min {low_:g}, sensitivity_max {high_:g}",
             )
         return gates
+
+
+def gates_by_precision(precisions: Iterable[str], overrides: Mapping[str, float]) -> dict[str, Gates]:
+    """The gates of one bundle. What the user changes holds for the precision asked for, not for its float32 peer."""
+    gates = {precision: Gates.for_precision(precision) for precision in precisions}
+    asked_for = [precision for precision in gates if precision != "fp32"] or list(gates)
+    return gates | {precision: gates[precision].with_overrides(overrides) for precision in asked_for}
 
 
 @dataclass(frozen=True)

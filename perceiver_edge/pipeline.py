@@ -5,32 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perceiver_edge.artefacts import FORMATS, Kind, build, planned_kinds
-from perceiver_edge.bundle import Bundle, publish, read_bundle, require_writable
-from perceiver_edge.calibration import Ranges, Samples, observe
+from perceiver_edge.artefacts import FORMATS, Kind, build
+from perceiver_edge.bundle import Bundle, publish, read_bundle
+from perceiver_edge.calibration import Ranges, observe
 from perceiver_edge.describe import describe
-from perceiver_edge.held_out import HeldOut, ask_reference
+from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
+from perceiver_edge.job import OPSETS, Job, Options, prepare
 from perceiver_edge.latency import Latencies, default_threads, measure_latency
 from perceiver_edge.manifest import Manifest, seal
-from perceiver_edge.models import NamedModel, resolve_model
-from perceiver_edge.parity import Gates, ParityFailure, ParityReport
+from perceiver_edge.parity import ParityFailure, ParityReport
 from perceiver_edge.progress import Progress, silent
 from perceiver_edge.proof import layer_reference, prove
 from perceiver_edge.report import render_model_card, render_report
-from perceiver_edge.representative import NUM_CALIBRATION, choose_samples, read_ranges
+from perceiver_edge.representative import NUM_CALIBRATION
 
 if TYPE_CHECKING:
     from perceiver_edge.checkpoints import Checkpoint
     from perceiver_edge.deployment import Deployment
     from perceiver_edge.model import Perceiver
 
-DEFAULT_OPSET = 18
 
-
-def compile(  # noqa: A001 - the verb of this package, always used as perceiver_edge.compile
+def compile(
     model: str | os.PathLike[str] | Checkpoint | Perceiver = "digits",
     *,
     quantize: str = "int8",
@@ -46,7 +43,7 @@ def compile(  # noqa: A001 - the verb of this package, always used as perceiver_
     with_mask: bool = False,
     formats: tuple[str, ...] = FORMATS,
     only: bool = False,
-    opset: int = DEFAULT_OPSET,
+    opset: int = OPSETS.start,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     threads: int | None = None,
@@ -56,83 +53,83 @@ def compile(  # noqa: A001 - the verb of this package, always used as perceiver_
     """Compile a Perceiver into proven artefacts and publish them as a bundle.
 
     Args:
-        model: a name, a folder, a `Checkpoint` or a Keras `Perceiver`; see `models.resolve_model`.
+        model: a name (``digits``, ``readme``, ``tiny``), a folder, a `Checkpoint` or a Keras `Perceiver`.
         quantize: ``none``, ``fp16``, ``dynamic`` or ``int8``.
         samples: representative data: an array ``[n, *axes, channels]``, an iterable of samples, or what
             ``--calibration-data`` takes. Some calibrate; others, never the same, prove. None: the embedded data.
         calibration: ranges from an earlier ``calibration.json``, instead of observing.
-        method: ``minmax``, ``percentile`` or ``mse``.
-        gates: parity bounds to change, by name (`parity.Gates`).
-        input_shape: sizes of the input axes the artefacts are made for.
-        with_mask: give the artefacts a second, boolean input ``mask``.
+        method: how ranges are chosen: ``minmax``, ``percentile`` or ``mse``.
+        num_samples: to calibrate with. ``num_held_out``: to prove with (64, or all of the embedded test split).
+        gates: parity bounds to change, by name (`perceiver_edge.parity.Gates`), for the precision asked for.
+        name: of the bundle and its files.
+        input_shape: sizes of the input axes the artefacts are made for; ``batch`` their fixed batch size.
+        with_mask: give the artefacts a second, boolean input ``mask`` ``[batch, *axes]``; the samples must have one.
+        formats: ``tflite``, ``onnx`` or both.
         only: leave out the float32 peers.
-        output: the bundle's folder; by default ``build/<name>``.
+        opset: of the ONNX models, 18 to 20.
+        output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
+        threads: for the latency measurement.
+        seed: draws samples, and the weights of a preset without weights.
 
     Raises:
         BadInputError: anything that cannot be used as it is; nothing was written.
-        ConversionError: an artefact came out other than asked for.
+        ConversionError: an artefact came out other than asked for; nothing was written.
         ParityFailure: a gate failed; nothing was published, and the exception carries the report.
     """
-    kinds = planned_kinds(quantize=quantize, formats=formats, only=only)
-    bounds = {kind.precision: Gates.for_precision(kind.precision).with_overrides(gates or {}) for kind in kinds}
-    source = resolve_model(model, name=name, input_shape=input_shape, seed=seed)
-    destination = Path(output) if output is not None else Path("build") / source.name
-    require_writable(destination, overwrite=overwrite)
-    with progress("read samples"):
-        calibrating, proving = choose_samples(
-            source, samples, num_calibration=num_samples, num_held_out=num_held_out, seed=seed
-        )
+    options = Options(
+        quantize=quantize, samples=samples, calibration=calibration, method=method, num_samples=num_samples,
+        num_held_out=num_held_out, gates=gates or {}, name=name, input_shape=input_shape, batch=batch,
+        with_mask=with_mask, formats=formats, only=only, opset=opset, output=output, overwrite=overwrite,
+        threads=threads, seed=seed,
+    )  # fmt: skip
+    return run(prepare(model, options), progress=progress)
+
+
+def run(job: Job, *, progress: Progress = silent) -> Bundle:
+    """Run a prepared compilation. Raises as `compile` does."""
+    options, model = job.options, job.model
     with progress("lower and trace"):
         from perceiver_edge.deployment import deploy
 
-        deployment = deploy(source, batch=batch, with_mask=with_mask)
-    ranges = None
-    if quantize == "int8":
-        ranges = _ranges(source, deployment, calibrating, calibration, method, progress)
+        deployment = deploy(model, batch=options.batch, with_mask=options.with_mask)
+    ranges = _ranges(job, deployment, progress) if options.quantize == "int8" else None
     with progress("convert"):
-        artefacts = build(deployment.traced, kinds, ranges=ranges and ranges.points, opset=opset)
+        artefacts = build(deployment.traced, job.kinds, ranges=ranges and ranges.points, opset=options.opset)
     with progress("take stock of operators"):
-        manifest = describe(source, artefacts, decisions=deployment.decisions, ranges=ranges)
-    with progress("run the float reference", len(proving)) as advance:
-        held_out = ask_reference(source.checkpoint, proving, on_progress=advance)
-    parity = _prove(source, artefacts, held_out, deployment, bounds, gates or {}, progress)
+        manifest = describe(model, artefacts, decisions=deployment.decisions, ranges=ranges)
+    with progress("run the float reference", len(job.proving)) as advance:
+        held_out = ask_reference(
+            model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=advance
+        )  # fmt: skip
+    parity = _prove(job, artefacts, held_out, deployment, progress)
     if not parity.passed:
         raise ParityFailure(parity)
-    models = {kind.file_name(source.name): content for kind, content in artefacts.items()}
+    models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
     with progress("measure latency"):
-        latency = measure_latency(models, held_out, threads=threads or default_threads())
+        latency = measure_latency(models, held_out, threads=options.threads or default_threads())
     with progress("publish"):
         files = models | _documents(manifest, parity, latency, held_out, ranges)
-        publish(seal(manifest, files), destination, overwrite=overwrite)
-    return read_bundle(destination)
+        publish(seal(manifest, files), job.destination, overwrite=options.overwrite)
+    return read_bundle(job.destination)
 
 
-def _ranges(
-    model: NamedModel,
-    deployment: Deployment,
-    samples: Samples,
-    given: Ranges | str | os.PathLike[str] | None,
-    method: str,
-    progress: Progress,
-) -> Ranges:
-    if given is not None:
-        return read_ranges(given, model, deployment.point_names)
-    with progress("calibrate", len(samples)) as advance:
-        points = observe(deployment.taps, samples, method=method, on_progress=advance)
+def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
+    if job.ranges is not None:
+        job.ranges.require_matches(
+            fingerprint=job.model.checkpoint.fingerprint, point_names=deployment.point_names
+        )  # fmt: skip
+        return job.ranges
+    with progress("calibrate", len(job.calibrating)) as advance:
+        points = observe(deployment.taps, job.calibrating, method=job.options.method, on_progress=advance)
     return Ranges(
-        points=points, method=method, num_samples=len(samples), source=samples.description,
-        is_random=samples.is_random, fingerprint=model.checkpoint.fingerprint,
+        points=points, method=job.options.method, num_samples=len(job.calibrating),
+        source=job.calibrating.description, is_random=job.calibrating.is_random,
+        fingerprint=job.model.checkpoint.fingerprint,
     )  # fmt: skip
 
 
 def _prove(
-    model: NamedModel,
-    artefacts: Mapping[Kind, bytes],
-    held_out: HeldOut,
-    deployment: Deployment,
-    bounds: Mapping[str, Gates],
-    overrides: Mapping[str, float],
-    progress: Progress,
+    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, deployment: Deployment, progress: Progress
 ) -> ParityReport:
     with progress("prove", len(artefacts)) as advance:
         layers = layer_reference(deployment.taps, held_out)
@@ -140,15 +137,16 @@ def _prove(
         for done, (kind, content) in enumerate(artefacts.items(), start=1):
             proven.append(
                 prove(
-                    kind.file_name(model.name), content, held_out,
-                    precision=kind.precision, gates=bounds[kind.precision], layer_reference=layers,
-                    is_classifier=model.checkpoint.config.final_classifier_head,
+                    kind.file_name(job.model.name), content, held_out,
+                    precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
+                    is_classifier=job.model.checkpoint.config.final_classifier_head,
                 )
             )  # fmt: skip
             advance(done)
     return ParityReport(
         artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
-        is_random_weights=model.is_random_weights, is_random_data=held_out.is_random, gate_overrides=dict(overrides),
+        is_random_weights=job.model.is_random_weights, is_random_data=held_out.is_random,
+        gate_overrides=dict(job.options.gates),
     )  # fmt: skip
 
 
@@ -156,13 +154,13 @@ def _documents(
     manifest: Manifest, parity: ParityReport, latency: Latencies, held_out: HeldOut, ranges: Ranges | None
 ) -> dict[str, bytes]:
     """Everything in a bundle that is not a model."""
-    words = {"latency": latency.artefacts, "device": f"{latency.device}, {latency.threads} threads"}
+    measured, device = latency.artefacts, f"{latency.device}, {latency.threads} threads"
     documents = {
         "parity.json": json.dumps(parity.to_dict(), indent=1, allow_nan=False) + "\n",
         "latency.json": json.dumps(latency.to_dict(), indent=1) + "\n",
-        "report.html": render_report(manifest, parity, **words),
-        "README.md": render_model_card(manifest, parity, **words),
+        "report.html": render_report(manifest, parity, latency=measured, device=device),
+        "README.md": render_model_card(manifest, parity, latency=measured, device=device),
     }
     if ranges is not None:
         documents["calibration.json"] = ranges.to_json()
-    return {name: text.encode() for name, text in documents.items()} | {"held_out.npz": held_out.to_bytes()}
+    return {name: text.encode() for name, text in documents.items()} | {HELD_OUT_NAME: held_out.to_bytes()}

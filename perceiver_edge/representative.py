@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -63,8 +62,8 @@ def _some(part: Split, count: int, seed: int, description: str) -> ArraySource:
     )
 
 
-def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel, point_names: Any) -> Ranges:
-    """Ranges given by the user, checked against the model.
+def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel) -> Ranges:
+    """Ranges given by the user, of this very model.
 
     Raises:
         BadInputError: unreadable, or made for another model.
@@ -78,5 +77,5 @@ def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel,
                 "The calibration file cannot be read.", expected="a calibration.json", got=error, where=path
             ) from error
         calibration = Ranges.from_json(text, where=path)
-    calibration.require_matches(fingerprint=model.checkpoint.fingerprint, point_names=point_names)
+    calibration.require_matches(fingerprint=model.checkpoint.fingerprint, point_names=calibration.points)
     return calibration

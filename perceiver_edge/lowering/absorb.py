@@ -14,6 +14,7 @@ channels, N latents of width D and h heads of d channels, the multiplications pe
     after    N·T·hC + N·D·hC
 
 A gain where C is at most about d, a loss where C is much larger; the cost model decides per cross-attend.
+Precondition: the context is shared (`share_context`), so that one x̂ serves as the keys and values of all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from perceiver_edge.lowering.program import Block, CrossAttention, Linear, Program, map_blocks, split_heads
+from perceiver_edge.lowering.program import Array, Block, CrossAttention, Linear, Program, map_blocks, split_heads
 from perceiver_edge.lowering.rule import Decision
 
 
@@ -54,44 +55,55 @@ def absorption_cost(program: Program, block: CrossAttention, *, head_channels: i
 
 
 def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tuple[Program, Decision]:
-    uses = Counter(id(block) for block in program.cross_attentions())
-    costs: dict[int, Cost] = {}
-    for block in program.cross_attentions():
-        linear = getattr(block, field)
-        if block.context_norm is not None or linear is None:
-            return program, Decision(rule, False, "the context is not shared yet, or there is nothing to absorb")
-        costs[id(block)] = absorption_cost(
-            program, block, head_channels=linear.weight.shape[1] // block.heads, uses=uses[id(block)]
+    blocks = [block for block in program.cross_attentions() if getattr(block, field) is not None]
+    if not blocks:
+        return program, Decision(rule, False, f"no cross-attend has a {field} projection")
+    if any(block.context_norm is not None for block in blocks):
+        return program, Decision(rule, False, "the context is not shared")
+    uses = Counter(id(block) for block in blocks)
+    costs = {
+        id(block): absorption_cost(
+            program,
+            block,
+            head_channels=getattr(block, field).weight.shape[1] // block.heads,
+            uses=uses[id(block)],
         )
+        for block in blocks
+    }
     pays = {key for key, cost in costs.items() if cost.after_macs < cost.before_macs}
     before, after = (sum(uses[k] * getattr(c, f) for k, c in costs.items()) for f in ("before_macs", "after_macs"))
     reason = f"{len(pays)} of {len(costs)} distinct cross-attends: {before:,.0f} MACs plain, {after:,.0f} absorbed"
     if not pays:
         return program, Decision(rule, False, reason)
+    without = without_keys if field == "key" else without_values
 
     def rewrite(block: Block) -> Block:
-        if not isinstance(block, CrossAttention) or id(block) not in pays:
-            return block
-        return _without_keys(block) if field == "key" else _without_values(block)
+        return without(block) if isinstance(block, CrossAttention) and id(block) in pays else block
 
     return map_blocks(program, rewrite), Decision(rule, True, reason)
 
 
-def _without_keys(block: CrossAttention) -> CrossAttention:
-    assert block.key is not None and isinstance(block.query, Linear)
+def without_keys(block: CrossAttention) -> CrossAttention:
+    """The same cross-attend with the query scored against the context; its context must be shared."""
+    assert block.key is not None
     key = split_heads(block.key.weight, block.heads)  # [h, C, d]
-    query = split_heads(block.query.weight, block.heads)  # [h, D, d]
-    weight = np.concatenate(query @ key.transpose(0, 2, 1), axis=1)  # [D, h * C]
-    bias = None
-    if block.query.bias is not None:
-        bias = np.concatenate([k @ b for k, b in zip(key, block.query.bias.reshape(block.heads, -1), strict=True)])
-    return replace(block, query=Linear(weight, bias), key=None)
+
+    def absorbed(queries: Array) -> Array:  # [n, h * d] → [n, h * C]
+        return np.concatenate(split_heads(queries, block.heads) @ key.transpose(0, 2, 1), axis=1)
+
+    if not isinstance(block.query, Linear):
+        return replace(block, query=absorbed(block.query), key=None)
+    bias = None if block.query.bias is None else absorbed(block.query.bias[None])[0]
+    return replace(block, query=Linear(absorbed(block.query.weight), bias), key=None)
 
 
-def _without_values(block: CrossAttention) -> CrossAttention:
+def without_values(block: CrossAttention) -> CrossAttention:
+    """The same cross-attend with the context aggregated; its context must be shared."""
     assert block.value is not None
     value = split_heads(block.value.weight, block.heads)  # [h, C, d]
     output = block.output.weight.reshape(block.heads, value.shape[2], -1)  # [h, d, D]
     weight = np.concatenate(value @ output, axis=0)  # [h * C, D]
-    biases = [b for b in (block.output.bias, None if block.value.bias is None else block.value.bias @ block.output.weight) if b is not None]
-    return replace(block, value=None, output=Linear(weight, sum(biases[1:], biases[0]) if biases else None))
+    bias = block.output.bias
+    if block.value.bias is not None:
+        bias = block.value.bias @ block.output.weight + (0.0 if bias is None else bias)
+    return replace(block, value=None, output=Linear(weight, bias))

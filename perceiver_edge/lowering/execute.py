@@ -113,7 +113,7 @@ class _Run:
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
         scores = self.per_head_product(self.heads(query, block.heads), context, keys, block.heads, transpose=True)
-        weights = self.softmax(scores, block.scale)
+        weights = tf.nn.softmax(self.masked(scaled(scores, block.scale)))
         attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
         return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
 
@@ -125,8 +125,8 @@ class _Run:
             names = ("query", "key", "value")
             qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
         query, key, value = (self.heads(t, block.heads) for t in qkv)
-        scores = tf.matmul(query, key, transpose_b=True) * block.scale if block.scale != 1.0 else tf.matmul(query, key, transpose_b=True)
-        return self.linear(self.merged_heads(tf.matmul(tf.nn.softmax(scores), value)), block.output, f"{name}.output")
+        weights = tf.nn.softmax(scaled(tf.matmul(query, key, transpose_b=True), block.scale))
+        return self.linear(self.merged_heads(tf.matmul(weights, value)), block.output, f"{name}.output")
 
     def per_head_product(
         self, left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, heads: int, *, transpose: bool
@@ -139,13 +139,9 @@ class _Run:
         product = tf.matmul(rows, context, transpose_b=transpose)
         return tf.reshape(product, [self.batch, heads, -1, product.shape[-1]])
 
-    def softmax(self, scores: tf.Tensor, scale: float) -> tf.Tensor:
-        """Softmax over tokens; a masked score is the lowest finite number, so a fully masked row is uniform."""
-        if scale != 1.0:
-            scores = scores * scale
-        if self.mask is not None:
-            scores = tf.where(self.mask, scores, scores.dtype.min)
-        return tf.nn.softmax(scores)
+    def masked(self, scores: tf.Tensor) -> tf.Tensor:
+        """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
+        return scores if self.mask is None else tf.where(self.mask, scores, scores.dtype.min)
 
     def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of all tokens ``[B * T, h * d]``; made once for all layers that share weights and context."""
@@ -181,6 +177,10 @@ class _Run:
             self.tap(f"{name}.input", x)
             self.tap(f"{name}.output", y)
         return y
+
+
+def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:
+    return scores if scale == 1.0 else scores * scale
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:

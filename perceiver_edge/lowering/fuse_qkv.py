@@ -20,7 +20,8 @@ def fuse_qkv(program: Program) -> tuple[Program, Decision]:
     blocks = [block for layer in program.layers for _, block in layer.blocks if isinstance(block, SelfAttention)]
     if not any(len(block.projections) > 1 for block in blocks):
         return program, Decision("fuse_qkv", False, "no self-attend has separate projections")
-    return map_blocks(program, _fuse), Decision("fuse_qkv", True, f"one projection instead of three, {len(blocks)} times")
+    reason = f"one projection instead of three, {len(blocks)} times"
+    return map_blocks(program, _fuse), Decision("fuse_qkv", True, reason)
 
 
 def _fuse(block: Block) -> Block:

@@ -29,8 +29,9 @@ def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], in
         input_shape: sizes of the input axes, without channels.
     """
     read = _Reader(weights)
-    layers = [_layer(config, read, index) for index in range(min(config.depth, 2) if config.weight_tie_layers else config.depth)]
-    layers += layers[-1:] * (config.depth - len(layers))
+    distinct = min(config.depth, 2) if config.weight_tie_layers else config.depth  # tied: the first stands alone
+    layers = [_layer(config, read, index) for index in range(distinct)]
+    layers += layers[-1:] * (config.depth - distinct)
     encoding = None
     if config.fourier_encode_data:
         encoding = fourier_encoding(

@@ -127,8 +127,8 @@ def map_blocks(program: Program, rewrite: Callable[[Block], Block]) -> Program:
     return replace(program, layers=tuple(done[id(layer)] for layer in program.layers))
 
 
-def scaled(linear: Linear, factor: float) -> Linear:
-    """``factor * linear(x)`` as a Linear."""
+def scaled(linear: Linear, factor: float | Array) -> Linear:
+    """``factor * linear(x)`` as a Linear; the factor is a number, or one ``[out]`` for each output."""
     return Linear(linear.weight * factor, None if linear.bias is None else linear.bias * factor)
 
 

@@ -17,6 +17,8 @@ from perceiver_edge.lowering.rule import Decision
 def share_context(program: Program) -> tuple[Program, Decision]:
     """Move the context's normalisation from the cross-attends to the program."""
     norms = [block.context_norm for block in program.cross_attentions()]
+    if program.context_norm is not None:
+        return program, Decision("share_context", False, "the context is shared already")
     if any(norm is None or norm.gamma is not None for norm in norms):
         return program, Decision("share_context", False, "a context norm still has an affine of its own")
     shared = replace(map_blocks(program, _read_shared), context_norm=Norm())

@@ -1,0 +1,116 @@
+"""A compilation before it runs: options checked, model and samples found, output writable. No TensorFlow yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.artefacts import FORMATS, QUANTIZE, Kind, planned_kinds
+from perceiver_edge.bundle import require_writable
+from perceiver_edge.calibration import METHODS, Ranges, Samples
+from perceiver_edge.errors import BadInputError
+from perceiver_edge.lowering import Decision, lower, plain_program
+from perceiver_edge.models import NamedModel, resolve_model
+from perceiver_edge.parity import Gates, gates_by_precision
+from perceiver_edge.representative import NUM_CALIBRATION, choose_samples, read_ranges
+
+if TYPE_CHECKING:
+    from perceiver_edge.checkpoints import Checkpoint
+    from perceiver_edge.model import Perceiver
+
+OPSETS = range(18, 21)
+"""tf2onnx 1.17 is sure of 18; ONNX's version converter takes that to 20, where Gelu becomes an operator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to compile; each field is explained at `perceiver_edge.compile`."""
+
+    quantize: str = "int8"
+    samples: object = None
+    calibration: Ranges | str | os.PathLike[str] | None = None
+    method: str = "minmax"
+    num_samples: int = NUM_CALIBRATION
+    num_held_out: int | None = None
+    gates: Mapping[str, float] = field(default_factory=dict)
+    name: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    batch: int = 1
+    with_mask: bool = False
+    formats: tuple[str, ...] = FORMATS
+    only: bool = False
+    opset: int = OPSETS.start
+    output: str | os.PathLike[str] | None = None
+    overwrite: bool = False
+    threads: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.quantize in QUANTIZE, "quantize", ", ".join(QUANTIZE), self.quantize)
+        _require(self.method in METHODS, "method", ", ".join(METHODS), self.method)
+        _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
+        _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
+        _require(self.seed >= 0, "seed", "an integer of at least 0", self.seed)
+        counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
+        for name, value in (counts | {"threads": self.threads}).items():
+            _require(value is None or value >= 1, name, "an integer of at least 1", value)
+        # One sample has no spread over the input, so the sensitivity gate could not be measured.
+        _require(self.num_held_out != 1, "num_held_out", "at least 2", self.num_held_out)
+        _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """Everything that a compilation needs, found and checked. ``ranges``: those the user gave."""
+
+    options: Options
+    model: NamedModel
+    destination: Path
+    kinds: tuple[Kind, ...]
+    gates: Mapping[str, Gates]
+    calibrating: Samples
+    proving: Samples
+    ranges: Ranges | None
+
+    def file_names(self) -> dict[str, Kind]:
+        return {kind.file_name(self.model.name): kind for kind in self.kinds}
+
+    def lowering_decisions(self) -> tuple[Decision, ...]:
+        checkpoint = self.model.checkpoint
+        return lower(plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape))[1]
+
+
+def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Options) -> Job:
+    """Find and check everything that can be checked before the long work.
+
+    Raises:
+        BadInputError: anything that cannot be used as it is.
+    """
+    kinds = planned_kinds(quantize=options.quantize, formats=options.formats, only=options.only)
+    gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
+    named = resolve_model(model, name=options.name, input_shape=options.input_shape, seed=options.seed)
+    destination = Path(options.output) if options.output is not None else Path("build") / named.name
+    require_writable(destination, overwrite=options.overwrite)
+    ranges = None
+    if options.calibration is not None:
+        _require(options.quantize == "int8", "calibration", "no calibration, or quantize int8", options.quantize)
+        ranges = read_ranges(options.calibration, named)
+    calibrating, proving = choose_samples(
+        named,
+        options.samples,
+        num_calibration=options.num_samples,
+        num_held_out=options.num_held_out,
+        seed=options.seed,
+    )
+    return Job(
+        options=options, model=named, destination=destination, kinds=kinds, gates=gates,
+        calibrating=calibrating, proving=proving, ranges=ranges,
+    )  # fmt: skip
+
+
+def _require(condition: bool, option: str, expected: str, got: Any) -> None:
+    if not condition:
+        raise BadInputError(f"The option {option!r} is not usable.", expected=expected, got=repr(got))

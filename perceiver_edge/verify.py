@@ -1,0 +1,86 @@
+"""python -m perceiver_edge.verify: prove a bundle again, here, with the samples it carries. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perceiver_edge import cli
+from perceiver_edge.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from perceiver_edge.parity import ParityReport
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m perceiver_edge.verify",
+        description="Check every file of a bundle against its hash, run every artefact on the held-out samples that "
+        "the bundle carries, and hold the outputs to the gates the bundle was made with. Writes nothing.",
+    )
+    p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
+    p.add_argument("--threads", type=int, help="for the engines (default: each engine's own)")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+    p.add_argument("--quiet", action="store_true", help="no progress")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    return cli.run(lambda: _verify(args))
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from perceiver_edge import show
+    from perceiver_edge.parity import ParityFailure
+
+    report = verify(args.bundle, threads=args.threads, quiet=args.quiet)
+    show.parity(report, as_json=args.json)
+    if not report.passed:
+        raise ParityFailure(report)
+    return EXIT_OK
+
+
+def verify(path: Path, *, threads: int | None, quiet: bool) -> ParityReport:
+    """Prove every artefact of a bundle again.
+
+    Raises:
+        BadInputError: not a bundle, or a damaged one.
+    """
+    from perceiver_edge.bundle import read_bundle
+    from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+    from perceiver_edge.parity import ParityReport, gates_by_precision
+    from perceiver_edge.progress import on_console
+    from perceiver_edge.proof import layer_outputs, prove
+
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=path / HELD_OUT_NAME)
+    before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
+    gates = gates_by_precision((a.precision for a in manifest.artefacts.values()), before.gate_overrides)
+    peers = {a.format: name for name, a in manifest.artefacts.items() if a.precision == "fp32"}
+    progress = on_console(quiet=quiet)
+    proven = []
+    for name, artefact in manifest.artefacts.items():
+        with progress(f"prove {name}"):
+            peer = peers.get(artefact.format)
+            reference = layer_outputs(bundle.read(peer), held_out) if peer not in (None, name) else {}
+            proven.append(
+                prove(
+                    name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
+                    is_classifier=manifest.config.final_classifier_head, layer_reference=reference, threads=threads,
+                )
+            )  # fmt: skip
+    return ParityReport(
+        artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
+        is_random_weights=manifest.is_random_weights, is_random_data=held_out.is_random,
+        gate_overrides=before.gate_overrides,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
