@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
-    from perceiver_edge.parity import ParityFailure
+    from perceiver_edge.parity import ParityError
     from perceiver_edge.pipeline import run
     from perceiver_edge.progress import on_console
 
@@ -103,7 +103,7 @@ def _convert(args: argparse.Namespace) -> int:
         return EXIT_OK
     try:
         bundle = run(job, progress=on_console(quiet=args.quiet))
-    except ParityFailure as failure:
+    except ParityError as failure:
         show.parity(failure.report, as_json=args.json)
         raise
     show.bundle(bundle, as_json=args.json)

@@ -265,7 +265,7 @@ class ParityReport:
             ) from error
 
 
-class ParityFailure(GateError):
+class ParityError(GateError):
     """At least one artefact did not pass. ``report`` says which, by how much, and where the error enters."""
 
     def __init__(self, report: ParityReport) -> None:

@@ -15,7 +15,7 @@ from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
 from perceiver_edge.latency import Latencies, default_threads, measure_latency
 from perceiver_edge.manifest import Manifest, seal
-from perceiver_edge.parity import ParityFailure, ParityReport
+from perceiver_edge.parity import ParityError, ParityReport
 from perceiver_edge.progress import Progress, silent
 from perceiver_edge.proof import layer_reference, prove
 from perceiver_edge.report import render_model_card, render_report
@@ -74,7 +74,7 @@ def compile(
     Raises:
         BadInputError: anything that cannot be used as it is; nothing was written.
         ConversionError: an artefact came out other than asked for; nothing was written.
-        ParityFailure: a gate failed; nothing was published, and the exception carries the report.
+        ParityError: a gate failed; nothing was published, and the exception carries the report.
     """
     options = Options(
         quantize=quantize, samples=samples, calibration=calibration, method=method, num_samples=num_samples,
@@ -101,12 +101,13 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
         held_out = ask_reference(
             model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=advance
         )  # fmt: skip
-    parity = _prove(job, artefacts, held_out, deployment, progress)
+    threads = options.threads or default_threads()
+    parity = _prove(job, artefacts, held_out, deployment, threads, progress)
     if not parity.passed:
-        raise ParityFailure(parity)
+        raise ParityError(parity)
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
     with progress("measure latency"):
-        latency = measure_latency(models, held_out, threads=options.threads or default_threads())
+        latency = measure_latency(models, held_out, threads=threads)
     with progress("publish"):
         files = models | _documents(manifest, parity, latency, held_out, ranges)
         publish(seal(manifest, files), job.destination, overwrite=options.overwrite)
@@ -129,7 +130,7 @@ def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
 
 
 def _prove(
-    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, deployment: Deployment, progress: Progress
+    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, deployment: Deployment, threads: int, progress: Progress
 ) -> ParityReport:
     with progress("prove", len(artefacts)) as advance:
         layers = layer_reference(deployment.taps, held_out)
@@ -139,7 +140,7 @@ def _prove(
                 prove(
                     kind.file_name(job.model.name), content, held_out,
                     precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                    is_classifier=job.model.checkpoint.config.final_classifier_head,
+                    threads=threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
                 )
             )  # fmt: skip
             advance(done)

@@ -53,7 +53,8 @@ def bundle(result: Bundle, *, as_json: bool) -> None:
         console.print(f"[yellow]![/yellow] {warning}")
     console.print(
         f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
-        f"Latency: {latency['device']}, {latency['threads']} threads, medians of {latency['rounds']} interleaved rounds.",
+        f"Latency: {latency['device']}, {latency['threads']} threads, "
+        f"medians of {latency['rounds']} interleaved rounds.",
         markup=False,
     )
     console.print(f"Bundle: {result.path}  (open report.html)", markup=False, soft_wrap=True)

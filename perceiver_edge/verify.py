@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from perceiver_edge import show
-    from perceiver_edge.parity import ParityFailure
+    from perceiver_edge.parity import ParityError
 
     report = verify(args.bundle, threads=args.threads, quiet=args.quiet)
     show.parity(report, as_json=args.json)
     if not report.passed:
-        raise ParityFailure(report)
+        raise ParityError(report)
     return EXIT_OK
 
 

@@ -1,6 +1,7 @@
 """Read tensors from inside a model, to see where an error enters. For the workbench, not for the device."""
 
 import difflib
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,10 @@ from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
+
+
+_OUTPUTS_SLOT = 8
+"""Where the vtable of a SubGraph has its outputs: field 2 of the TFLite schema, after two header entries."""
 
 
 class _ProbedRunner(TfliteRunner):
@@ -22,10 +27,9 @@ def probe(
     """Run `model` once and return the tensors named, as float32.
 
     TFLite: any tensor that an operator computes, by its name in the file; quantised ones are dequantised,
-    ``scale * (q - zero_point)`` per tensor or per channel. The run is without XNNPACK, which hides tensors it fuses;
-    its own int8 kernels may round the last bit differently.
-    ONNX: float tensors only (probe the output of a DequantizeLinear, not of a QuantizeLinear). A probed tensor
-    becomes an output of the graph, so ONNX Runtime cannot fuse across it.
+    ``scale * (q - zero_point)`` per tensor or per channel.
+    ONNX: float tensors only (probe the output of a DequantizeLinear, not of a QuantizeLinear).
+    A probed tensor becomes an output of the graph, so the engine computes it as in deployment but cannot fuse across it.
 
     Args:
         model: a TFLite or ONNX model.
@@ -43,21 +47,32 @@ def _probe_tflite(
     model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
 ) -> dict[str, np.ndarray]:
     try:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise MissingExtraError("ai_edge_litert", "litert") from None
-    interpreter = make_interpreter(
-        lambda: Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        ),
-        "bytes",
-    )
-    details = {detail["name"]: detail for detail in interpreter.get_tensor_details()}
-    _require_known(tensor_names, details)
+    exposed = _with_outputs(model, tensor_names)
+    interpreter = make_interpreter(lambda: Interpreter(model_content=exposed), "bytes")
     _ProbedRunner(interpreter)(feeds)
+    details = {detail["name"]: detail for detail in interpreter.get_output_details()}
     return {name: _dequantised(interpreter.get_tensor(details[name]["index"]), details[name]) for name in tensor_names}
+
+
+def _with_outputs(model: bytes, tensor_names: Sequence[str]) -> bytes:
+    """The model with further tensors as outputs: engines that fuse (XNNPACK) then keep them.
+
+    Only the list of outputs changes, so a longer one is appended to the file and the graph is pointed at it; FlatBuffer
+    offsets are relative and reach forward. Rewriting the whole file would move every weight.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    index_of = {graph.Tensors(index).Name().decode(): index for index in range(graph.TensorsLength())}
+    _require_known(tensor_names, index_of)
+    outputs = dict.fromkeys([*graph.OutputsAsNumpy().tolist(), *(index_of[name] for name in tensor_names)])
+    field = graph._tab.Pos + graph._tab.Offset(_OUTPUTS_SLOT)
+    extended = bytearray(model) + bytes(-len(model) % 4)
+    struct.pack_into("<I", extended, field, len(extended) - field)
+    return bytes(extended + struct.pack(f"<{len(outputs) + 1}I", len(outputs), *outputs))
 
 
 def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
