@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from perceiver_edge.checkpoints import Checkpoint, save_checkpoint
 from perceiver_edge.config import InputSpec, PerceiverConfig
 from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError, PerceiverEdgeError
 
@@ -24,20 +27,20 @@ if TYPE_CHECKING:
 DIGITS_CONFIG = PerceiverConfig(
     input_channels=1,
     input_axis=2,
-    num_freq_bands=6,
+    num_freq_bands=4,
     max_freq=16.0,
     depth=2,
     num_latents=32,
-    latent_dim=64,
+    latent_dim=96,
     cross_heads=1,
     latent_heads=4,
     cross_dim_head=32,
-    latent_dim_head=16,
+    latent_dim_head=24,
     num_classes=10,
 )
-EPOCHS = 120
+EPOCHS = 100
 BATCH_SIZE = 32
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 2e-3
 WARMUP = 0.05  # share of the steps
 WEIGHT_DECAY = 0.05
 LABEL_SMOOTHING = 0.1
@@ -136,7 +139,8 @@ def model_card(*, correct: int, total: int, epochs: int, seed: int) -> str:
     settings = "\n".join(f"| `{name}` | {value} |" for name, value in DIGITS_CONFIG.to_dict().items())
     return f"""# Digits Perceiver
 
-A small Perceiver that reads handwritten digits at 32×32 (1,024 tokens), float32.
+A small Perceiver that reads handwritten digits at 32×32 (1,024 tokens). The file holds float16, which halves it; the
+model computes in float32.
 
 **Accuracy on the held-out test split: {correct / total:.2%} ({correct} of {total}).** Measured once, after training.
 
@@ -187,9 +191,11 @@ def _run(output: Path, *, overwrite: bool, epochs: int, seed: int) -> None:
             )
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "tensorflow", "convert") from error
+    weights = {name: weight.astype(np.float16) for name, weight in model.named_weights().items()}
+    spec = InputSpec(shape=digits.test.images.shape[1:3])
+    save_checkpoint(Checkpoint(config=model.config, input_spec=spec, weights=weights), output)
     total = len(digits.test.labels)
-    correct = round(accuracy(model, digits.test) * total)
-    model.save_pretrained(output, input_spec=InputSpec(shape=digits.test.images.shape[1:3]))
+    correct = round(accuracy(type(model).from_pretrained(output), digits.test) * total)
     card = model_card(correct=correct, total=total, epochs=epochs, seed=seed)
     (output / "README.md").write_text(card, encoding="utf-8")
     print(f"{output}: {correct / total:.2%} of the test split ({correct} of {total})")
