@@ -41,15 +41,15 @@ def absorb_values(program: Program) -> tuple[Program, Decision]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Multiply-accumulates of one cross-attend's scores or aggregation, before and after absorption."""
+    """Multiply-accumulates for one cross-attend's scores or aggregation, before and after absorption."""
 
     before_macs: float
     after_macs: float
 
 
-def absorption_cost(program: Program, block: CrossAttention, *, head_channels: int, uses: int) -> Cost:
+def absorption_cost(program: Program, *, heads: int, head_channels: int, uses: int) -> Cost:
     """Apply the formulas above. ``uses`` is how many cross-attends share the projection of the tokens."""
-    T, C, (N, D), h = program.tokens, program.context_channels, program.latents.shape, block.heads
+    T, C, (N, D), h = program.tokens, program.context_channels, program.latents.shape, heads
     hd = h * head_channels
     return Cost(before_macs=T * C * hd / uses + N * T * hd + N * D * hd, after_macs=N * T * h * C + N * D * h * C)
 
@@ -59,26 +59,26 @@ def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tupl
     if not blocks:
         return program, Decision(rule, False, f"no cross-attend has a {field} projection")
     if any(block.context_norm is not None for block in blocks):
-        return program, Decision(rule, False, "the context is not shared")
-    uses = Counter(id(block) for block in blocks)
-    costs = {
-        id(block): absorption_cost(
-            program,
-            block,
-            head_channels=getattr(block, field).weight.shape[1] // block.heads,
-            uses=uses[id(block)],
+        return program, Decision(rule, False, "the context is not shared yet")
+    uses = Counter(id(getattr(block, field)) for block in blocks)
+    costs = {}
+    for block in blocks:
+        linear: Linear = getattr(block, field)
+        head_channels = linear.weight.shape[1] // block.heads
+        costs[id(linear)] = absorption_cost(
+            program, heads=block.heads, head_channels=head_channels, uses=uses[id(linear)]
         )
-        for block in blocks
-    }
     pays = {key for key, cost in costs.items() if cost.after_macs < cost.before_macs}
     before, after = (sum(uses[k] * getattr(c, f) for k, c in costs.items()) for f in ("before_macs", "after_macs"))
-    reason = f"{len(pays)} of {len(costs)} distinct cross-attends: {before:,.0f} MACs plain, {after:,.0f} absorbed"
+    reason = (
+        f"{len(pays)} of {len(costs)} distinct {field} projections: {before:,.0f} MACs plain, {after:,.0f} absorbed"
+    )
     if not pays:
         return program, Decision(rule, False, reason)
     without = without_keys if field == "key" else without_values
 
     def rewrite(block: Block) -> Block:
-        return without(block) if isinstance(block, CrossAttention) and id(block) in pays else block
+        return without(block) if isinstance(block, CrossAttention) and id(getattr(block, field)) in pays else block
 
     return map_blocks(program, rewrite), Decision(rule, True, reason)
 

@@ -1,0 +1,115 @@
+"""What rules promise beyond being exact: a true account of themselves, nothing done twice, tied layers kept tied."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from perceiver_edge.lowering import RULES, lower
+from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.fold_affine import fold_affine
+from perceiver_edge.lowering.fold_first_query import fold_first_query
+from perceiver_edge.lowering.fuse_qkv import fuse_qkv
+from perceiver_edge.lowering.program import Head, Linear, Norm
+from perceiver_edge.lowering.share_context import share_context
+
+WIDE_HEAD, NARROW_HEAD = {"cross_dim_head": 40}, {"cross_dim_head": 2, "input_channels": 20}
+
+
+def after(program, *rules):
+    for rule in rules:
+        program, decision = rule(program)
+        assert decision.applied, decision
+    return program
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "config", "reason"),
+    [
+        (fold_affine, [fold_affine], {}, "no affine and no score scale is left to fold"),
+        (share_context, [], {}, "a context norm still has an affine of its own"),
+        (share_context, [fold_affine, share_context], {}, "the context is shared already"),
+        (absorb_keys, [], WIDE_HEAD, "the context is not shared yet"),
+        (absorb_values, [fold_affine], WIDE_HEAD, "the context is not shared yet"),
+        (absorb_keys, [fold_affine, share_context, absorb_keys], WIDE_HEAD, "no cross-attend has a key projection"),
+        (
+            absorb_values,
+            [fold_affine, share_context, absorb_values],
+            WIDE_HEAD,
+            "no cross-attend has a value projection",
+        ),
+        (fold_first_query, [fold_first_query], {}, "the first query is a constant already"),
+        (fuse_qkv, [fuse_qkv], {}, "no self-attend has separate projections"),
+        (fuse_qkv, [], {"self_per_cross_attn": 0}, "no self-attend has separate projections"),
+    ],
+)
+def test_a_rule_that_cannot_apply_returns_the_program_itself_and_says_why(rule, before, config, reason, plain):
+    program = after(plain(**config), *before)
+    unchanged, decision = rule(program)
+    assert unchanged is program
+    assert decision.rule == rule.__name__
+    assert (decision.applied, decision.reason) == (False, reason)
+
+
+@pytest.mark.parametrize("config", [WIDE_HEAD, NARROW_HEAD], ids=["absorbed", "not_absorbed"])
+def test_lowering_twice_changes_nothing_and_says_so(config, plain):
+    lowered, first = lower(plain(**config))
+    again, second = lower(lowered)
+    assert again is lowered
+    assert [decision.rule for decision in first] == [rule.__name__ for rule in RULES]
+    assert any(decision.applied for decision in first)
+    assert not any(decision.applied for decision in second)
+    assert all(decision.reason for decision in first + second)
+
+
+@pytest.mark.parametrize("config", [WIDE_HEAD, NARROW_HEAD], ids=["absorbed", "not_absorbed"])
+def test_tied_layers_stay_one_object_after_every_rule(config, plain, traced):
+    program = plain(**config, depth=4, weight_tie_layers=True)
+    shallow = plain(**config, depth=2, weight_tie_layers=True)
+    for rule in RULES:
+        program, shallow = rule(program)[0], rule(shallow)[0]
+        assert program.layers[1] is program.layers[2] is program.layers[3]
+    assert traced(program).constants == traced(shallow).constants
+
+
+def test_untied_layers_have_constants_of_their_own(plain, traced):
+    assert traced(lower(plain(depth=4))[0]).constants > traced(lower(plain(depth=2))[0]).constants
+
+
+def test_tied_layers_project_a_shared_context_once(plain, traced):
+    """Their own context norms are equal, but only sharing makes the normalised context one tensor."""
+    tied = plain(**NARROW_HEAD, depth=4, weight_tie_layers=True)
+    shared = after(tied, fold_affine, share_context)
+    once = tied.tokens * tied.context_channels * 2 * tied.layers[0].blocks[0][1].heads * 2  # keys and values
+    assert traced(tied).macs - traced(shared).macs == 2 * once  # of four layers, three are tied
+
+
+def test_folding_leaves_no_affine_and_no_scale(plain):
+    program = after(plain(cross_heads=2), fold_affine)
+    for layer in program.layers:
+        for _, block in layer.blocks:
+            assert block.norm.gamma is None
+            assert getattr(block, "context_norm", None) is None or block.context_norm.gamma is None
+            assert getattr(block, "scale", 1.0) == 1.0
+    assert program.head.norm.gamma is None
+
+
+def test_folding_counts_what_it_removes(plain):
+    # A layer normalises for the cross-attend (latents, context), the self-attend and two feed-forwards; plus the head.
+    _, decision = fold_affine(plain(depth=3))
+    assert decision.reason == "removes 16 affines of normalisations and 6 scalings of scores"
+
+
+def test_folding_a_bias_of_zeros_makes_no_bias(plain):
+    """A Perceiver that was never trained has β = 0: no addition of nothing for each of its projections."""
+    program = plain()
+    norm = Norm(program.head.norm.gamma, np.zeros_like(program.head.norm.beta))
+    program = replace(program, head=Head(norm, Linear(program.head.classifier.weight)))
+    assert after(program, fold_affine).head.classifier.bias is None
+
+
+def test_a_rule_does_not_touch_its_input(plain, execute):
+    program, inputs = plain(**WIDE_HEAD), np.ones((1, 3, 4, 3))
+    before = execute(program, inputs)
+    lower(program)
+    assert np.array_equal(execute(program, inputs), before)
