@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from perceiver_edge.artefacts import Kind
-from perceiver_edge.calibration import Ranges, Samples
+from perceiver_edge.calibration import Ranges
 from perceiver_edge.converters.census import Census, census
 from perceiver_edge.converters.points import quantised_points
 from perceiver_edge.errors import ConversionError

@@ -12,6 +12,7 @@ from perceiver_edge.artefacts import FORMATS, QUANTIZE, Kind, planned_kinds
 from perceiver_edge.bundle import require_writable
 from perceiver_edge.calibration import METHODS, Ranges, Samples
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.latency import default_threads
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import Gates, gates_by_precision
@@ -60,6 +61,10 @@ class Options:
         # One sample has no spread over the input, so the sensitivity gate could not be measured.
         _require(self.num_held_out != 1, "num_held_out", "at least 2", self.num_held_out)
         _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
+
+    @property
+    def num_threads(self) -> int:
+        return self.threads or default_threads()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from perceiver_edge.calibration import Ranges, observe
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
-from perceiver_edge.latency import Latencies, default_threads, measure_latency
+from perceiver_edge.latency import Latencies, measure_latency
 from perceiver_edge.manifest import Manifest, seal
 from perceiver_edge.parity import ParityError, ParityReport
 from perceiver_edge.progress import Progress, silent
@@ -68,7 +68,7 @@ def compile(
         only: leave out the float32 peers.
         opset: of the ONNX models, 18 to 20.
         output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
-        threads: for the latency measurement.
+        threads: for proving and for the latency measurement; by default all processors, at most 4.
         seed: draws samples, and the weights of a preset without weights.
 
     Raises:
@@ -101,13 +101,12 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
         held_out = ask_reference(
             model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=advance
         )  # fmt: skip
-    threads = options.threads or default_threads()
-    parity = _prove(job, artefacts, held_out, deployment, threads, progress)
+    parity = _prove(job, artefacts, held_out, deployment, progress)
     if not parity.passed:
         raise ParityError(parity)
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
     with progress("measure latency"):
-        latency = measure_latency(models, held_out, threads=threads)
+        latency = measure_latency(models, held_out, threads=options.num_threads)
     with progress("publish"):
         files = models | _documents(manifest, parity, latency, held_out, ranges)
         publish(seal(manifest, files), job.destination, overwrite=options.overwrite)
@@ -130,7 +129,11 @@ def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
 
 
 def _prove(
-    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, deployment: Deployment, threads: int, progress: Progress
+    job: Job,
+    artefacts: Mapping[Kind, bytes],
+    held_out: HeldOut,
+    deployment: Deployment,
+    progress: Progress,
 ) -> ParityReport:
     with progress("prove", len(artefacts)) as advance:
         layers = layer_reference(deployment.taps, held_out)
@@ -140,7 +143,7 @@ def _prove(
                 prove(
                     kind.file_name(job.model.name), content, held_out,
                     precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                    threads=threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
+                    threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
                 )
             )  # fmt: skip
             advance(done)

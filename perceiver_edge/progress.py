@@ -17,7 +17,7 @@ class Progress(Protocol):
     def __call__(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]: ...
 
 
-def silent(title: str, total: int | None = None) -> AbstractContextManager[Advance]:  # noqa: ARG001
+def silent(title: str, total: int | None = None) -> AbstractContextManager[Advance]:
     """Progress for callers that want none."""
     return nullcontext(lambda done: None)
 
