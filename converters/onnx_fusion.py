@@ -39,6 +39,7 @@ def _normalisation(op: Any, x: Any, axes: Any, epsilon: Any) -> Any:
 def _layer_normalization(op: Any, x: ir.Value, axes: ir.Value, epsilon: ir.Value, **_: Any) -> Any:
     assert x.shape is not None
     channels = x.shape[-1]
+    assert isinstance(channels, int)
     scale = op.Constant(value=ir.tensor(np.ones(channels, np.float32)))
     return op.LayerNormalization(x, scale, axis=-1, epsilon=_number(epsilon))
 

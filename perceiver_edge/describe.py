@@ -38,14 +38,20 @@ def describe(
         input_spec=model.input_spec,
         weights_fingerprint=model.checkpoint.fingerprint,
         is_random_weights=model.is_random_weights,
-        calibration=ranges and CalibrationInfo(
-            method=ranges.method, num_samples=ranges.num_samples, source=ranges.source, is_random=ranges.is_random
-        ),
+        calibration=_calibration_info(ranges),
         lowering=decisions,
         unshared_points={format_: tuple(p for p in points if p not in shared) for format_, points in int8.items()},
         artefacts={kind.file_name(model.name): _artefact(kind, content) for kind, content in artefacts.items()},
         tools=_tool_versions(),
     )  # fmt: skip
+
+
+def _calibration_info(ranges: Ranges | None) -> CalibrationInfo | None:
+    if ranges is None:
+        return None
+    return CalibrationInfo(
+        method=ranges.method, num_samples=ranges.num_samples, source=ranges.source, is_random=ranges.is_random
+    )
 
 
 def _artefact(kind: Kind, content: bytes) -> Artefact:

@@ -94,7 +94,7 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
         deployment = deploy(model, batch=options.batch, with_mask=options.with_mask)
     ranges = _ranges(job, deployment, progress) if options.quantize == "int8" else None
     with progress("convert"):
-        artefacts = build(deployment.traced, job.kinds, ranges=ranges and ranges.points, opset=options.opset)
+        artefacts = build(deployment.traced, job.kinds, ranges=ranges.points if ranges else None, opset=options.opset)
     with progress("take stock of operators"):
         manifest = describe(model, artefacts, decisions=deployment.decisions, ranges=ranges)
     with progress("run the float reference", len(job.proving)) as advance:
