@@ -142,11 +142,12 @@ def model_card(*, correct: int, total: int, epochs: int, seed: int) -> str:
 A small Perceiver that reads handwritten digits at 32×32 (1,024 tokens). The file holds float16, which halves it; the
 model computes in float32.
 
-**Accuracy on the held-out test split: {correct / total:.2%} ({correct} of {total}).** Measured once, after training.
+**Accuracy on the held-out test split: {correct / total:.2%} ({correct} of {total}).** Measured after training.
 
 Made by `python -m perceiver_edge.train --epochs {epochs} --seed {seed}` on the train split of `digits.npz`: AdamW,
 cosine learning rate, slight random rotations, shifts, scaling and shear. The weights are those after the last epoch;
-the calibration and test splits played no part in training or in choosing the recipe.
+the calibration and test splits played no part in training. A narrower predecessor scored 98.61 %; the width was chosen
+for the ratio of the int8 to the float file, not for the score.
 
 Input: float32 `[batch, 32, 32, 1]` in [0, 1], 1 is ink. Output: logits `[batch, 10]`.
 
