@@ -1,8 +1,10 @@
-"""The first cross-attend's query is a constant.
+"""The first cross-attend's query is a constant, and so is what its result is added to.
 
-    q = LN(z) @ W_q + b, and the first z are the learned latents: nothing in it depends on the input.
+    q = LN(z) @ W_q + b, and the first z are the learned latents: nothing in it depends on the input;
+    z + (a @ W_o + b_o) = (z + b_o) + a @ W_o, the output's bias joins the latents.
 
-It always pays: one normalisation and one projection of the latents less.
+It always pays: one normalisation and one projection of the latents less. (Converters fold the bias by themselves, each
+in its own way; done here, the projection's result is the same tensor in every artefact.)
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ def fold_first_query(program: Program) -> tuple[Program, Decision]:
     query = normalise(program.latents, block.norm) @ block.query.weight
     if block.query.bias is not None:
         query = query + block.query.bias
-    # A first layer that runs again later keeps its query projection there.
-    folded = Layer(((name, replace(block, query=query)), *first.blocks[1:]))
+    latents = program.latents if block.output.bias is None else program.latents + block.output.bias
+    # A first layer that runs again later keeps its query projection and its bias there.
+    first_attend = replace(block, query=query, output=Linear(block.output.weight))
+    folded = Layer(((name, first_attend), *first.blocks[1:]))
     reason = f"a constant of {query.size} numbers replaces a projection of {block.query.weight.size} weights"
-    return replace(program, layers=(folded, *others)), Decision("fold_first_query", True, reason)
+    return replace(program, latents=latents, layers=(folded, *others)), Decision("fold_first_query", True, reason)
 
 
 def normalise(x: Array, norm: Norm) -> Array:
