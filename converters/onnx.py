@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from perceiver_edge.converters.onnx_canonical import canonical
 from perceiver_edge.converters.onnx_fusion import fuse
-from perceiver_edge.converters.onnx_graph import name_by_site
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.converters.onnx_graph import name_by_site, separate_residuals
+from perceiver_edge.errors import BadInputError, ConversionError
 
 if TYPE_CHECKING:
     from perceiver_edge.converters.trace import Traced
@@ -31,18 +32,29 @@ def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
 
     Raises:
         BadInputError: opset out of range.
+        ConversionError: an operator has no ONNX counterpart; the message names it.
         onnx.checker.ValidationError: the result is not valid ONNX (a defect of ours).
     """
     if not TRACED_OPSET <= opset <= LATEST_OPSET:
         raise BadInputError("The ONNX opset is out of range.", expected=f"{TRACED_OPSET} to {LATEST_OPSET}", got=opset)
     weights = {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
     model = _tf2onnx(traced)
+    _require_known_operators(model)
     if opset != TRACED_OPSET:
         model = onnx.version_converter.convert_version(model, opset)
     model = fuse(onnx.shape_inference.infer_shapes(model), opset=opset)
-    model = name_by_site(_with_initializers(model, weights))
+    model = canonical(name_by_site(separate_residuals(_with_initializers(model, weights))))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _require_known_operators(model: onnx.ModelProto) -> None:
+    """tf2onnx passes on what it cannot translate, under TensorFlow's name."""
+    if unknown := sorted({node.op_type for node in model.graph.node if not onnx.defs.has(node.op_type, node.domain)}):
+        raise ConversionError(
+            "The model cannot be expressed with ONNX operators.",
+            expected="operators that ONNX has", got=", ".join(unknown),
+        )  # fmt: skip
 
 
 def _with_initializers(model: onnx.ModelProto, weights: dict[str, np.ndarray]) -> onnx.ModelProto:

@@ -20,6 +20,31 @@ def onnx_sites(graph: onnx.GraphProto) -> dict[str, Site]:
     }
 
 
+def separate_residuals(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take matrices out of Gemms: ``x @ w + matrix`` becomes ``(x @ w) + matrix``.
+
+    tf2onnx merges the sum with the constant latents, the first residual, into the product before it. Then the site's
+    result is another value than the one that was calibrated, and no int8 kernel adds a matrix.
+    """
+    rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
+    for value in model.graph.value_info:
+        dimensions = value.type.tensor_type.shape.dim
+        if len(dimensions) == 2:
+            rows[value.name] = dimensions[0].dim_value
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        if node.op_type == "Gemm" and len(node.input) == 3 and rows.get(node.input[2], 1) > 1:
+            total, matrix, product = node.output[0], node.input.pop(), f"{node.name}:product"
+            node.output[0] = product
+            nodes.append(onnx.helper.make_node("Add", [product, matrix], [total], name=f"{node.name}/residual"))
+    # extend() copies, and the nodes must outlive the list that they are in.
+    separated = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(separated)
+    return model
+
+
 def name_by_site(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give weights, biases and results of every site names that say what they are: ``<site>.weight`` and so on."""
     results = {value.name for value in model.graph.output}

@@ -12,14 +12,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from perceiver_edge.converters.onnx_graph import GEMM_OPERATORS, onnx_sites
-from perceiver_edge.converters.sites import require_sites
+from perceiver_edge.converters.sites import require_sites, scalable
 
 
 def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
@@ -42,7 +41,7 @@ def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]])
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(
-            CalibrationMethod.MinMax, {t: (np.float32(low), np.float32(high)) for t, (low, high) in tensors.items()}
+            CalibrationMethod.MinMax, {tensor: scalable(*limits) for tensor, limits in tensors.items()}
         ),
         nodes_to_quantize=[site.operator for site in sites.values()],
         nodes_to_exclude=[],

@@ -16,7 +16,10 @@ def is_tflite(model: bytes) -> bool:
 
 
 def observable_outputs(model: bytes) -> dict[str, str]:
-    """``<site>.output`` → the name of a tensor that `runtime.probe` can read, for every site of an artefact."""
+    """``<site>.output`` → the name of a tensor that `runtime.probe` can read, for every site of an artefact.
+
+    All but one in a dynamically quantised ONNX model: a product whose result is the model's own output loses its name.
+    """
     if is_tflite(model):
         return {f"{name}.output": site.output for name, site in tflite_sites(model).items()}
     graph = onnx.load_model_from_string(model).graph

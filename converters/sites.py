@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from perceiver_edge.errors import ConversionError
 
 
@@ -43,3 +45,11 @@ def require_sites(found: Mapping[str, Site], expected: Iterable[str], artefact: 
             expected="ranges for every product with weights", got="none for " + ", ".join(unknown),
             fix="calibrate this very model; do not mix calibration files",
         )  # fmt: skip
+
+
+def scalable(low: float, high: float) -> tuple[np.float32, np.float32]:
+    """The range that a quantiser is given: an activation of zeros only gets scale 1 and zero point 0 in both formats.
+
+    Left to themselves the libraries differ, and a scale of 1e-12 makes the int32 bias overflow.
+    """
+    return (np.float32(low), np.float32(high)) if low != 0 or high != 0 else (np.float32(-128), np.float32(127))

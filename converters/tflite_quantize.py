@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
-from perceiver_edge.converters.sites import require_sites
+from perceiver_edge.converters.sites import require_sites, scalable
 from perceiver_edge.converters.tflite_graph import tflite_sites
 
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
@@ -34,8 +34,8 @@ def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> byte
     statistics = {}
     for name, site in sites.items():
         for tensor, point in ((site.input, f"{name}.input"), (site.output, f"{name}.output")):
-            low, high = ranges[point]
-            statistics[tensor] = {"min": np.array([[low]], np.float32), "max": np.array([[high]], np.float32)}
+            low, high = scalable(*ranges[point])
+            statistics[tensor] = {"min": np.array([[low]]), "max": np.array([[high]])}
     return _quantize(
         model,
         lambda recipe: recipe.add_static_config(

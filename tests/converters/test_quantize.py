@@ -1,0 +1,211 @@
+"""What the quantisers promise: dtypes, one grid for both formats, every product covered, the same bytes each time."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from onnx import numpy_helper
+
+from perceiver_edge.calibration import Range, quant_params
+from perceiver_edge.converters.census import census
+from perceiver_edge.converters.onnx_graph import onnx_sites
+from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16, onnx_int8
+from perceiver_edge.converters.points import quantised_points
+from perceiver_edge.converters.tflite_graph import tflite_sites
+from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
+from perceiver_edge.errors import ConversionError
+from perceiver_edge.runtime import load
+
+CASES = ("image_non_square", "video_masked_heads", "tied_three_self_attends", "head_narrower_than_context")
+
+
+def tflite_weights(model: bytes) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Per site: int8 weights ``[out, in]`` and the bias, as stored."""
+    root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    (graph,) = root.subgraphs
+    dtypes = {
+        schema.TensorType.INT8: np.int8,
+        schema.TensorType.INT32: np.int32,
+        schema.TensorType.FLOAT32: np.float32,
+    }
+
+    def array(index: int) -> np.ndarray:
+        tensor = graph.tensors[index]
+        buffer = root.buffers[tensor.buffer]
+        stored = model[buffer.offset : buffer.offset + buffer.size] if buffer.data is None else buffer.data.tobytes()
+        return np.frombuffer(stored, dtypes[tensor.type]).reshape(tensor.shape)
+
+    weights = {}
+    for name, site in tflite_sites(model).items():
+        _, weight, *bias = graph.operators[int(site.operator)].inputs
+        weights[name] = (array(weight), array(bias[0]) if bias and bias[0] >= 0 else None)
+    return weights
+
+
+def onnx_weights(model: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """The same of an int8 ONNX model, weights turned to ``[out, in]``."""
+    stored = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    source = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    gemms = {node.name: node for node in model.graph.node}
+    weights = {}
+    for name, site in onnx_sites(model.graph).items():
+        bias = gemms[site.operator].input[2:]
+        weights[name] = (stored[source[site.weight]].T, stored[source[bias[0]]] if bias else None)
+    return weights
+
+
+def both_int8(model) -> Iterator[bytes]:
+    yield model.tflite_int8
+    yield model.onnx_int8.SerializeToString()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_product_with_weights_runs_in_int8(subject, case):
+    model = subject(case)
+    for content in both_int8(model):
+        inside = census(content)
+        assert len(inside.gemms) == len(model.sites)
+        assert inside.int8_gemm_share == 1
+        assert inside.weights_dequantized_at_runtime == ()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_formats_use_the_grid_of_the_ranges(subject, case):
+    model = subject(case)
+    tflite, onnx_ = (quantised_points(content) for content in both_int8(model))
+    assert set(tflite) == set(onnx_) == set(model.ranges)
+    for name, value_range in model.ranges.items():
+        expected = quant_params(value_range)
+        for scale, zero_point in (tflite[name], onnx_[name]):
+            # ai-edge-quantizer divides in float32, which may round the last bit differently.
+            assert abs(scale - expected.scale) <= np.spacing(np.float32(expected.scale)), name
+            assert zero_point == expected.zero_point, name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_are_the_same_int8_numbers_in_both_formats(subject, case):
+    model = subject(case)
+    tflite, onnx_ = tflite_weights(model.tflite_int8), onnx_weights(model.onnx_int8)
+    assert set(tflite) == set(onnx_) == set(model.sites)
+    for name in model.sites:
+        (left, left_bias), (right, right_bias) = tflite[name], onnx_[name]
+        assert left.dtype == right.dtype == np.int8
+        assert np.abs(left.astype(int) - right).max() <= 1, name
+        assert (np.abs(left).max(axis=1) == 127).all(), name  # per channel: every row uses the whole range
+        for bias in (left_bias, right_bias):
+            assert bias is None or bias.dtype == np.int32
+
+
+def test_fp16_stores_half_precision(subject):
+    model = subject("image_non_square")
+    numbers = sum(weight.size for weight, _ in onnx_weights(model.onnx_int8).values())
+    # 2 bytes a number; biases and what is no product's weight stay float32.
+    assert census(tflite_fp16(model.tflite)).weight_bytes["float16"] == 2 * numbers
+    half = onnx_fp16(model.onnx)
+    stored = {i.name: i.data_type for i in half.graph.initializer}
+    assert {stored[site.weight] for site in onnx_sites(half.graph).values()} == {onnx.TensorProto.FLOAT16}
+    assert {v.type.tensor_type.elem_type for v in (*half.graph.input, *half.graph.output)} == {onnx.TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dynamic_quantises_every_product(subject, case):
+    model = subject(case)
+    for content in (tflite_dynamic(model.tflite), onnx_dynamic(model.onnx).SerializeToString()):
+        inside = census(content)
+        assert len(inside.gemms) == len(model.sites)
+        assert inside.int8_gemm_share == 1
+        assert all(gemm.dynamic for gemm in inside.gemms)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "dynamic", "int8"])
+def test_the_same_model_gives_the_same_bytes(subject, precision):
+    model = subject("image_non_square")
+    makers = {
+        "fp16": (tflite_fp16, onnx_fp16),
+        "dynamic": (tflite_dynamic, onnx_dynamic),
+        "int8": (lambda m: tflite_int8(m, model.limits), lambda m: onnx_int8(m, model.limits)),
+    }
+    to_tflite, to_onnx = makers[precision]
+    assert to_tflite(model.tflite) == to_tflite(model.tflite)
+    before = model.onnx.SerializeToString(deterministic=True)
+    first, second = (to_onnx(model.onnx).SerializeToString() for _ in range(2))
+    assert first == second
+    assert model.onnx.SerializeToString(deterministic=True) == before  # the float model is left as it was
+
+
+def test_conversion_gives_the_same_bytes(subject):
+    from perceiver_edge.converters.onnx import to_onnx
+    from perceiver_edge.converters.tflite import to_tflite
+
+    model = subject("image_non_square")
+    traced = model.deployment.traced
+    assert to_tflite(traced) == model.tflite
+    assert to_onnx(traced).SerializeToString() == model.onnx.SerializeToString()
+
+
+def test_tied_weights_stay_tied_in_int8(subject):
+    model = subject("tied_three_self_attends")
+    root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model.tflite_int8, 0))
+    (graph,) = root.subgraphs
+    sites = tflite_sites(model.tflite_int8).values()
+    buffers = {graph.tensors[graph.operators[int(site.operator)].inputs[1]].buffer for site in sites}
+    source = {n.output[0]: n.input[0] for n in model.onnx_int8.graph.node if n.op_type == "DequantizeLinear"}
+    quantised = {source[site.weight] for site in onnx_sites(model.onnx_int8.graph).values()}
+    assert len(buffers) == len(quantised) == 36  # of 52 products, see test_tflite
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.75])
+def test_an_activation_that_never_changes_is_no_trouble(subject, constant):
+    model = subject("image_non_square")
+    ranges = dict(model.ranges)
+    ranges["layers.0.cross_ff.down.input"] = Range(constant, constant)
+    limits = {name: (value.min, value.max) for name, value in ranges.items()}
+    contents = (tflite_int8(model.tflite, limits), onnx_int8(model.onnx, limits).SerializeToString())
+    for content in contents:
+        scale, zero_point = quantised_points(content)["layers.0.cross_ff.down.input"]
+        assert np.isfinite(scale)
+        assert scale > 0
+        assert -128 <= zero_point <= 127
+        assert np.isfinite(load(content)(model.feeds)).all()
+    points = [quantised_points(content)["layers.0.cross_ff.down.input"] for content in contents]
+    assert points[0] == pytest.approx(points[1])
+
+
+def test_a_weight_column_of_zeros_stays_zero(trace_module):
+    import tensorflow as tf
+
+    from perceiver_edge.converters.onnx import to_onnx
+    from perceiver_edge.converters.tflite import to_tflite
+
+    weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    weight[:, 1] = 0.0
+    captured = tf.constant(weight)
+
+    def projection(x: tf.Tensor) -> tf.Tensor:
+        with tf.name_scope("only"):
+            return tf.matmul(x, captured)
+
+    traced = trace_module(projection, (2, 4))
+    limits = {"only.input": (-1.0, 1.0), "only.output": (-8.0, 8.0)}
+    x = np.random.default_rng(1).uniform(-1, 1, (2, 4)).astype(np.float32)
+    for content in (
+        tflite_int8(to_tflite(traced), limits),
+        onnx_int8(to_onnx(traced), limits).SerializeToString(),
+    ):
+        output = load(content)(x)
+        assert (output[:, 1] == 0).all()
+        np.testing.assert_allclose(output, x @ weight, atol=0.1)
+
+
+@pytest.mark.parametrize(("change", "says"), [("lacks", "without calibrated ranges"), ("adds", "lacks products")])
+def test_ranges_of_other_sites_are_refused(subject, change, says):
+    model = subject("image_non_square")
+    limits = {name: value for name, value in model.limits.items() if not name.startswith("classifier.")}
+    if change == "adds":
+        limits = model.limits | {"no.such.site.input": (0.0, 1.0), "no.such.site.output": (0.0, 1.0)}
+    site = "classifier" if change == "lacks" else "no.such.site"
+    for quantise in (lambda: tflite_int8(model.tflite, limits), lambda: onnx_int8(model.onnx, limits)):
+        with pytest.raises(ConversionError, match=f"(?s){says}.*{site}"):
+            quantise()
