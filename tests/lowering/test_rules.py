@@ -108,6 +108,15 @@ def test_folding_a_bias_of_zeros_makes_no_bias(plain):
     assert after(program, fold_affine).head.classifier.bias is None
 
 
+def test_folding_the_first_query_leaves_the_first_attend_constant_but_for_the_context(plain):
+    program = plain(depth=2)
+    folded = after(program, fold_first_query)
+    first, second = folded.cross_attentions()
+    assert isinstance(first.query, np.ndarray) and first.output.bias is None
+    assert np.array_equal(folded.latents, program.latents + program.cross_attentions()[0].output.bias)
+    assert second is program.cross_attentions()[1]
+
+
 def test_a_rule_does_not_touch_its_input(plain, execute):
     program, inputs = plain(**WIDE_HEAD), np.ones((1, 3, 4, 3))
     before = execute(program, inputs)
