@@ -1,0 +1,56 @@
+"""Where a measurement was taken: whoever compares two results needs to know."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_INSTRUCTIONS = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_int8",  # x86-64
+    "asimd", "asimddp", "i8mm", "bf16", "sve",  # 64-bit ARM
+)  # fmt: skip
+"""Those that the engines choose their float32 and int8 kernels by."""
+
+_TOOLS = (
+    "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy",
+)  # fmt: skip
+
+
+def tool_versions() -> dict[str, str]:
+    """Of the converters and engines that are installed (tensorflow and tensorflow-cpu exclude each other)."""
+    versions = {"python": platform.python_version()}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def describe_machine() -> dict[str, object]:
+    """CPU, the instruction sets that matter here, processors, and how busy the machine was (load average, 1 minute)."""
+    fields = _cpu_fields()
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "instructions": [name for name in _INSTRUCTIONS if name in flags],
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _cpu_fields() -> dict[str, str]:
+    """The first processor's part of /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    fields: dict[str, str] = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    return fields

@@ -1,0 +1,119 @@
+"""A result as a table for the terminal and as one in Markdown: the same cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.errors import BadInputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BENCHMARK = "plain_form"
+
+ENGINES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "tflite_runtime": "tflite-runtime"}
+_HEADINGS = (
+    "engine",
+    "model",
+    "MB",
+    "ms",
+    "p10–p90",
+    "× plain",
+    "cosine",
+    "rel. L2",
+    "sens.",
+    "top-1",
+    "acc.",
+    "verdict",
+)
+_TEXT_COLUMNS = {"engine", "model", "verdict"}
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """``× plain``: how many times as fast as the same engine's plain float32 model."""
+    return (
+        ENGINES[row["engine"]],
+        row["made_by"],
+        megabytes(row["size_bytes"]),
+        milliseconds(row["median_ms"]),
+        f"{milliseconds(row['p10_ms'])}–{milliseconds(row['p90_ms'])}",
+        f"{row['speedup']:.2f}",
+        _text(row["cosine"], ".4f"),
+        _text(row["relative_l2"], ".2g"),
+        _text(row["sensitivity_ratio"], ".3f"),
+        _text(row["top1_agreement"], ".1%"),
+        _text(row["accuracy"], ".1%"),
+        row["verdict"],
+    )
+
+
+def megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.3g}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _text(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def conditions(result: Mapping[str, Any]) -> str:
+    """The one line without which the numbers mean nothing."""
+    machine = result["machine"]
+    weights = ", random weights" if result["is_random_weights"] else ""
+    hurry = " (quick: not a measurement)" if result["quick"] else ""
+    return (
+        f"{result['model']}{weights}, {result['input_shape']} input, {machine['cpu']} ({machine['architecture']}: "
+        f"{' '.join(machine['instructions']) or 'no instruction set known'}), {result['threads']} of "
+        f"{machine['processors']} processors, {result['rounds']} rounds, {result['num_samples']} held-out samples"
+        f"{hurry}"
+    )
+
+
+def terminal_table(result: Mapping[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(caption=Text(conditions(result)), caption_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
+    for heading in _HEADINGS[1:]:
+        table.add_column(heading, justify="left" if heading in _TEXT_COLUMNS else "right", no_wrap=True)
+    styles = {"within bounds": "green", "out of bounds": "yellow", "collapsed": "red"}
+    engine = None
+    for row in result["rows"]:
+        if row["engine"] != engine:
+            engine = row["engine"]
+            table.add_section()
+            table.add_row(Text(ENGINES[engine], "italic"))
+        _, *others, verdict = _cells(row)
+        style = "bold" if row["is_ours"] else ""
+        table.add_row(*(Text(cell, style) for cell in others), Text(verdict, styles[verdict]))
+    return table
+
+
+def markdown_table(result: Mapping[str, Any]) -> str:
+    ruler = [":--" if heading in _TEXT_COLUMNS else "--:" for heading in _HEADINGS]
+    lines = [list(_HEADINGS), ruler]
+    for row in result["rows"]:
+        engine, made_by, *numbers = _cells(row)
+        lines.append([engine, f"**{made_by}**" if row["is_ours"] else made_by, *numbers])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{table}\n\n{conditions(result)}."
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Raises BadInputError: not a result of this benchmark."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["benchmark"] != BENCHMARK:
+            raise ValueError(f"a result of {result['benchmark']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            "The result cannot be read.", expected=f"a JSON file that {BENCHMARK}.py wrote", got=error, where=path
+        ) from error
+    return result
