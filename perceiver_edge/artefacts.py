@@ -58,6 +58,7 @@ def _tflite(
 ) -> dict[str, bytes]:
     from perceiver_edge.converters.tflite import to_tflite
     from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
+    from perceiver_edge.runtime._quiet import without_notices
 
     model = to_tflite(traced)
     makers = {
@@ -66,7 +67,8 @@ def _tflite(
         "dynamic": lambda: tflite_dynamic(model),
         "int8": lambda: tflite_int8(model, limits),
     }
-    return {precision: makers[precision]() for precision in precisions}
+    with without_notices():  # the quantiser runs an interpreter of its own
+        return {precision: makers[precision]() for precision in precisions}
 
 
 def _onnx(

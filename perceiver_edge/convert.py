@@ -86,10 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
+    from perceiver_edge.libraries import import_tensorflow
     from perceiver_edge.parity import ParityError
-    from perceiver_edge.pipeline import run
     from perceiver_edge.progress import on_console
 
+    progress = on_console(quiet=args.quiet)
     options = Options(
         quantize=args.quantize, samples=args.calibration_data, calibration=args.calibration, method=args.method,
         num_samples=args.num_samples, num_held_out=args.num_held_out, gates=dict(_gate(text) for text in args.gate),
@@ -101,8 +102,12 @@ def _convert(args: argparse.Namespace) -> int:
     if args.dry_run:
         show.plan(job, as_json=args.json)
         return EXIT_OK
+    with progress("import TensorFlow"):
+        import_tensorflow()
+    from perceiver_edge.pipeline import run
+
     try:
-        bundle = run(job, progress=on_console(quiet=args.quiet))
+        bundle = run(job, progress=progress)
     except ParityError as failure:
         show.parity(failure.report, as_json=args.json)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,16 @@ class HeldOut:
             raise BadInputError("The proof's samples cannot be read.", got=error, where=where) from error
 
 
+def require_mask_agreement(sample: Mapping[str, np.ndarray], *, with_mask: bool, where: str) -> None:
+    """Raises BadInputError unless the sample has a mask just when the model takes one."""
+    if ("mask" in sample) != with_mask:
+        raise BadInputError(
+            "The samples and the model do not agree on a mask.",
+            expected="a mask with every sample" if with_mask else "no masks",
+            got=", ".join(sample), where=where, fix="pass --mask, or samples that fit",
+        )  # fmt: skip
+
+
 def ask_reference(
     checkpoint: Checkpoint, samples: Samples, *, with_mask: bool, on_progress: Callable[[int], None]
 ) -> HeldOut:
@@ -99,12 +109,7 @@ def ask_reference(
     outputs = []
     for index, sample in enumerate(samples):
         where = f"{samples.description}, held-out sample {index}"
-        if ("mask" in sample) != with_mask:
-            raise BadInputError(
-                "The samples and the model do not agree on a mask.",
-                expected="a mask with every sample" if with_mask else "no masks",
-                got=", ".join(sample), where=where, fix="pass --mask, or samples that fit",
-            )  # fmt: skip
+        require_mask_agreement(sample, with_mask=with_mask, where=where)
         inputs = {name: values[np.newaxis] for name, values in sample.items()}
         output = model(inputs["input"], mask=inputs.get("mask")).numpy()[0]
         if not np.isfinite(output).all():

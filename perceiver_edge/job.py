@@ -13,6 +13,8 @@ from perceiver_edge.bundle import require_writable
 from perceiver_edge.calibration import METHODS, Ranges, Samples
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.latency import default_threads
+from perceiver_edge.held_out import require_mask_agreement
+from perceiver_edge.libraries import COMPILER, require_libraries
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import Gates, gates_by_precision
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 OPSETS = range(18, 21)
 """tf2onnx 1.17 is sure of 18; ONNX's version converter takes that to 20, where Gelu becomes an operator."""
+
+LEAST_HELD_OUT = 2
+"""One sample has no spread over the input, so the sensitivity gate could not be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +59,16 @@ class Options:
         _require(self.method in METHODS, "method", ", ".join(METHODS), self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
-        _require(self.seed >= 0, "seed", "an integer of at least 0", self.seed)
+        _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
+        if self.input_shape is not None:
+            sizes_are_counts = isinstance(self.input_shape, tuple) and all(
+                _is_count(size, least=1) for size in self.input_shape
+            )
+            _require(sizes_are_counts, "input_shape", "a tuple of sizes of at least 1", self.input_shape)
         counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
         for name, value in (counts | {"threads": self.threads}).items():
-            _require(value is None or value >= 1, name, "an integer of at least 1", value)
-        # One sample has no spread over the input, so the sensitivity gate could not be measured.
-        _require(self.num_held_out != 1, "num_held_out", "at least 2", self.num_held_out)
+            _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)
+        _require(self.num_held_out != 1, "num_held_out", f"at least {LEAST_HELD_OUT}", self.num_held_out)
         _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
 
     @property
@@ -93,7 +102,9 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
 
     Raises:
         BadInputError: anything that cannot be used as it is.
+        MissingExtraError: a library of the compiler is not installed.
     """
+    require_libraries(*COMPILER)
     kinds = planned_kinds(quantize=options.quantize, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(model, name=options.name, input_shape=options.input_shape, seed=options.seed)
@@ -110,10 +121,22 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
         num_held_out=options.num_held_out,
         seed=options.seed,
     )
+    if len(proving) < LEAST_HELD_OUT:
+        raise BadInputError(
+            "There are too few samples to prove with.",
+            expected=f"at least {LEAST_HELD_OUT}", got=len(proving), where=proving.description,
+            fix="pass more samples, or a smaller --num-samples, which leaves more to prove with",
+        )  # fmt: skip
+    for part in (calibrating, proving):
+        require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
     return Job(
         options=options, model=named, destination=destination, kinds=kinds, gates=gates,
         calibrating=calibrating, proving=proving, ranges=ranges,
     )  # fmt: skip
+
+
+def _is_count(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _require(condition: bool, option: str, expected: str, got: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perceiver_edge.checkpoints import Checkpoint, init_weights, load_checkpoint
+from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.config import PRESETS, InputSpec
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError
@@ -28,6 +28,8 @@ class NamedModel:
     checkpoint: Checkpoint
     input_spec: InputSpec
     is_random_weights: bool
+    is_digits: bool
+    """Whether this is the model that ships with data."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -69,17 +71,23 @@ def resolve_model(
             "A deployed model has one fixed input shape.",
             expected=f"the {'size' if axes == 1 else 'sizes'} of {axes} input axes",
             got="none" if spec is None else spec.shape, where=name,
-            fix="pass --input-shape (such as 224,224), or put input_shape into config.json",
+            fix="pass --input-shape, such as 224,224 (from Python: input_shape), or put input_shape into config.json",
         )  # fmt: skip
-    return NamedModel(name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random)
+    return NamedModel(name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random, is_digits=model == DIGITS)
 
 
 def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> tuple[str, Checkpoint, bool]:
-    if isinstance(model, Checkpoint):
-        return "perceiver", model, False
     if not isinstance(model, str | os.PathLike):
-        weights = model.named_weights()
-        return "perceiver", Checkpoint(config=model.config, input_spec=None, weights=weights), False
+        if isinstance(model, Checkpoint):
+            config, spec, weights = model.config, model.input_spec, model.weights
+        elif hasattr(model, "named_weights"):  # a Perceiver; its class would bring TensorFlow
+            config, spec, weights = model.config, None, model.named_weights()
+        else:
+            raise BadInputError(
+                "This is not a model.", expected="a name, a folder, a Checkpoint or a Perceiver",
+                got=type(model).__name__,
+            )  # fmt: skip
+        return "perceiver", Checkpoint(config=config, input_spec=spec, weights=fit_weights(config, weights)), False
     if model == DIGITS:
         return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False
     if model in PRESETS:

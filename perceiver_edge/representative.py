@@ -10,7 +10,7 @@ import numpy as np
 from perceiver_edge.calibration import ArraySource, Ranges, Samples, as_source, open_source, split
 from perceiver_edge.data import Split, load_digits
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.models import DIGITS, NamedModel
+from perceiver_edge.models import NamedModel
 
 NUM_CALIBRATION = 128
 NUM_HELD_OUT = 64
@@ -31,7 +31,7 @@ def choose_samples(
         BadInputError: a model without embedded data and no ``data``; too few or unusable samples.
     """
     if data is None:
-        if model.name != DIGITS:
+        if not model.is_digits:
             raise BadInputError(
                 f"The model {model.name!r} has no embedded data to calibrate and prove with.",
                 expected="representative samples",
@@ -40,8 +40,10 @@ def choose_samples(
             )
         digits = load_digits()
         return (
-            _some(digits.calibration, num_calibration, seed, "the digits' calibration split"),
-            _some(digits.test, num_held_out or len(digits.test.labels), seed, "the digits' test split"),
+            _some(digits.calibration, num_calibration, seed, model.sample_shape, "the digits' calibration split"),
+            _some(
+                digits.test, num_held_out or len(digits.test.labels), seed, model.sample_shape, "the digits' test split"
+            ),
         )
     if isinstance(data, str | os.PathLike):
         spec = model.input_spec
@@ -53,12 +55,10 @@ def choose_samples(
     return split(source, num_calibration=num_calibration, num_held_out=num_held_out or NUM_HELD_OUT, seed=seed)
 
 
-def _some(part: Split, count: int, seed: int, description: str) -> ArraySource:
-    if count < 1:
-        raise BadInputError("The number of samples is out of range.", expected="at least 1", got=count)
+def _some(part: Split, count: int, seed: int, shape: tuple[int, ...], description: str) -> ArraySource:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(part.labels))[:count])
     return ArraySource(
-        {"input": part.images[chosen]}, shape=part.images.shape[1:], labels=part.labels[chosen], description=description
+        {"input": part.images[chosen]}, shape=shape, labels=part.labels[chosen], description=description
     )
 
 

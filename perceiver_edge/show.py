@@ -142,4 +142,4 @@ def _table(*columns: str, title: str | None = None) -> Table:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

@@ -50,20 +50,24 @@ def verify(path: Path, *, threads: int | None, quiet: bool) -> ParityReport:
 
     Raises:
         BadInputError: not a bundle, or a damaged one.
+        MissingExtraError: an engine is not installed.
     """
     from perceiver_edge.bundle import read_bundle
     from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+    from perceiver_edge.libraries import VERIFIER, require_libraries
     from perceiver_edge.parity import ParityReport, gates_by_precision
     from perceiver_edge.progress import on_console
+
+    require_libraries(*VERIFIER)
     from perceiver_edge.proof import layer_outputs, prove
 
+    progress = on_console(quiet=quiet)
     bundle = read_bundle(path)
     manifest = bundle.manifest
     held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=path / HELD_OUT_NAME)
     before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
     gates = gates_by_precision((a.precision for a in manifest.artefacts.values()), before.gate_overrides)
     peers = {a.format: name for name, a in manifest.artefacts.items() if a.precision == "fp32"}
-    progress = on_console(quiet=quiet)
     proven = []
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
