@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ def _time(runners: Sequence[Runner], held_out: HeldOut, rounds: int) -> list[Lat
     feeds = held_out.batch(0, 1)
     turns: dict[str, Callable[[], object]] = {}
     for number, runner in enumerate(runners):
-        turns[f"prepare {number}"] = lambda runner=runner: _prepare(runner, feeds)
-        turns[f"call {number}"] = lambda runner=runner: runner(feeds)
+        turns[f"prepare {number}"] = functools.partial(_prepare, runner, feeds)
+        turns[f"call {number}"] = functools.partial(runner, feeds)
     timed = interleaved_latency(turns, rounds=rounds, warmup=WARMUP_ROUNDS)
     return [timed[f"call {number}"] for number in range(len(runners))]
 

@@ -2,8 +2,9 @@
 
     python benchmarks/make_photographs.py FOLDER [--count 64] [--size 224] [--seed 0]
 
-The same arguments always give the same pixels. Crops may overlap, so held-out ones are new pixels only in part. Needs scikit-learn, which the extra ``torch`` brings. The photographs
-are "China" and "Flower" of ``sklearn.datasets.load_sample_images``, both under a Creative Commons Attribution licence.
+The same arguments always give the same pixels. Crops may overlap, so held-out ones are new pixels only in part. Needs
+scikit-learn, which the extra ``torch`` brings. The photographs are "China" and "Flower" of
+``sklearn.datasets.load_sample_images``, both under a Creative Commons Attribution licence.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _key(model: NamedModel, calibration: np.ndarray) -> str:
     digest = hashlib.sha256()
     for part in (model.checkpoint.fingerprint, model.sample_shape, tool_versions(), _PEERS_SCRIPT.read_text()):
         digest.update(repr(part).encode())
-    digest.update(np.ascontiguousarray(calibration))
+    digest.update(calibration.tobytes())
     return digest.hexdigest()
 
 
