@@ -80,7 +80,7 @@ def _subject(golden: Any, input_shape: tuple[int, ...]) -> Subject:
 
     spec = InputSpec(shape=input_shape)
     checkpoint = Checkpoint(config=golden.config, input_spec=spec, weights=golden.weights)
-    model = NamedModel(name="subject", checkpoint=checkpoint, input_spec=spec, is_random_weights=True)
+    model = NamedModel(name="subject", checkpoint=checkpoint, input_spec=spec, is_random_weights=True, is_digits=False)
     feeds = {"input": golden.inputs} | ({} if golden.mask is None else {"mask": golden.mask})
     deployment = deploy(model, batch=len(golden.inputs), with_mask=golden.mask is not None)
     samples = [{name: values[i] for name, values in feeds.items()} for i in range(len(golden.inputs))]

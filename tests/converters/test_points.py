@@ -38,7 +38,6 @@ def test_every_site_can_be_observed_in_every_artefact(model):
         assert set(observable_outputs(content)) >= {f"{site}.output" for site in model.sites} - unnamed, kind
 
 
-@pytest.mark.xfail(strict=True, reason="the optimisers merge the first residual's constant with the product's bias")
 def test_observed_values_are_those_of_the_float_model(model):
     """Each point's value, not just its name: a fusion may leave the name on another value."""
     singles = [
