@@ -84,9 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from perceiver_edge.libraries import COMPILER, import_tensorflow, require_libraries
+
+    require_libraries(*COMPILER)
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
-    from perceiver_edge.libraries import import_tensorflow
     from perceiver_edge.parity import ParityError
     from perceiver_edge.progress import on_console
 

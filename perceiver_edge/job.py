@@ -12,9 +12,8 @@ from perceiver_edge.artefacts import FORMATS, QUANTIZE, Kind, planned_kinds
 from perceiver_edge.bundle import require_writable
 from perceiver_edge.calibration import METHODS, Ranges, Samples
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.latency import default_threads
 from perceiver_edge.held_out import require_mask_agreement
-from perceiver_edge.libraries import COMPILER, require_libraries
+from perceiver_edge.latency import default_threads
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import Gates, gates_by_precision
@@ -102,9 +101,7 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
 
     Raises:
         BadInputError: anything that cannot be used as it is.
-        MissingExtraError: a library of the compiler is not installed.
     """
-    require_libraries(*COMPILER)
     kinds = planned_kinds(quantize=options.quantize, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(model, name=options.name, input_shape=options.input_shape, seed=options.seed)

@@ -73,7 +73,9 @@ def resolve_model(
             got="none" if spec is None else spec.shape, where=name,
             fix="pass --input-shape, such as 224,224 (from Python: input_shape), or put input_shape into config.json",
         )  # fmt: skip
-    return NamedModel(name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random, is_digits=model == DIGITS)
+    return NamedModel(
+        name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random, is_digits=model == DIGITS
+    )  # fmt: skip
 
 
 def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> tuple[str, Checkpoint, bool]:

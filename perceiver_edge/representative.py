@@ -57,9 +57,7 @@ def choose_samples(
 
 def _some(part: Split, count: int, seed: int, shape: tuple[int, ...], description: str) -> ArraySource:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(part.labels))[:count])
-    return ArraySource(
-        {"input": part.images[chosen]}, shape=shape, labels=part.labels[chosen], description=description
-    )
+    return ArraySource({"input": part.images[chosen]}, shape=shape, labels=part.labels[chosen], description=description)
 
 
 def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel) -> Ranges:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perceiver_edge import cli
-from perceiver_edge.errors import EXIT_OK
+from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
     from perceiver_edge.parity import ParityReport
@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from perceiver_edge.libraries import VERIFIER, require_libraries
+
+    require_libraries(*VERIFIER)
     from perceiver_edge import show
     from perceiver_edge.parity import ParityError
 
@@ -50,22 +53,23 @@ def verify(path: Path, *, threads: int | None, quiet: bool) -> ParityReport:
 
     Raises:
         BadInputError: not a bundle, or a damaged one.
-        MissingExtraError: an engine is not installed.
     """
     from perceiver_edge.bundle import read_bundle
     from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
-    from perceiver_edge.libraries import VERIFIER, require_libraries
     from perceiver_edge.parity import ParityReport, gates_by_precision
     from perceiver_edge.progress import on_console
-
-    require_libraries(*VERIFIER)
     from perceiver_edge.proof import layer_outputs, prove
 
     progress = on_console(quiet=quiet)
     bundle = read_bundle(path)
     manifest = bundle.manifest
     held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=path / HELD_OUT_NAME)
-    before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
+    try:
+        before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
+    except ValueError as error:
+        raise BadInputError(
+            "The report of the compilation is not JSON.", got=error, where=path / "parity.json"
+        ) from error
     gates = gates_by_precision((a.precision for a in manifest.artefacts.values()), before.gate_overrides)
     peers = {a.format: name for name, a in manifest.artefacts.items() if a.precision == "fp32"}
     proven = []

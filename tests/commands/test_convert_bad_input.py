@@ -1,4 +1,4 @@
-"""What cannot be compiled is told in one message, with exit code 2, before the long work; a bundle there stays whole."""
+"""What cannot be compiled is told in one message, exit code 2, before the long work; a bundle there stays whole."""
 
 import json
 import shutil
@@ -186,7 +186,7 @@ def test_masks_must_be_asked_for(samples, refused, tmp_path):
     ],
     ids=["half", "type", "three limits", "another model"],
 )
-def test_calibrations_that_are_not_usable(edit, told, compiled, tiny, refused, tmp_path):
+def test_calibrations_that_are_not_usable(edit, told, compiled, tiny, refused, tmp_path):  # noqa: PLR0917
     path = tmp_path / "calibration.json"
     path.write_text(edit((compiled / "calibration.json").read_text()))
     assert told in refused(*tiny, "--calibration", path, "--output", tmp_path / "out")

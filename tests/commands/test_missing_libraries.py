@@ -1,0 +1,74 @@
+"""A library that is not installed is one message that names the extra, and never a traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from perceiver_edge.libraries import COMPILER, VERIFIER
+
+WITHOUT = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from perceiver_edge import convert, verify
+command = {"convert": convert, "verify": verify}[sys.argv[2]]
+sys.exit(command.main(sys.argv[3:]))
+"""
+
+
+def _run_without(library, *command, cwd):
+    arguments = [sys.executable, "-c", WITHOUT, library, *map(str, command)]
+    return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def _assert_told(done, library, cwd):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {library} is not installed.\n")
+    assert "pip install 'perceiver-edge[convert]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize("library", [*COMPILER, "rich"])
+def test_convert(library, tiny, tmp_path):
+    _assert_told(_run_without(library, "convert", *tiny, cwd=tmp_path), library, tmp_path)
+
+
+def test_convert_of_saved_weights(tmp_path):
+    _assert_told(_run_without("safetensors", "convert", cwd=tmp_path), "safetensors", tmp_path)
+
+
+@pytest.mark.parametrize("library", [*VERIFIER, "rich"])
+def test_verify(library, compiled, tmp_path):
+    _assert_told(_run_without(library, "verify", compiled, cwd=tmp_path), library, tmp_path)
+
+
+def test_what_the_converters_import_is_what_is_checked():
+    """Every third-party package that an end-to-end run imports by name is in the list, or is checked where used."""
+    import ast
+    from pathlib import Path
+
+    import perceiver_edge.converters
+    import perceiver_edge.model
+
+    checked_where_used = {"numpy", "PIL", "safetensors", "rich"}
+    to_remake_the_data = {"sklearn"}
+    come_with = {"onnx_ir": "onnxscript"}
+    imported = set()
+    for package in (perceiver_edge, perceiver_edge.converters, perceiver_edge.model):
+        for path in Path(package.__path__[0]).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                    names.append(node.module)
+                imported |= {name.partition(".")[0] for name in names}
+    third_party = imported - set(sys.stdlib_module_names) - {"perceiver_edge", "markupsafe"}
+    third_party -= checked_where_used | to_remake_the_data
+    assert {come_with.get(name, name) for name in third_party} <= set(COMPILER)

@@ -1,0 +1,118 @@
+"""verify proves a good bundle anew without the compiler, and finds what is wrong with a bad one."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from perceiver_edge import verify
+from perceiver_edge.manifest import FileRecord, Manifest
+
+WITHOUT_TENSORFLOW = """
+import sys
+from perceiver_edge import verify
+code = verify.main(sys.argv[1:])
+print([name for name in ("tensorflow", "keras", "tf2onnx", "torch") if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def bundle(compiled, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copytree(compiled, tmp_path / "bundle")
+
+
+def _replace(bundle, name, content):
+    """Put other content in place, as someone would who also corrects the manifest."""
+    path = bundle / "manifest.json"
+    values = json.loads(path.read_text())
+    record = FileRecord.of(content)
+    listed = values["artefacts"] if name in values["artefacts"] else values["files"]
+    listed[name] |= {"size_bytes": record.size_bytes, "sha256": record.sha256}
+    path.write_bytes(Manifest.from_json(json.dumps(values).encode(), where=path).to_json())
+    (bundle / name).write_bytes(content)
+
+
+def test_a_good_bundle_passes_and_needs_no_tensorflow(bundle, fingerprint):
+    before = fingerprint(bundle)
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, bundle, "--quiet", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    report = json.loads(done.stdout)
+    assert report["passed"]
+    assert [artefact["name"] for artefact in report["artefacts"]] == sorted(p.name for p in bundle.glob("tiny_*"))
+    assert fingerprint(bundle) == before
+
+
+def test_the_metrics_are_those_of_the_compilation(bundle, capsys):
+    assert verify.main([str(bundle), "--quiet", "--json", "--threads", "1"]) == 0
+    now, then = json.loads(capsys.readouterr().out), json.loads((bundle / "parity.json").read_text())
+    errors_now, errors_then = (
+        {artefact["name"]: artefact["judgement"]["metrics"]["relative_l2"] for artefact in report["artefacts"]}
+        for report in (now, then)
+    )
+    assert errors_now == pytest.approx(errors_then, rel=0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tiny_int8.tflite", "held_out.npz", "report.html", "calibration.json"])
+def test_one_flipped_bit_is_found(name, bundle, capsys):
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert f"error: {name} is damaged." in capsys.readouterr().err
+
+
+def test_a_missing_file_is_found(bundle, capsys):
+    (bundle / "tiny_fp32.onnx").unlink()
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert "error: tiny_fp32.onnx is missing." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b"\xff"])
+def test_a_damaged_manifest_is_found(manifest, bundle, capsys):
+    (bundle / "manifest.json").write_bytes(manifest)
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert "manifest.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b'{"artefacts": 3}'])
+def test_a_replaced_report_is_refused(content, bundle, capsys):
+    _replace(bundle, "parity.json", content)
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: ")
+
+
+def test_replaced_samples_are_refused(bundle, capsys):
+    _replace(bundle, "held_out.npz", b"no archive")
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert "held_out.npz" in capsys.readouterr().err
+
+
+def test_no_bundle(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "absent"):
+        assert verify.main([str(path), "--quiet"]) == 2
+        assert "error: There is no bundle here." in capsys.readouterr().err
+
+
+def test_an_artefact_of_another_model_fails_the_gate_though_its_hash_is_right(bundle, tiny, tmp_path, capsys):
+    from perceiver_edge import convert
+
+    other = tmp_path / "other"
+    assert convert.main([*tiny, "--seed", "1", "--only", "--formats", "onnx", "--output", str(other), "--quiet"]) == 0
+    _replace(bundle, "tiny_int8.onnx", (other / "tiny_int8.onnx").read_bytes())
+    capsys.readouterr()
+    assert verify.main([str(bundle), "--quiet"]) == 1
+    told = capsys.readouterr()
+    assert "tiny_int8.onnx: error by layer" in told.out
+    assert "error: 1 of 4 artefacts failed the parity gate" in told.err
+
+
+def test_threads_out_of_range(bundle, capsys):
+    assert verify.main([str(bundle), "--quiet", "--threads", "0"]) == 2
+    assert "threads is out of range" in capsys.readouterr().err
