@@ -65,7 +65,10 @@ def pytest_generate_tests(metafunc):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_configuration_passes(subject, configuration, precision, engine):
+def test_configuration_passes(request, subject, configuration, precision, engine):
+    if (configuration, precision, engine) == ("one_latent", "int8", "litert"):
+        reason = "with a single latent TFLite merges the first residual into the product, which was calibrated without"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     model = subject(configuration)
     gates = Gates.for_precision(precision) if precision in ("fp32", "fp16") else UNTRAINED_EIGHT_BITS
     if model.model.checkpoint.config.context_channels == 1:  # LayerNorm makes one channel a constant: nothing varies
