@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _LAYERS_SHOWN = 12
 
+_WIDTH_WITH_ERRORS = 110
+"""A narrower terminal gets the table without the columns that the report has too."""
+
 
 def bundle(result: Bundle, *, as_json: bool) -> None:
     """A finished bundle: size, latency, accuracy and parity of each artefact."""
@@ -27,9 +30,8 @@ def bundle(result: Bundle, *, as_json: bool) -> None:
         _print_json({"path": str(result.path), "manifest": manifest, "parity": report.to_dict(), "latency": latency})
         return
     console = result_console()
-    table = _table(
-        "artefact", "size", "smaller", "latency", "faster", "accuracy", "rel. L2", "cosine", "top-1", "parity"
-    )
+    errors = ("rel. L2", "cosine", "top-1") if console.width >= _WIDTH_WITH_ERRORS else ()
+    table = _table("artefact", "size", "smaller", "latency", "faster", "accuracy", *errors, "parity")
     artefacts, times = result.manifest.artefacts, latency["artefacts"]
     for verdict in report.artefacts:
         artefact = artefacts[verdict.name]
@@ -43,9 +45,11 @@ def bundle(result: Bundle, *, as_json: bool) -> None:
             f"{times[verdict.name]['median_ms']:.3g} ms",
             "" if is_peer or peer is None else f"{times[peer]['median_ms'] / times[verdict.name]['median_ms']:.2f}×",
             "" if metrics.accuracy is None else f"{metrics.accuracy:.2%}",
-            f"{metrics.relative_l2:.2g}",
-            f"{metrics.cosine:.5f}",
-            "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}",
+            *(
+                f"{metrics.relative_l2:.2g}",
+                f"{metrics.cosine:.5f}",
+                "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}",
+            )[: len(errors)],
             "[green]✓[/green]" if verdict.passed else "[red]✗[/red]",
         )
     console.print(table)

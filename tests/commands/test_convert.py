@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from perceiver_edge import convert
+from perceiver_edge import convert, show
 from perceiver_edge.bundle import read_bundle
 from perceiver_edge.runtime import load
 
@@ -137,6 +137,17 @@ def test_random_data_is_stamped_on_everything(tmp_path, capsys):
         text = (out / name).read_text().lower()
         assert "random data" in text
         assert "random weights" in text or "weights are random" in text
+
+
+@pytest.mark.parametrize(("columns", "has_errors"), [(80, False), (120, True)])
+def test_the_table_fits_the_terminal(columns, has_errors, compiled, capsys, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr(show, "result_console", lambda: Console(width=columns, highlight=False))
+    show.bundle(read_bundle(compiled), as_json=False)
+    told = capsys.readouterr().out
+    assert all(f"{name} " in told for name in read_bundle(compiled).manifest.artefacts)  # not folded
+    assert ("cosine" in told) == has_errors
 
 
 def test_real_data_is_not_stamped(compiled, tiny, tmp_path, capsys):

@@ -61,7 +61,8 @@ def test_a_perceiver_pytorch_folder_gives_artefacts_that_compute_what_perceiver_
 
 
 def test_a_keras_perceiver_and_an_array(compile_to):
-    model = perceiver_edge.Perceiver(**TINY.to_dict())
+    checkpoint = Checkpoint(config=TINY, input_spec=None, weights=init_weights(TINY, 0))
+    model = perceiver_edge.Perceiver.from_checkpoint(checkpoint)
     images = _samples(8, 12, 20, 3)
     bundle = compile_to(model, samples=images, input_shape=(12, 20), name="mine", formats=("onnx",))
     assert set(bundle.manifest.artefacts) == {"mine_fp32.onnx", "mine_int8.onnx"}
