@@ -28,6 +28,10 @@ __all__ = ["InputSpec", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "_
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "compile":  # a missing library is an error that names the extra, also from Python
+        from perceiver_edge.libraries import COMPILER, require_libraries
+
+        require_libraries(*COMPILER)
     return getattr(importlib.import_module(_HOME_OF[name]), name)
 
 

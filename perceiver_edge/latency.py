@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perceiver_edge.converters.points import is_tflite
 from perceiver_edge.held_out import HeldOut
 from perceiver_edge.runtime import Latency, interleaved_latency, load
+from perceiver_edge.runtime.loading import is_tflite
 
 _BUDGET_S = 4.0
 _ROUNDS = range(5, 101)

@@ -59,8 +59,8 @@ def layer_outputs(model: bytes, held_out: HeldOut) -> dict[str, np.ndarray]:
         values = probe(model, held_out.batch(start, batch), list(tensors.values()))
         used = min(batch, count - start)
         for name, tensor in tensors.items():
-            value = values[tensor]
-            collected[name].append(value[: value.shape[0] // batch * used])
+            rows = values[tensor].reshape(-1, values[tensor].shape[-1])
+            collected[name].append(rows[: len(rows) // batch * used])
     return {name: np.concatenate(rows) for name, rows in collected.items()}
 
 

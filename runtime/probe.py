@@ -12,7 +12,6 @@ from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
-
 _OUTPUTS_SLOT = 8
 """Where the vtable of a SubGraph has its outputs: field 2 of the TFLite schema, after two header entries."""
 
@@ -29,7 +28,7 @@ def probe(
     TFLite: any tensor that an operator computes, by its name in the file; quantised ones are dequantised,
     ``scale * (q - zero_point)`` per tensor or per channel.
     ONNX: float tensors only (probe the output of a DequantizeLinear, not of a QuantizeLinear).
-    A probed tensor becomes an output of the graph, so the engine computes it as in deployment but cannot fuse across it.
+    A probed tensor becomes an output of the graph: the engine computes it as in deployment but cannot fuse across it.
 
     Args:
         model: a TFLite or ONNX model.

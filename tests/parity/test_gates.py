@@ -45,10 +45,12 @@ def test_eight_bits_may_cost_what_eight_bits_cost_and_no_more(precision):
 
 
 def test_each_gate_catches_what_the_others_miss():
-    assert failures(REFERENCE * 1.15) == {"sensitivity_ratio"}
-    assert failures(REFERENCE * 0.85) == {"sensitivity_ratio"}
-    offset = REFERENCE + 20.0
-    collapsed = np.broadcast_to(offset.mean(axis=0), offset.shape)
+    assert failures(REFERENCE * 1.08) == {"relative_l2"}
+    offset = REFERENCE + 50.0
+    mean = offset.mean(axis=0)
+    assert failures(mean + 1.15 * (offset - mean), reference=offset) == {"sensitivity_ratio"}
+    assert failures(mean + 0.85 * (offset - mean), reference=offset) == {"sensitivity_ratio"}
+    collapsed = np.broadcast_to(mean, offset.shape)
     assert failures(collapsed, reference=offset) == {"sensitivity_ratio", "centred_cosine", "top1_agreement"}
     shuffled = offset[RNG.permutation(len(offset))]
     assert failures(shuffled, reference=offset) == {"centred_cosine", "top1_agreement"}
