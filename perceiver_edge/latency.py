@@ -64,7 +64,7 @@ def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict
     interleaved_latency(calls, rounds=1, warmup=0)  # first calls allocate; they are no measure of a round
     round_s = sum(t.median_ms for t in interleaved_latency(calls, rounds=1, warmup=0).values()) / 1000
     rounds = min(max(int(_BUDGET_S / max(round_s, 1e-4)), _ROUNDS.start), _ROUNDS.stop - 1)
-    return interleaved_latency(calls, rounds=rounds, warmup=1)
+    return interleaved_latency(calls, rounds=rounds, warmup=rounds // 10 + 1)
 
 
 def _device() -> str:

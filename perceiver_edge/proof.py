@@ -8,7 +8,7 @@ import numpy as np
 
 from perceiver_edge.converters.points import observable_outputs
 from perceiver_edge.held_out import HeldOut
-from perceiver_edge.parity import ArtefactParity, Gates, LayerError, judge, layer_errors
+from perceiver_edge.parity import INT8_OUTPUT_STEPS, ArtefactParity, Gates, LayerError, judge, layer_errors
 from perceiver_edge.runtime import Runner, load, probe
 
 LAYER_SAMPLES = 4
@@ -34,8 +34,9 @@ def prove(
     """
     runner = load(model, threads=threads)
     judgement = judge(
-        held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier, labels=held_out.labels
-    )
+        held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier,
+        labels=held_out.labels, output_steps=INT8_OUTPUT_STEPS if precision == "int8" else None,
+    )  # fmt: skip
     layers: tuple[LayerError, ...] = ()
     if layer_reference:
         layers = layer_errors(layer_reference, layer_outputs(model, held_out))
