@@ -1,4 +1,4 @@
-"""Counts of float32 values in fixed buckets: bounded memory, and merging or reordering changes nothing."""
+"""Counts of float32 values in fixed buckets: bounded memory, and reordering changes nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Buckets:
 class Histogram:
     """A bucket is one bfloat16 bit pattern: the float32 values that share their upper 16 bits.
 
-    The buckets do not depend on the data, so there is nothing to rescale: any order of updates and any split into
-    merged parts gives the same counts, bit for bit. Takes 512 KiB.
+    The buckets do not depend on the data, so there is nothing to rescale: any order of updates gives the same
+    counts, bit for bit. Takes 512 KiB.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,6 @@ class Histogram:
         """Count ``values``, finite, of any shape."""
         bits = np.ascontiguousarray(values, dtype=np.float32).reshape(-1).view(np.uint32)
         self._counts += np.bincount(bits >> _MANTISSA_BITS_DROPPED, minlength=_NUM_BUCKETS)
-
-    def merge(self, other: Histogram) -> None:
-        self._counts += other._counts
 
     def filled(self) -> Buckets:
         occupied = np.flatnonzero(self._counts)

@@ -1,12 +1,11 @@
 """How a range is chosen from a stream of values: min-max, percentile, or least quantisation error.
 
-Every observer sees the values once, keeps bounded memory, and gives the same range whatever the order of the values
-and however they are divided among observers that are merged.
+Every observer sees the values once, keeps bounded memory, and gives the same range whatever the order of the values.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,6 @@ class Observer(Protocol):
     def update(self, values: NDArray[np.float32]) -> None:
         """Take in ``values``: finite, of any shape."""
 
-    def merge(self, other: Self) -> None:
-        """Take in everything that ``other`` has seen."""
-
     def range(self) -> Range:
         """The range chosen for what was seen. Raises BadInputError if that is nothing."""
 
@@ -40,9 +36,6 @@ class MinMaxObserver:
         if values.size:
             self._min = min(self._min, float(values.min()))
             self._max = max(self._max, float(values.max()))
-
-    def merge(self, other: Self) -> None:
-        self._min, self._max = min(self._min, other._min), max(self._max, other._max)
 
     def range(self) -> Range:
         if self._min > self._max:
@@ -60,10 +53,6 @@ class _HistogramObserver:
     def update(self, values: NDArray[np.float32]) -> None:
         self._extremes.update(values)
         self._histogram.update(values)
-
-    def merge(self, other: Self) -> None:
-        self._extremes.merge(other._extremes)
-        self._histogram.merge(other._histogram)
 
 
 class PercentileObserver(_HistogramObserver):

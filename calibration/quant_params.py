@@ -35,11 +35,6 @@ class QuantParams:
     scale: float
     zero_point: int
 
-    @property
-    def uint8_zero_point(self) -> int:
-        """The zero point of the same grid stored as uint8 [0, 255]."""
-        return self.zero_point - INT8_MIN
-
 
 def quant_params(value_range: Range) -> QuantParams:
     """Asymmetric int8 parameters of a range (Jacob et al. 2018, arXiv:1712.05877, section 3).

@@ -55,11 +55,6 @@ def test_a_tiny_range_keeps_a_normal_scale() -> None:
     assert math.isfinite(1 / params.scale)
 
 
-def test_uint8_zero_point_is_the_same_grid_128_higher() -> None:
-    assert quant_params(Range(0.0, 1.0)).uint8_zero_point == 0
-    assert quant_params(Range(-1.0, 1.0)).uint8_zero_point == 128
-
-
 @pytest.mark.parametrize("ends", [(1.0, -1.0), (math.nan, 1.0), (0.0, math.inf)])
 def test_an_unusable_range_is_refused(ends: tuple[float, float]) -> None:
     with pytest.raises(BadInputError, match="range"):
