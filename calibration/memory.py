@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceiver_edge.calibration.samples import (
+    INPUT,
     MASK,
     IndexedSource,
     Sample,
@@ -44,9 +45,8 @@ class ArraySource(IndexedSource):
     ) -> None:
         super().__init__(description)
         check_names(arrays, where=description)
-        lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-        if labels is not None:
-            lengths["labels"] = len(labels)
+        by_sample = arrays if labels is None else {**arrays, "labels": labels}
+        lengths = {name: len(array) if array.ndim else 0 for name, array in by_sample.items()}
         if len(set(lengths.values())) != 1:
             raise BadInputError("The arrays differ in their number of samples.", got=lengths, where=description)
         if 0 in lengths.values():
@@ -159,23 +159,24 @@ class StreamSource(SampleSource):
             ) from error
 
 
-def as_source(samples: Any, *, shape: tuple[int, ...], labels: NDArray[Any] | None = None) -> SampleSource:
+def as_source(samples: Any, *, shape: tuple[int, ...]) -> SampleSource:
     """A source of what Python code has at hand.
 
     Args:
-        samples: a `SampleSource`; an array [n, *shape]; a mapping of arrays by input name; a sequence of samples;
-            or a function that returns an iterable of samples and is called for every pass.
+        samples: a `SampleSource`; an array [n, *shape]; a mapping by input name of arrays, or of what NumPy makes
+            arrays of, optionally with ``labels`` [n]; a sequence of samples; or a function that returns an iterable of
+            samples and is called for every pass.
         shape: of one sample, [*axes, channels].
-        labels: integers [n], only with arrays.
 
     Raises:
         BadInputError: none of these, for example an iterator that can be read only once.
     """
-    arrays = {"input": samples} if isinstance(samples, np.ndarray) else samples
-    if isinstance(arrays, Mapping):
+    if isinstance(samples, np.ndarray):
+        samples = {INPUT: samples}
+    if isinstance(samples, Mapping):
+        arrays = {name: _as_array(name, values) for name, values in samples.items()}
+        labels = arrays.pop("labels", None)
         return ArraySource(arrays, shape=shape, labels=labels)
-    if labels is not None:
-        raise BadInputError("Labels need samples in an array.", expected="an array or a mapping of arrays")
     if isinstance(samples, SampleSource):
         return samples
     if callable(samples):
@@ -190,6 +191,13 @@ def as_source(samples: Any, *, shape: tuple[int, ...], labels: NDArray[Any] | No
         got=type(samples).__name__,
         fix="An iterator can be read only once: pass the function that makes it.",
     )
+
+
+def _as_array(name: str, values: object) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except Exception as error:  # a ragged list, or a tensor that refuses
+        raise BadInputError("The samples are not an array.", got=error, where=f"{name!r}") from error
 
 
 def no_samples(description: str) -> BadInputError:

@@ -20,7 +20,7 @@ def numbered(count: int) -> np.ndarray:
 
 
 def indexed(count: int) -> SampleSource:
-    return as_source(numbered(count), shape=SHAPE, labels=np.arange(count))
+    return as_source({"input": numbered(count), "labels": np.arange(count)}, shape=SHAPE)
 
 
 def stream(count: int) -> SampleSource:

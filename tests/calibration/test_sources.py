@@ -208,10 +208,30 @@ class TestAsSource:
         read = [sample["input"] for sample in as_source(wrap(values), shape=SHAPE)]
         np.testing.assert_array_equal(read, values)
 
-    def test_labels(self) -> None:
-        labels = as_source(floats(3), shape=SHAPE, labels=np.array([1, 2, 3])).labels
+    @pytest.mark.parametrize("wrap", [np.asarray, list])
+    def test_labels_stand_beside_the_input_as_in_an_npz(self, wrap) -> None:
+        labels = as_source({"input": floats(3), "labels": wrap([1, 2, 3])}, shape=SHAPE).labels
         assert labels is not None
         assert labels.tolist() == [1, 2, 3]
+
+    def test_lists_are_arrays_too(self) -> None:
+        values = floats(3)
+        read = [sample["input"] for sample in as_source({"input": values.tolist()}, shape=SHAPE)]
+        np.testing.assert_array_equal(read, values)
+
+    @pytest.mark.parametrize(
+        ("samples", "word"),
+        [
+            ({"input": [[1.0], [2.0, 3.0]]}, "'input'"),
+            ({"input": [[1, 2]]}, "wrong shape"),
+            ({"input": floats(2), "labels": 3}, "number of samples"),
+            ({"input": floats(2), "labels": ["a", "b"]}, "integers"),
+        ],
+        ids=["ragged", "shape", "one label", "text"],
+    )
+    def test_a_mapping_that_does_not_fit(self, samples: dict[str, object], word: str) -> None:
+        with pytest.raises(BadInputError, match=word):
+            as_source(samples, shape=SHAPE)
 
     def test_an_iterator_is_refused_because_it_is_empty_the_second_time(self) -> None:
         with pytest.raises(BadInputError, match="only once"):
