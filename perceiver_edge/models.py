@@ -48,12 +48,13 @@ def resolve_model(
 
     Args:
         model: ``"digits"`` (trained), a preset of `PRESETS` (random weights from ``seed``), a folder with
-            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras `Perceiver`.
+            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras `Perceiver`. A folder with the name
+            of a preset is written ``./name``.
         name: what the bundle and its files are called; by default the preset's or the folder's name.
         input_shape: sizes of the input axes; overrides the model's own.
 
     Raises:
-        BadInputError: no such model, unusable weights, or no input shape is known.
+        BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no known input shape.
     """
     default_name, checkpoint, is_random = _load(model, seed)
     name = name or default_name
@@ -90,6 +91,12 @@ def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> 
                 got=type(model).__name__,
             )  # fmt: skip
         return "perceiver", Checkpoint(config=config, input_spec=spec, weights=fit_weights(config, weights)), False
+    if model in (DIGITS, *PRESETS) and Path(model, "config.json").exists():
+        raise BadInputError(
+            f"{model!r} names both a model that ships with the package and a folder here.", expected="one of the two",
+            got=f"a folder with config.json in {Path.cwd()}",
+            fix=f"write ./{model} for the folder; for the other, run elsewhere or rename the folder",
+        )  # fmt: skip
     if model == DIGITS:
         return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False
     if model in PRESETS:

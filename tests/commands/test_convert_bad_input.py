@@ -101,6 +101,14 @@ def _poison(folder, value):
     save_file(weights, folder / "model.safetensors")
 
 
+def test_a_folder_with_the_name_of_a_preset_is_not_passed_over(model_folder, samples, refused, monkeypatch):
+    folder = model_folder.rename(model_folder.with_name("tiny"))
+    monkeypatch.chdir(folder.parent)
+    assert "write ./tiny for the folder" in refused("--model", "tiny", "--calibration-data", samples)
+    (folder / "model.safetensors").unlink()  # so that the folder can be told from the preset
+    assert "model.safetensors" in refused("--model", "./tiny", "--calibration-data", samples)
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
