@@ -3,7 +3,8 @@
 A crash at any point leaves the old bundle or the new. All files go into a hidden folder beside the destination,
 are synced, and are swapped in by one rename. Where the system cannot exchange two folders in one call, the old one
 steps aside for a moment; the next `publish` or `read_bundle` puts it back if that moment was the last. Publishers
-into one folder take turns by a lock on that folder, so leftovers found under the lock belong to nobody.
+into one folder take turns by a lock on that folder, so leftovers found under the lock belong to nobody. Only they
+delete; a reader needs the lock just where it finds no bundle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ from perceiver_edge.manifest import MANIFEST_NAME, FileRecord, Manifest
 
 if sys.platform != "win32":
     import fcntl
+
+_READERS_PATIENCE_S = 10.0
+"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
+
+_NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
+"""What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +61,17 @@ def read_bundle(path: Path | str) -> Bundle:
     """
     folder = Path(path).resolve()
     try:
-        with _locked(folder.parent):
-            _restore(folder)
-            if not (folder / MANIFEST_NAME).is_file():
-                raise BadInputError(
-                    "There is no bundle here.",
-                    expected=f"a folder with a {MANIFEST_NAME}",
-                    got=f"no {MANIFEST_NAME}" if folder.exists() else "no such folder",
-                    where=path,
-                    fix="python -m perceiver_edge.convert makes one",
-                )
-            manifest = Manifest.from_json((folder / MANIFEST_NAME).read_bytes(), where=folder / MANIFEST_NAME)
-            for name, record in manifest.all_files().items():
-                _checked_bytes(folder, name, record)
+        while True:
+            manifest, version = _read_manifest(folder)
+            try:
+                for name, record in manifest.all_files().items():
+                    _checked_bytes(folder, name, record)
+                return Bundle(folder, manifest)
+            except (OSError, BadInputError):
+                if _read_manifest(folder)[1] == version:
+                    raise  # else another bundle was published meanwhile: read that
     except OSError as error:
         raise BadInputError("The bundle cannot be read.", got=error, where=path) from error
-    return Bundle(folder, manifest)
 
 
 def require_writable(destination: Path | str, *, overwrite: bool) -> None:
@@ -104,14 +107,15 @@ def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: b
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent):
-            _restore(folder)
+            _put_back(folder)
             _require_replaceable(folder, overwrite=overwrite)
+            _clear_leftovers(folder)
             try:
                 _write_all(files, new)
                 _swap_in(new, folder)
             finally:
-                shutil.rmtree(new, ignore_errors=True)
-                _restore(folder)
+                _put_back(folder)
+                _clear_leftovers(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     return folder
@@ -125,13 +129,40 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _restore(folder: Path) -> None:
-    """Under the lock: put the old bundle back if no new one took its place, else remove it."""
-    if _aside(folder).exists():
-        if folder.exists():
-            shutil.rmtree(_aside(folder))
-        else:
+def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
+    """The manifest, and what tells this publication from any other: the file's inode and time."""
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        with _shared_lock(folder.parent) as is_held:
+            if is_held:
+                _put_back(folder)
+    if not path.is_file():
+        raise BadInputError(
+            "There is no bundle here.",
+            expected=f"a folder with a {MANIFEST_NAME}",
+            got=f"no {MANIFEST_NAME}" if folder.exists() else "no such folder",
+            where=folder,
+            fix="python -m perceiver_edge.convert makes one",
+        )
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return Manifest.from_json(file.read(), where=path), (status.st_ino, status.st_mtime_ns)
+
+
+def _put_back(folder: Path) -> None:
+    """Under the lock: put the old bundle back if no new one took its place."""
+    if not folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+        with suppress(FileNotFoundError):  # another reader, who holds the lock too, was faster
             _aside(folder).rename(folder)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Under a publisher's lock: remove what an unfinished `publish` left. A folder without a manifest is not ours."""
+    new = _staging(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    if folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+        _aside(folder).rename(new)  # first, so that what a crash leaves half removed is still known as ours
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
@@ -160,8 +191,6 @@ def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
 
 
 def _write_all(files: Mapping[str, bytes], folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
     folder.mkdir()
     for name, content in files.items():
         with (folder / name).open("wb") as file:
@@ -207,7 +236,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked(parent: Path) -> Iterator[None]:
-    """Hold the folder's lock. The system drops it when the process ends, however it ends; no file stays behind."""
+    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file stays behind."""
     if sys.platform == "win32" or not parent.is_dir():
         yield
         return
@@ -217,6 +246,40 @@ def _locked(parent: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _shared_lock(parent: Path) -> Iterator[bool]:
+    """Hold the folder's lock beside other readers, or yield False: where it cannot be had, or not within patience."""
+    if sys.platform == "win32":
+        yield True
+        return
+    try:
+        descriptor = os.open(parent, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock_in_time(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_in_time(descriptor: int) -> bool:
+    until = time.monotonic() + _READERS_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+            return False
+        else:
+            return True
 
 
 def _checked_bytes(folder: Path, name: str, record: FileRecord) -> bytes:

@@ -1,6 +1,7 @@
 """kill -9 at every step of `publish`: the destination is the old bundle or the new one, whole, and can be replaced."""
 
 import base64
+import errno
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from perceiver_edge import bundle
 from perceiver_edge.bundle import publish, read_bundle
+from perceiver_edge.errors import BadInputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -89,24 +91,122 @@ def test_killed_while_publishing_for_the_first_time(tmp_path, make_files):
     assert set(outcomes) == {False, b"new"}
 
 
-def test_a_publisher_waits_for_the_one_at_work(tmp_path, make_files):
-    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
-    hold = (
-        "import sys, time; from pathlib import Path; from perceiver_edge import bundle\n"
-        "with bundle._locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout.readline() == b"held\n"
-        waiting = subprocess.Popen([sys.executable, "-c", READ, str(destination)], stdout=subprocess.PIPE)
-        time.sleep(0.5)
-        assert waiting.poll() is None, "a reader did not wait for the lock"
-        holder.stdin.close()
-        assert waiting.communicate(timeout=30)[0] == b"whole\n"
-
-
+HOLD = """
+import fcntl, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(descriptor, getattr(fcntl, sys.argv[2]))
+print("held", flush=True)
+sys.stdin.read()
+"""
 READ = "import sys; from perceiver_edge.bundle import read_bundle; read_bundle(sys.argv[1]); print('whole')"
+PUBLISH = """
+import json, sys
+from perceiver_edge.bundle import publish
+publish({name: text.encode() for name, text in json.load(sys.stdin).items()}, sys.argv[1], overwrite=True)
+"""
+
+
+@pytest.fixture
+def hold():
+    """Hold a folder's lock in another process; what it returns is called to let go."""
+    holders = []
+
+    def start(folder, kind):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), kind], **pipes)
+        holders.append(holder)
+        assert holder.stdout.readline() == b"held\n"
+        return holder.communicate
+
+    yield start
+    for holder in holders:
+        if holder.returncode is None:
+            holder.communicate()
+
+
+def test_a_publisher_waits_for_whoever_holds_the_lock(tmp_path, make_files, hold):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    files = json.dumps({name: data.decode() for name, data in make_files(b"new").items()})
+    let_go = hold(tmp_path, "LOCK_SH")
+    with subprocess.Popen([sys.executable, "-c", PUBLISH, str(destination)], stdin=subprocess.PIPE) as publisher:
+        publisher.stdin.write(files.encode())
+        publisher.stdin.close()
+        time.sleep(1)
+        assert publisher.poll() is None
+        assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
+        let_go()
+        assert publisher.wait(30) == 0
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"new"
+
+
+def test_a_reader_who_finds_no_bundle_waits_for_the_publisher_at_work(tmp_path, make_files, hold):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    destination.rename(bundle._aside(destination))  # between the two renames
+    let_go = hold(tmp_path, "LOCK_EX")
+    with subprocess.Popen([sys.executable, "-c", READ, str(destination)], stdout=subprocess.PIPE) as reader:
+        time.sleep(1)
+        assert reader.poll() is None, "a reader did not wait for the lock"
+        assert not destination.exists()
+        let_go()
+        assert reader.communicate(timeout=30)[0] == b"whole\n"
+
+
+@pytest.mark.parametrize("kind", ["LOCK_SH", "LOCK_EX"])
+def test_a_lock_that_is_never_let_go_holds_no_reader_up_for_ever(tmp_path, make_files, hold, monkeypatch, kind):
+    monkeypatch.setattr(bundle, "_READERS_PATIENCE_S", 0.1)
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    hold(tmp_path, kind)
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
+    with pytest.raises(BadInputError, match="no such folder"):
+        read_bundle(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK], ids=errno.errorcode.get)
+def test_a_reader_goes_on_where_locking_is_impossible(tmp_path, make_files, monkeypatch, code):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+
+    def refuse(descriptor, how):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(bundle.fcntl, "flock", refuse)
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
+    with pytest.raises(BadInputError, match="no such folder"):
+        read_bundle(tmp_path / "absent")
+
+
+def test_a_reader_puts_the_old_bundle_back_and_deletes_nothing(tmp_path, make_files):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    bundle._staging(destination).mkdir()
+    destination.rename(bundle._aside(destination))
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
+    assert names_in(tmp_path) == [".digits.new", "digits"]
+
+
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_a_reader_who_refuses_deletes_nothing(tmp_path, has_manifest):
+    (tmp_path / "thing").mkdir()
+    aside = tmp_path / ".thing.old"
+    aside.mkdir()
+    (aside / ("manifest.json" if has_manifest else "precious")).write_text("mine")
+    with pytest.raises(BadInputError, match=r"no manifest\.json"):
+        read_bundle(tmp_path / "thing")
+    assert len(names_in(aside)) == 1
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_a_folder_without_manifest_is_not_the_publishers_to_remove(tmp_path, make_files, monkeypatch, exchange):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    aside = bundle._aside(destination)
+    aside.mkdir()
+    (aside / "precious").write_text("mine")
+    if exchange:
+        publish(make_files(b"new"), destination, overwrite=True)
+    else:
+        monkeypatch.setattr(bundle, "_exchange", lambda one, other: False)
+        with pytest.raises(BadInputError, match="cannot be written"):
+            publish(make_files(b"new"), destination, overwrite=True)
+    assert read_bundle(destination).read("tiny_int8.onnx") == (b"new" if exchange else b"old")
+    assert (aside / "precious").read_text() == "mine"
 
 
 def test_leftovers_of_both_kinds_are_cleared(tmp_path, make_files):
@@ -114,5 +214,6 @@ def test_leftovers_of_both_kinds_are_cleared(tmp_path, make_files):
     for leftover in (bundle._staging(destination), bundle._aside(destination)):
         leftover.mkdir()
         (leftover / "half").write_bytes(b"")
+    (bundle._aside(destination) / "manifest.json").write_bytes(b"{}")
     publish(make_files(b"new"), destination, overwrite=True)
     assert names_in(tmp_path) == ["digits"]
