@@ -34,7 +34,7 @@ class Ranges:
         num_samples: how many samples were observed.
         source: where they came from, in words.
         is_random: true if they were random numbers rather than data.
-        fingerprint: SHA-256 of the model that was observed.
+        fingerprint: of the model that was observed: SHA-256 of its configuration, input shape and weights.
     """
 
     points: dict[str, Range]
@@ -94,12 +94,8 @@ class Ranges:
         values["points"] = {name: _parse_range(name, pair, where) for name, pair in values["points"].items()}
         return Ranges(**values)
 
-    def require_matches(self, *, fingerprint: str, point_names: Iterable[str]) -> None:
-        """Check that these ranges are of the model at hand.
-
-        Raises:
-            BadInputError: they were observed on another model, or the quantisation points differ.
-        """
+    def require_model(self, fingerprint: str) -> None:
+        """Raises BadInputError if these ranges were observed on another model."""
         if fingerprint != self.fingerprint:
             raise BadInputError(
                 "The calibration was made for another model.",
@@ -107,6 +103,9 @@ class Ranges:
                 got=f"fingerprint {self.fingerprint}",
                 fix="Calibrate again, or pass the model that this calibration was made for.",
             )
+
+    def require_points(self, point_names: Iterable[str]) -> None:
+        """Raises BadInputError unless these are the ranges of just the quantisation points ``point_names``."""
         names = set(point_names)
         if missing := sorted(names - self.points.keys()):
             raise BadInputError(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +39,14 @@ class NamedModel:
         """``[*axes, channels]``, without the batch."""
         return (*self.input_spec.shape, self.checkpoint.config.input_channels)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hexadecimal) of all that decides what is computed: configuration, input shape and weights."""
+        options = self.checkpoint.config.to_dict().items()
+        config = {name: value if value is None else float(value) for name, value in options}  # 10 is 10.0
+        identity = [config, self.input_spec.shape, self.checkpoint.fingerprint]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
 
 def resolve_model(
     model: str | os.PathLike[str] | Checkpoint | Perceiver,
@@ -54,7 +65,7 @@ def resolve_model(
         input_shape: sizes of the input axes; overrides the model's own.
 
     Raises:
-        BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no known input shape.
+        BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no input shape.
     """
     default_name, checkpoint, is_random = _load(model, seed)
     name = name or default_name

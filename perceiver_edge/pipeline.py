@@ -115,16 +115,14 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
 
 def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
     if job.ranges is not None:
-        job.ranges.require_matches(
-            fingerprint=job.model.checkpoint.fingerprint, point_names=deployment.point_names
-        )  # fmt: skip
+        job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
         return job.ranges
     with progress("calibrate", len(job.calibrating)) as advance:
         points = observe(deployment.taps, job.calibrating, method=job.options.method, on_progress=advance)
     return Ranges(
         points=points, method=job.options.method, num_samples=len(job.calibrating),
         source=job.calibrating.description, is_random=job.calibrating.is_random,
-        fingerprint=job.model.checkpoint.fingerprint,
+        fingerprint=job.model.fingerprint,
     )  # fmt: skip
 
 

@@ -75,5 +75,5 @@ def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel)
                 "The calibration file cannot be read.", expected="a calibration.json", got=error, where=path
             ) from error
         calibration = Ranges.from_json(text, where=path)
-    calibration.require_matches(fingerprint=model.checkpoint.fingerprint, point_names=calibration.points)
+    calibration.require_model(model.fingerprint)
     return calibration

@@ -67,11 +67,15 @@ def test_a_damaged_file_is_one_clear_error(text: str, message: str) -> None:
 
 
 def test_ranges_are_bound_to_their_model() -> None:
-    names = list(RANGES.points)
-    RANGES.require_matches(fingerprint="ab12", point_names=names)
+    RANGES.require_model("ab12")
     with pytest.raises(BadInputError, match="another model"):
-        RANGES.require_matches(fingerprint="cd34", point_names=names)
+        RANGES.require_model("cd34")
+
+
+def test_ranges_are_of_just_the_models_points() -> None:
+    names = list(RANGES.points)
+    RANGES.require_points(names)
     with pytest.raises(BadInputError, match="no extra"):
-        RANGES.require_matches(fingerprint="ab12", point_names=[*names, "extra"])
+        RANGES.require_points([*names, "extra"])
     with pytest.raises(BadInputError, match="also logits"):
-        RANGES.require_matches(fingerprint="ab12", point_names=names[:1])
+        RANGES.require_points(names[:1])
