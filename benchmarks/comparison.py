@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.held_out import HeldOut
-from perceiver_edge.parity import INT8_OUTPUT_STEPS, Gates, Judgement, judge
+from perceiver_edge.parity import Gates, Judgement, judge
 from perceiver_edge.progress import Progress
 from perceiver_edge.proof import outputs
 from perceiver_edge.runtime import Latency, Runner, interleaved_latency, load, paired_ratio
@@ -63,7 +63,6 @@ def compare(
                 judge(
                     held_out.reference, outputs(runner, held_out), gates=Gates.for_precision(one.precision),
                     is_classifier=is_classifier, labels=held_out.labels,
-                    output_steps=INT8_OUTPUT_STEPS if one.precision == "int8" else None,
                 )
             )  # fmt: skip
             advance(len(judgements))

@@ -1,5 +1,6 @@
 """Representative samples, observed ranges, int8 parameters. Needs NumPy, and Pillow for pictures."""
 
+from perceiver_edge.calibration.hull import give_room
 from perceiver_edge.calibration.memory import ArraySource, as_source
 from perceiver_edge.calibration.observe import METHODS, observe
 from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Observer, PercentileObserver
@@ -24,6 +25,7 @@ __all__ = [
     "SampleSource",
     "Samples",
     "as_source",
+    "give_room",
     "observe",
     "open_source",
     "quant_params",

@@ -19,8 +19,8 @@ def fuse(model: onnx.ModelProto, *, opset: int) -> onnx.ModelProto:
     """Replace decomposed layer normalisations and GELUs."""
     gelu = _gelu_operator if opset >= GELU_OPSET else _gelu_that_fuses
     rules = [
-        pattern.RewriteRule(_normalisation, _layer_normalization),
-        pattern.RewriteRule(_gelu_by_erf, gelu),
+        pattern.RewriteRule(_normalisation, _layer_normalization, _is_over_channels),
+        pattern.RewriteRule(_gelu_by_erf, gelu, _is_gelu),
     ]
     rewritten = rewriter.rewrite(ir.from_proto(model), pattern_rewrite_rules=rules)
     tidy = ir.passes.Sequential(
@@ -36,16 +36,31 @@ def _normalisation(op: Any, x: Any, axes: Any, epsilon: Any) -> Any:
     return op.Mul(centred, op.Reciprocal(op.Sqrt(op.Add(variance, epsilon))))
 
 
+def _is_over_channels(context: Any, x: ir.Value, axes: ir.Value, **_: Any) -> bool:
+    """Whether the means are over the last axis alone, and its size is known."""
+    constant = ir.convenience.get_const_tensor(axes)
+    if constant is None or x.shape is None or not isinstance(x.shape[-1], int):
+        return False
+    return constant.numpy().tolist() in ([-1], [len(x.shape) - 1])
+
+
 def _layer_normalization(op: Any, x: ir.Value, axes: ir.Value, epsilon: ir.Value, **_: Any) -> Any:
     assert x.shape is not None
     channels = x.shape[-1]
-    assert isinstance(channels, int)
+    assert isinstance(channels, int)  # by _is_over_channels
     scale = op.Constant(value=ir.tensor(np.ones(channels, np.float32)))
     return op.LayerNormalization(x, scale, axis=-1, epsilon=_number(epsilon))
 
 
 def _gelu_by_erf(op: Any, x: Any, half: Any, one: Any, root_half: Any) -> Any:
     return op.Mul(op.Mul(half, x), op.Add(one, op.Erf(op.Mul(x, root_half))))
+
+
+def _is_gelu(context: Any, half: ir.Value, one: ir.Value, root_half: ir.Value, **_: Any) -> bool:
+    constants = [ir.convenience.get_const_tensor(value) for value in (half, one, root_half)]
+    if any(constant is None for constant in constants):
+        return False
+    return bool(np.allclose([_number(value) for value in (half, one, root_half)], [0.5, 1.0, 0.5**0.5], rtol=1e-6))
 
 
 def _gelu_operator(op: Any, x: ir.Value, **_: Any) -> Any:

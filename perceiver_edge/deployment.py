@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.lowering.execute import LoweredPerceiver
@@ -20,7 +21,7 @@ INPUT, MASK = "input", "mask"
 class Deployment:
     """``traced``: what both formats are converted from. ``decisions``: what lowering did and why.
 
-    ``taps``: feeds of batch 1 by name → every quantisation point's activation, by name.
+    ``taps``: feeds of batch 1 by name → every quantisation point's activation by name, and hulls (`calibration.hull`).
     """
 
     traced: Traced
@@ -45,11 +46,12 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool) -> Deployment:
 
     def taps(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         points = observed({name: tf.constant(array) for name, array in feeds.items()})
-        return {name: points[name].numpy() for name in point_names}
+        return {name: points[name].numpy() for name in tapped}
 
     single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
     # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
-    point_names = _order_of_execution(module, single)
+    tapped = _order_of_execution(module, single)
+    point_names = tuple(name for name in tapped if not name.endswith(HULL_SUFFIX))
     output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
     return Deployment(trace(module, inputs=inputs, output_name=output_name), decisions, taps, point_names)
 

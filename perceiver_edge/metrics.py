@@ -60,12 +60,11 @@ def measure(
     *,
     is_classifier: bool,
     labels: ArrayLike | None = None,
-    output_steps: int | None = None,
+    output_step: float = 0.0,
 ) -> Metrics:
     """Compare outputs ``[samples, classes]`` of a classifier, or ``[samples, ...]`` (latents, flattened per sample).
 
-    ``output_steps``: how many steps the artefact's output has, 255 for int8, None for a float output; see
-    `top1_agreement`.
+    ``output_step``: the scale of the artefact's quantised output, 0 for a float output; see `top1_agreement`.
 
     Degenerate cases: NaN or infinity in ``actual`` makes every number NaN. One sample, or a reference that does not
     vary over the samples, makes ``sensitivity_ratio`` and ``centred_cosine`` NaN. A reference of norm 0 gives a
@@ -81,7 +80,7 @@ def measure(
     r_flat, a_flat = r.reshape(len(r), -1), a.reshape(len(a), -1)
     cosines = _sample_cosines(r_flat, a_flat)
     ratio, centred = _sensitivity(r_flat, a_flat)
-    agreement, near_ties = top1_agreement(r, a, output_steps=output_steps) if is_classifier else (None, None)
+    agreement, near_ties = top1_agreement(r, a, output_step=output_step) if is_classifier else (None, None)
     return Metrics(
         num_samples=len(r),
         max_abs_error=float(np.max(np.abs(a_flat - r_flat), initial=0.0)),
@@ -119,7 +118,7 @@ def cosine(reference: Float64, actual: Float64) -> float:
     return float(_sample_cosines(reference.reshape(1, -1), actual.reshape(1, -1))[0])
 
 
-def top1_agreement(reference: Float64, actual: Float64, *, output_steps: int | None = None) -> tuple[float, int]:
+def top1_agreement(reference: Float64, actual: Float64, *, output_step: float = 0.0) -> tuple[float, int]:
     """Share of samples ``[samples, classes]`` in which the artefact chooses the reference's class; near-ties counted.
 
     Where the reference's own two classes are closer than float32 can tell apart, a different choice is no error: an
@@ -127,9 +126,8 @@ def top1_agreement(reference: Float64, actual: Float64, *, output_steps: int | N
     difference of two logits by at most √2·ε‖c‖; so the artefact's choice k agrees if r_top − r_k ≤ √2·ε‖c‖, with
     ε = `FLOAT_TOLERANCE` and c the logits less their mean over classes (argmax ignores a common offset).
 
-    An int8 output has 255 steps for the whole range of the logits, so two logits of the reference within one step,
-    (max r - min r) / 255, can be the same number in the artefact, and which of them comes first is chance. Such a pair
-    counts as tied too. Nothing else is granted for being int8.
+    Two logits of the reference within one step of a quantised output can be the same number in the artefact, and which
+    of them comes first is chance. Such a pair counts as tied too. Nothing else is granted for being int8.
 
     Returns:
         the share, and the number of samples that only agree because of a near-tie.
@@ -137,8 +135,7 @@ def top1_agreement(reference: Float64, actual: Float64, *, output_steps: int | N
     rows = np.arange(len(reference))
     best, chosen = reference.argmax(axis=1), actual.argmax(axis=1)
     spread = np.linalg.norm(reference - reference.mean(axis=1, keepdims=True), axis=1)
-    step = float(np.ptp(reference)) / output_steps if output_steps else 0.0
-    margin = np.maximum(np.sqrt(2.0) * FLOAT_TOLERANCE * spread, step)
+    margin = np.maximum(np.sqrt(2.0) * FLOAT_TOLERANCE * spread, output_step)
     is_tied = reference[rows, best] - reference[rows, chosen] <= margin
     return float(np.mean((best == chosen) | is_tied)), int(np.sum((best != chosen) & is_tied))
 

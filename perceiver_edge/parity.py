@@ -27,8 +27,6 @@ INT8_RELATIVE_L2 = 0.07
 """Twice the error of the worst sound int8 model measured while this was designed (0.035). The cosine alone lets one
 class whose scale is wrong by half pass, at 0.073."""
 TOP1_AGREEMENT = 0.97
-INT8_OUTPUT_STEPS = 255
-"""An int8 output has 256 values: what lies within one step is a tie for the top-1 gate (`metrics.top1_agreement`)."""
 FP32_SENSITIVITY = 0.01
 FP16_SENSITIVITY = 0.05
 INT8_SENSITIVITY = 0.1
@@ -154,10 +152,10 @@ def judge(
     gates: Gates,
     is_classifier: bool,
     labels: ArrayLike | None = None,
-    output_steps: int | None = None,
+    output_step: float = 0.0,
 ) -> Judgement:
     """Measure ``actual`` against ``reference`` and hold it to ``gates``; shapes and errors as in `metrics.measure`."""
-    measured = metrics.measure(reference, actual, is_classifier=is_classifier, labels=labels, output_steps=output_steps)
+    measured = metrics.measure(reference, actual, is_classifier=is_classifier, labels=labels, output_step=output_step)
     candidates = [
         Check("relative_l2", measured.relative_l2, at_most=gates.relative_l2),
         Check("cosine", measured.cosine, at_least=gates.cosine),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perceiver_edge.artefacts import FORMATS, Kind, build
 from perceiver_edge.bundle import Bundle, publish, read_bundle
-from perceiver_edge.calibration import Ranges, observe
+from perceiver_edge.calibration import Ranges, give_room, observe
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
@@ -118,7 +118,9 @@ def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
         job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
         return job.ranges
     with progress("calibrate", len(job.calibrating)) as advance:
-        points = observe(deployment.taps, job.calibrating, method=job.options.method, on_progress=advance)
+        points = give_room(
+            observe(deployment.taps, job.calibrating, method=job.options.method, on_progress=advance)
+        )  # fmt: skip
     return Ranges(
         points=points, method=job.options.method, num_samples=len(job.calibrating),
         source=job.calibrating.description, is_random=job.calibrating.is_random,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from perceiver_edge.converters.points import observable_outputs
+from perceiver_edge.converters.points import observable_outputs, quantised_points
 from perceiver_edge.held_out import HeldOut
-from perceiver_edge.parity import INT8_OUTPUT_STEPS, ArtefactParity, Gates, LayerError, judge, layer_errors
+from perceiver_edge.parity import ArtefactParity, Gates, LayerError, judge, layer_errors
 from perceiver_edge.runtime import Runner, load, probe
 
 LAYER_SAMPLES = 4
@@ -35,12 +35,18 @@ def prove(
     runner = load(model, threads=threads)
     judgement = judge(
         held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier,
-        labels=held_out.labels, output_steps=INT8_OUTPUT_STEPS if precision == "int8" else None,
+        labels=held_out.labels, output_step=output_step(model),
     )  # fmt: skip
     layers: tuple[LayerError, ...] = ()
     if layer_reference:
         layers = layer_errors(layer_reference, layer_outputs(model, held_out))
     return ArtefactParity(name=name, engine=runner.engine, precision=precision, judgement=judgement, layers=layers)
+
+
+def output_step(model: bytes) -> float:
+    """The scale of a statically quantised classifier's logits; 0 where they are float."""
+    scale, _ = quantised_points(model).get("classifier.output", (0.0, 0))
+    return scale
 
 
 def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:

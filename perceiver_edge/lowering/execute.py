@@ -19,7 +19,7 @@ from perceiver_edge.lowering.program import (
 )
 
 Tap = Callable[[str, tf.Tensor], None]
-"""Called with the name of a GEMM's input (``….input``) or output (``….output``) and its value."""
+"""Called with the name of a GEMM's input (``….input``), output (``….output``) or hull (``….hull``) and its value."""
 
 
 class LoweredPerceiver(tf.Module):
@@ -43,8 +43,8 @@ class LoweredPerceiver(tf.Module):
         Args:
             data: ``[batch, *axes, channels]`` of the module's dtype; all sizes static.
             mask: ``[batch, *axes]`` boolean, True where the context may be attended to.
-            tap: sees the input and the output of every projection. For a cross-attend's output projection the input
-                is represented by the tokens it averages.
+            tap: sees the input and the output of every projection, and of a cross-attend's output projection also the
+                ``….hull``: the tokens whose average its input is.
 
         Returns:
             ``[batch, num_classes]``, or ``[batch, latents, channels]`` for a program without a head.
@@ -116,8 +116,7 @@ class _Run:
         scores = self.per_head_product(self.heads(query, block.heads), context, keys, block.heads, transpose=True)
         weights = tf.nn.softmax(self.masked(scaled(scores, block.scale)))
         attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
-        # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens. A range observed on
-        # `attended` itself, an average that moves with every picture, clips new ones: it was the largest int8 error.
+        # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
         hull = context if values is None else values
         return self.linear(self.merged_heads(attended), block.output, f"{name}.output", hull=hull)
 
@@ -173,13 +172,15 @@ class _Run:
         return x_hat * self.module.tensor(norm.gamma) + self.module.tensor(norm.beta)
 
     def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
-        """``hull`` is seen by the tap in place of x: a tensor whose values enclose all that x can take."""
+        """``hull``, for the tap alone: a tensor whose values enclose all that x can ever take."""
         with tf.name_scope(name):
             y = tf.matmul(x, self.module.tensor(linear.weight))
             if linear.bias is not None:
                 y = tf.nn.bias_add(y, self.module.tensor(linear.bias))
         if self.tap is not None:
-            self.tap(f"{name}.input", x if hull is None else hull)
+            self.tap(f"{name}.input", x)
+            if hull is not None:
+                self.tap(f"{name}.hull", hull)
             self.tap(f"{name}.output", y)
         return y
 

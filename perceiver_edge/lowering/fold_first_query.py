@@ -28,8 +28,11 @@ def fold_first_query(program: Program) -> tuple[Program, Decision]:
     if block.query.bias is not None:
         query = query + block.query.bias
     latents = program.latents if block.output.bias is None else program.latents + block.output.bias
+    bias = None
+    if len(latents) == 1:  # a single row is what converters take for a bias, so it is one: calibrated with the product
+        bias, latents = latents[0], np.zeros_like(latents)
     # A first layer that runs again later keeps its query projection and its bias there.
-    first_attend = replace(block, query=query, output=Linear(block.output.weight))
+    first_attend = replace(block, query=query, output=Linear(block.output.weight, bias))
     folded = Layer(((name, first_attend), *first.blocks[1:]))
     reason = f"a constant of {query.size} numbers replaces a projection of {block.query.weight.size} weights"
     return replace(program, latents=latents, layers=(folded, *others)), Decision("fold_first_query", True, reason)

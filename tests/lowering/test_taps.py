@@ -71,6 +71,10 @@ def test_every_projection_shows_its_input_and_its_output(form, config, plain, tr
     taps, _ = tapped(program)
     names = [name for name, _ in taps]
     assert len(set(names)) == len(names)
+    hulls = [name for name in names if name.endswith(".hull")]
+    assert hulls == [name for name in names if name.endswith("cross_attn.output.hull")]
+    assert len(hulls) == len(program.cross_attentions())
+    names = [name for name in names if name not in hulls]
     assert names[0::2] == [name.removesuffix("output") + "input" for name in names[1::2]]
     assert len(names) == 2 * sum(product.is_projection for product in traced(program).products)
 
@@ -90,3 +94,13 @@ def test_the_last_tap_is_the_output_and_observing_changes_nothing(plain, execute
     assert np.array_equal(taps[-1][1], output)
     inputs = np.random.default_rng(5).standard_normal((1, *program.input_shape))
     assert np.array_equal(execute(program, inputs), output)
+
+
+@pytest.mark.parametrize("form", [lambda program: program, lowered], ids=["plain", "lowered"])
+def test_what_a_cross_attend_returns_lies_within_its_hull(form, plain):
+    values = dict(tapped(form(plain(cross_heads=2)))[0])
+    for name, hull in values.items():
+        if name.endswith(".hull"):
+            inside = values[name.removesuffix("hull") + "input"]
+            assert hull.min() - 1e-9 <= inside.min()
+            assert inside.max() <= hull.max() + 1e-9

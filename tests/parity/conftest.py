@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge.artefacts import FORMATS, Kind, build
-from perceiver_edge.calibration import ArraySource, observe
+from perceiver_edge.calibration import ArraySource, give_room, observe
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.config import InputSpec
 from perceiver_edge.held_out import HeldOut, ask_reference
@@ -22,6 +22,8 @@ from perceiver_edge.representative import choose_samples
 
 NUM_CALIBRATION = 32
 NUM_HELD_OUT = 64
+BATCH = {"image_batch_of_five": 5, "tied": 2}
+"""All other cases are compiled for one sample, as most people deploy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +73,19 @@ def _digits() -> Subject:
 
 def _of_the_grid(case: Any) -> Subject:
     spec = InputSpec(shape=case.input_shape)
-    checkpoint = Checkpoint(config=case.config, input_spec=spec, weights=init_weights(case.config, seed=0))
+    # Untrained, what a cross-attend adds to the latents is too small to matter; 40 times as much has to survive.
+    weights = {
+        name: 40 * weight if name.endswith("cross_attn.fn.to_out.weight") else weight
+        for name, weight in init_weights(case.config, seed=0).items()
+    }
+    checkpoint = Checkpoint(config=case.config, input_spec=spec, weights=weights)
     model = NamedModel(name=case.name, checkpoint=checkpoint, input_spec=spec, is_random_weights=True, is_digits=False)
     with_mask = case.mask != "none"
     calibrating, proving = (
         _random_samples(model, count, seed=seed, with_mask=with_mask)
         for seed, count in enumerate((NUM_CALIBRATION, NUM_HELD_OUT))
     )
-    return _compiled(model, calibrating, proving, batch=case.batch, with_mask=with_mask)
+    return _compiled(model, calibrating, proving, batch=BATCH.get(case.name, 1), with_mask=with_mask)
 
 
 def _random_samples(model: NamedModel, count: int, *, seed: int, with_mask: bool) -> ArraySource:
@@ -94,6 +101,6 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
 
     deployment = deploy(model, batch=batch, with_mask=with_mask)
     kinds = tuple(Kind(format_, precision) for format_ in FORMATS for precision in PRECISIONS)
-    artefacts = build(deployment.traced, kinds, ranges=observe(deployment.taps, calibrating), opset=18)
+    artefacts = build(deployment.traced, kinds, ranges=give_room(observe(deployment.taps, calibrating)), opset=18)
     held_out = ask_reference(model.checkpoint, proving, with_mask=with_mask, on_progress=lambda _: None)
     return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))
