@@ -236,7 +236,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked(parent: Path) -> Iterator[None]:
-    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file stays behind."""
+    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left."""
     if sys.platform == "win32" or not parent.is_dir():
         yield
         return

@@ -1,6 +1,7 @@
 """What all commands share: errors become exit codes, results go to stdout, progress goes to stderr."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,17 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, what a shell reports for a command stopped by Ctrl-C."""
 
+EXIT_DEFECT = 70
+"""EX_SOFTWARE of sysexits.h: an exception that nobody expected, not to be mistaken for a gate's verdict."""
+
 _WIDTH_WITHOUT_TERMINAL = 120
 
 
 def run(command: Callable[[], int]) -> int:
-    """Call `command` and return its exit code; an expected failure becomes a message on stderr and its own code."""
+    """Call `command` and return its exit code; an expected failure becomes a message on stderr and its own code.
+
+    An unexpected one keeps its traceback and becomes `EXIT_DEFECT`.
+    """
     try:
         return command()
     except PerceiverEdgeError as error:
@@ -25,6 +32,10 @@ def run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a defect of perceiver_edge; please report it with the lines above", file=sys.stderr)
+        return EXIT_DEFECT
 
 
 def result_console() -> "Console":
@@ -52,5 +63,5 @@ def _console(*, stderr: bool, quiet: bool) -> "Console":
         raise MissingExtraError("rich", "convert") from None
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width of its own, and rich's 80 columns would break tables that a log shows whole.
-    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    width = None if stream is not None and stream.isatty() else _WIDTH_WITHOUT_TERMINAL
     return Console(stderr=stderr, quiet=quiet, highlight=False, width=width)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from perceiver_edge.errors import BadInputError
 
@@ -77,6 +77,11 @@ _NON_NEGATIVE_INTS = {"num_freq_bands", "self_per_cross_attn"}
 _BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head"}
 
 
+def _is_finite(value: object) -> TypeGuard[float]:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
+
+
 def _check_field(name: str, value: object) -> None:
     def wrong(expected: str) -> BadInputError:
         return BadInputError(f"Perceiver option {name!r} is out of range.", expected=expected, got=repr(value))
@@ -91,7 +96,7 @@ def _check_field(name: str, value: object) -> None:
     if name in _BOOLS and not isinstance(value, bool):
         raise wrong("true or false")
     if name in {"max_freq", "attn_dropout", "ff_dropout"} or (name == "freq_base" and value is not None):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_finite(value):
             raise wrong("a finite number")
         if name.endswith("dropout") and not 0 <= value < 1:
             raise wrong("a rate in [0, 1)")
@@ -114,9 +119,11 @@ class InputSpec:
     image_std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if not self.shape or not all(isinstance(size, int) and size >= 1 for size in self.shape):
+        are_sizes = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in self.shape)
+        if not (self.shape and are_sizes):
             raise BadInputError("The input shape is not usable.", expected="sizes of at least 1", got=self.shape)
-        if any(not math.isfinite(m) for m in self.image_mean) or any(not (0 < s < math.inf) for s in self.image_std):
+        are_means = all(_is_finite(mean) for mean in self.image_mean)
+        if not (are_means and all(_is_finite(deviation) and deviation > 0 for deviation in self.image_std)):
             raise BadInputError(
                 "image_mean and image_std are not usable.",
                 expected="finite means and positive standard deviations",
@@ -127,6 +134,20 @@ class InputSpec:
         return {"input_shape": list(self.shape), "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
 
 
+_SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std"}
+
+
+def _one_or_more(key: str, value: object, *, where: object) -> tuple[Any, ...]:
+    """One number stands for a list of one."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(value, int | float):
+        return (value,)
+    raise BadInputError(
+        f"{key!r} of the configuration is not usable.", expected="a number or a list", got=repr(value), where=where
+    )
+
+
 def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[PerceiverConfig, InputSpec | None]:
     """Read the flat mapping of a ``config.json``: constructor arguments, and optionally the keys of `InputSpec`.
 
@@ -134,7 +155,7 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
         BadInputError: unknown or missing keys, or values out of range.
     """
     values = dict(values)
-    spec_keys = {key: values.pop(key) for key in ("input_shape", "image_mean", "image_std") if key in values}
+    spec_keys = {key: values.pop(key) for key in _SPEC_KEYS if key in values}
     fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
     if unknown := sorted(set(values) - set(fields)):
         raise BadInputError(
@@ -152,9 +173,7 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
     if "input_shape" not in spec_keys:
         return config, None
     spec = InputSpec(
-        shape=tuple(spec_keys["input_shape"]),
-        image_mean=tuple(spec_keys.get("image_mean", (0.0,))),
-        image_std=tuple(spec_keys.get("image_std", (1.0,))),
+        **{name: _one_or_more(key, spec_keys[key], where=where) for key, name in _SPEC_KEYS.items() if key in spec_keys}
     )
     if len(spec.shape) != config.input_axis:
         raise BadInputError(

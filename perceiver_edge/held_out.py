@@ -73,9 +73,11 @@ class HeldOut:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             about = json.loads(arrays.pop("about").tobytes())
+            if len({len(values) for values in arrays.values()}) != 1:
+                raise ValueError(f"not one number of rows: { {name: len(values) for name, values in arrays.items()} }")
             inputs = {n.removeprefix(_INPUT_PREFIX): a for n, a in arrays.items() if n.startswith(_INPUT_PREFIX)}
             return cls(inputs=inputs, reference=arrays["reference"], labels=arrays.get("labels"), **about)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             raise BadInputError("The proof's samples cannot be read.", got=error, where=where) from error
 
 

@@ -98,7 +98,7 @@ class Manifest:
             if values.pop("bundle_format") != BUNDLE_FORMAT:
                 raise ValueError(f"bundle_format is not {BUNDLE_FORMAT}")
             manifest = _manifest(values, where=where)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BadInputError(
                 "This is not the manifest of a bundle, or it is damaged.",
                 expected=f"the JSON that perceiver_edge {BUNDLE_FORMAT}-format bundles carry",

@@ -61,7 +61,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> N
 def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None]:
     try:
         values = json.loads(_read_bytes(path))
-    except ValueError as error:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
         raise BadInputError("The configuration is not readable.", expected="JSON", got=error, where=path) from error
     if not isinstance(values, dict):
         raise BadInputError(

@@ -192,3 +192,29 @@ def test_missing_safetensors_names_the_extra(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(MissingExtraError, match=re.escape("perceiver-edge[convert]")):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("where", ["image_mean", "image_std"])
+def test_one_number_is_enough_for_all_channels(folder, where):
+    change_config(folder, **{where: 0.5})
+    assert getattr(load_checkpoint(folder).input_spec, where) == (0.5,)
+
+
+def test_one_size_is_enough_for_one_axis(tmp_path, tiny_config):
+    config = tiny_config(input_axis=1)
+    checkpoint = Checkpoint(config=config, input_spec=InputSpec(shape=(4,)), weights=init_weights(config, seed=0))
+    save_checkpoint(checkpoint, tmp_path)
+    change_config(tmp_path, input_shape=224)
+    assert load_checkpoint(tmp_path).input_spec.shape == (224,)
+
+
+@pytest.mark.parametrize("key", ["input_shape", "image_mean", "image_std"])
+@pytest.mark.parametrize("value", [None, "224", {"a": 1}, [None], ["x", "y"], [[1], [2]], [True, True], True, 10**400])
+def test_sizes_and_pixel_statistics_of_the_wrong_type(folder, key, value):
+    change_config(folder, **{key: value})
+    assert_rejected(folder, "not usable" if (key, value) != ("input_shape", 10**400) else "does not fit input_axis")
+
+
+def test_a_configuration_nested_without_end(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+    assert_rejected(folder, "The configuration is not readable", "config.json")

@@ -21,9 +21,13 @@ def test_failures_become_a_message_and_an_exit_code(error, code, message, capsys
     assert capsys.readouterr() == ("", message)
 
 
-def test_an_unexpected_error_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: _raise(ZeroDivisionError()))
+def test_an_unexpected_error_is_shown_whole_and_is_not_a_gates_verdict(capsys):
+    assert cli.run(lambda: _raise(ZeroDivisionError("by nought"))) == 70
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("Traceback")
+    assert "ZeroDivisionError: by nought" in told.err
+    assert told.err.endswith("error: this is a defect of perceiver_edge; please report it with the lines above\n")
 
 
 def test_progress_goes_to_stderr_and_can_be_quiet(capsys):
