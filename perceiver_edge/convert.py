@@ -14,7 +14,8 @@ Compile a Perceiver into TFLite and ONNX models, calibrate them on representativ
 reference on data that calibration never saw, and publish them as a bundle. Without options it compiles the trained
 digits Perceiver that ships with the package.
 
-exit codes: 0 done, 1 a parity gate failed (nothing published), 2 bad usage or input"""
+exit codes: 0 done, 1 a parity gate failed (nothing published), 2 bad usage or input, 70 a defect of this
+program"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
     out = p.add_argument_group("output")
     out.add_argument("--output", metavar="DIR", help="default: build/<name>")
     out.add_argument("--overwrite", action="store_true", help="replace an existing bundle")
-    out.add_argument("--threads", type=int, help="for the latency measurement (default: all processors, at most 4)")
+    out.add_argument(
+        "--threads", type=int, help="for proving and for the latency measurement (default: all processors, at most 4)"
+    )
     out.add_argument("--dry-run", action="store_true", help="say what would be done and why, and write nothing")
     out.add_argument("--json", action="store_true", help="print the result as JSON")
     out.add_argument("--quiet", action="store_true", help="no progress")
@@ -86,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge.libraries import COMPILER, import_tensorflow, require_libraries
 
-    require_libraries(*COMPILER)
+    require_libraries(*COMPILER, extra="convert")
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
     from perceiver_edge.parity import ParityError

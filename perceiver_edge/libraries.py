@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.runtime._quiet import stderr_held_back
 
 COMPILER = (
     "tensorflow", "keras", "tf2onnx", "onnx", "onnxscript", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer",
     "jinja2",
 )  # fmt: skip
-VERIFIER = ("onnx", "onnxruntime", "ai_edge_litert")
+VERIFIER = {
+    "tflite": ("ai_edge_litert", "onnx"),  # onnx and ai_edge_litert together name the layers of either format
+    "onnx": ("onnxruntime", "onnx", "ai_edge_litert"),
+}
+"""What proving an artefact of a format again needs; and, of every bundle, rich."""
 
-_STDERR = 2
 _ERRORS_ONLY = "2"
 
 
-def require_libraries(*names: str) -> None:
-    """Find packages without importing them.
+def require_libraries(*names: str, extra: str) -> None:
+    """Find packages without importing them; ``extra`` brings them.
 
     Raises:
         MissingExtraError: the first that is not installed.
@@ -34,7 +35,7 @@ def require_libraries(*names: str) -> None:
         except ImportError:
             is_installed = False
         if not is_installed:
-            raise MissingExtraError(name, "convert")
+            raise MissingExtraError(name, extra)
 
 
 def import_tensorflow() -> None:
@@ -53,23 +54,10 @@ def import_tensorflow() -> None:
 
 @contextmanager
 def _silent_unless_it_fails() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; show it only if the block raises."""
-    with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
+    failed = False
+    with stderr_held_back(shows=lambda line: failed):
         try:
-            terminal = os.dup(_STDERR)
-        except OSError:  # no stderr at all, as in a daemon
             yield
-            return
-        os.dup2(held.fileno(), _STDERR)
-        with os.fdopen(terminal, "wb") as out:
-            try:
-                yield
-            except BaseException:
-                sys.stderr.flush()
-                held.seek(0)
-                shutil.copyfileobj(held, out)
-                raise
-            finally:
-                sys.stderr.flush()
-                os.dup2(terminal, _STDERR)
+        except BaseException:
+            failed = True
+            raise

@@ -13,6 +13,7 @@ from perceiver_edge import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
+    from perceiver_edge.bundle import Bundle
     from perceiver_edge.parity import ParityReport
 
 
@@ -20,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m perceiver_edge.verify",
         description="Check every file of a bundle against its hash, run every artefact on the held-out samples that "
-        "the bundle carries, and hold the outputs to the gates the bundle was made with. Writes nothing.",
+        "the bundle carries, and hold the outputs to this version's gates, with the bounds that were chosen for the "
+        "bundle. Writes nothing.",
     )
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
     p.add_argument("--threads", type=int, help="for the engines (default: each engine's own)")
@@ -35,40 +37,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from perceiver_edge.libraries import VERIFIER, require_libraries
-
-    require_libraries(*VERIFIER)
     from perceiver_edge import show
+    from perceiver_edge.bundle import read_bundle
+    from perceiver_edge.libraries import VERIFIER, require_libraries
     from perceiver_edge.parity import ParityError
 
-    report = verify(args.bundle, threads=args.threads, quiet=args.quiet)
+    bundle = read_bundle(args.bundle)
+    formats = dict.fromkeys(artefact.format for artefact in bundle.manifest.artefacts.values())
+    require_libraries("rich", *(name for format_ in formats for name in VERIFIER.get(format_, ())), extra="verify")
+    report = verify(bundle, threads=args.threads, quiet=args.quiet)
     show.parity(report, as_json=args.json)
     if not report.passed:
         raise ParityError(report)
     return EXIT_OK
 
 
-def verify(path: Path, *, threads: int | None, quiet: bool) -> ParityReport:
+def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     """Prove every artefact of a bundle again.
 
     Raises:
-        BadInputError: not a bundle, or a damaged one.
+        BadInputError: a damaged bundle.
     """
-    from perceiver_edge.bundle import read_bundle
     from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
     from perceiver_edge.parity import ParityReport, gates_by_precision
     from perceiver_edge.progress import on_console
     from perceiver_edge.proof import layer_outputs, prove
 
     progress = on_console(quiet=quiet)
-    bundle = read_bundle(path)
     manifest = bundle.manifest
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=path / HELD_OUT_NAME)
+    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
     try:
         before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInputError(
-            "The report of the compilation is not JSON.", got=error, where=path / "parity.json"
+            "The report of the compilation is not JSON.", got=error, where=bundle.path / "parity.json"
         ) from error
     gates = gates_by_precision((a.precision for a in manifest.artefacts.values()), before.gate_overrides)
     peers = {a.format: name for name, a in manifest.artefacts.items() if a.precision == "fp32"}

@@ -1,33 +1,48 @@
-"""Keep an engine's notices off the terminal; they come from C++ and Python cannot turn them off."""
+"""Keep what C++ writes off the terminal; Python cannot turn it off."""
 
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 _STDERR = 2
-_one_redirection = threading.Lock()
+_one_redirection = threading.RLock()
+
+
+def without_notices() -> AbstractContextManager[None]:
+    """Let everything through but lines that start with INFO."""
+    return stderr_held_back(shows=lambda line: not line.startswith(b"INFO"))
 
 
 @contextmanager
-def without_notices() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, then let everything through but lines that start with INFO."""
+def stderr_held_back(*, shows: Callable[[bytes], bool]) -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, then let those lines through that ``shows`` accepts."""
+    terminal = _copy_of_stderr()
+    if terminal is None:
+        yield
+        return
     with _one_redirection, tempfile.TemporaryFile() as held:
         sys.stderr.flush()
-        try:
-            terminal = os.dup(_STDERR)
-        except OSError:  # no stderr at all, as in a daemon: nothing to keep quiet
-            yield
-            return
         os.dup2(held.fileno(), _STDERR)
         try:
             yield
         finally:
+            sys.stderr.flush()
             os.dup2(terminal, _STDERR)
             os.close(terminal)
             held.seek(0)
             for line in held:
-                if not line.startswith(b"INFO"):
+                if shows(line):
                     os.write(_STDERR, line)
+
+
+def _copy_of_stderr() -> int | None:
+    """None where there is no stderr, as in a daemon; descriptor 2 may then be anybody's file."""
+    if sys.stderr is None:
+        return None
+    try:
+        return os.dup(_STDERR)
+    except OSError:
+        return None

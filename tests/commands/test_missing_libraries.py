@@ -1,10 +1,14 @@
 """A library that is not installed is one message that names the extra, and never a traceback."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from perceiver_edge import convert
 from perceiver_edge.libraries import COMPILER, VERIFIER
 
 WITHOUT = """
@@ -27,11 +31,11 @@ def _run_without(library, *command, cwd):
     return subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def _assert_told(done, library, cwd):
+def _assert_told(done, library, cwd, *, extra="convert"):
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: {library} is not installed.\n")
-    assert "pip install 'perceiver-edge[convert]'" in done.stderr
+    assert f"pip install 'perceiver-edge[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(cwd.iterdir()) == []
 
@@ -45,15 +49,27 @@ def test_convert_of_saved_weights(tmp_path):
     _assert_told(_run_without("safetensors", "convert", cwd=tmp_path), "safetensors", tmp_path)
 
 
-@pytest.mark.parametrize("library", [*VERIFIER, "rich"])
+@pytest.mark.parametrize("library", sorted({"rich"}.union(*VERIFIER.values())))
 def test_verify(library, compiled, tmp_path):
-    _assert_told(_run_without(library, "verify", compiled, cwd=tmp_path), library, tmp_path)
+    _assert_told(_run_without(library, "verify", compiled, cwd=tmp_path), library, tmp_path, extra="verify")
+
+
+def test_a_bundle_of_tflite_models_is_verified_without_onnxruntime(tiny, tmp_path):
+    bundle = tmp_path / "bundle"
+    assert convert.main([*tiny, "--only", "--formats", "tflite", "--output", str(bundle), "--quiet"]) == 0
+    done = _run_without("onnxruntime", "verify", bundle, "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_extra_that_verify_names_brings_what_verify_needs():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    brought = {re.match(r"[\w-]+", item)[0].replace("-", "_") for item in project["optional-dependencies"]["verify"]}
+    assert brought == {"rich"}.union(*VERIFIER.values())
 
 
 def test_what_the_converters_import_is_what_is_checked():
     """Every third-party package that an end-to-end run imports by name is in the list, or is checked where used."""
     import ast
-    from pathlib import Path
 
     import perceiver_edge.converters
     import perceiver_edge.model

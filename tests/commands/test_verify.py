@@ -1,14 +1,17 @@
 """verify proves a good bundle anew without the compiler, and finds what is wrong with a bad one."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from perceiver_edge import verify
 from perceiver_edge.manifest import FileRecord, Manifest
+from perceiver_edge.parity import Gates
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -72,14 +75,14 @@ def test_a_missing_file_is_found(bundle, capsys):
     assert "error: tiny_fp32.onnx is missing." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000])
 def test_a_damaged_manifest_is_found(manifest, bundle, capsys):
     (bundle / "manifest.json").write_bytes(manifest)
     assert verify.main([str(bundle), "--quiet"]) == 2
     assert "manifest.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b'{"artefacts": 3}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b'{"artefacts": 3}', b"[" * 100_000])
 def test_a_replaced_report_is_refused(content, bundle, capsys):
     _replace(bundle, "parity.json", content)
     assert verify.main([str(bundle), "--quiet"]) == 2
@@ -92,6 +95,17 @@ def test_replaced_samples_are_refused(bundle, capsys):
     _replace(bundle, "held_out.npz", b"no archive")
     assert verify.main([str(bundle), "--quiet"]) == 2
     assert "held_out.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["input.input", "reference"])
+def test_samples_that_do_not_belong_together_are_refused(name, bundle, capsys):
+    with np.load(bundle / "held_out.npz") as archive:
+        arrays = dict(archive)
+    file = io.BytesIO()
+    np.savez(file, **arrays | {name: arrays[name][:-1]})
+    _replace(bundle, "held_out.npz", file.getvalue())
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert "not one number of rows" in capsys.readouterr().err
 
 
 def test_no_bundle(tmp_path, capsys):
@@ -111,6 +125,32 @@ def test_an_artefact_of_another_model_fails_the_gate_though_its_hash_is_right(bu
     told = capsys.readouterr()
     assert "tiny_int8.onnx: error by layer" in told.out
     assert "error: 1 of 4 artefacts failed the parity gate" in told.err
+
+
+def test_the_gates_are_this_versions_with_the_bounds_chosen_for_the_bundle(bundle, capsys):
+    report = json.loads((bundle / "parity.json").read_text())
+    for artefact in report["artefacts"]:
+        for check in artefact["judgement"]["checks"]:
+            check |= {"at_least": None, "at_most": 1e9}
+    report["gate_overrides"] = {"top1_agreement": 0, "cosine": 0.5}
+    _replace(bundle, "parity.json", json.dumps(report).encode())
+    assert verify.main([str(bundle), "--quiet", "--json"]) == 0
+    proven = {artefact["precision"]: artefact for artefact in json.loads(capsys.readouterr().out)["artefacts"]}
+    bounds = {
+        precision: {check["name"]: (check["at_least"], check["at_most"]) for check in artefact["judgement"]["checks"]}
+        for precision, artefact in proven.items()
+    }
+    assert bounds["int8"]["cosine"] == (0.5, None)
+    assert bounds["int8"]["relative_l2"] == (None, Gates.for_precision("int8").relative_l2)
+    assert bounds["fp32"]["top1_agreement"] == (Gates.for_precision("fp32").top1_agreement, None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_without_any_stderr(bundle):
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "perceiver_edge.verify", str(bundle), "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["passed"]
 
 
 def test_threads_out_of_range(bundle, capsys):

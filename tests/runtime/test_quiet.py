@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
@@ -17,3 +20,40 @@ def test_stderr_is_given_back_after_an_exception(capfd):
         raise ValueError("x")
     os.write(2, b"here")
     assert capfd.readouterr().err == "here"
+
+
+WITHOUT_STDERR = """
+import os, sys
+if sys.argv[1] == "closed later":
+    os.close(2)
+from perceiver_edge.libraries import _silent_unless_it_fails
+from perceiver_edge.runtime._quiet import without_notices
+for quietly in (without_notices, _silent_unless_it_fails):
+    with quietly():
+        print("ran")
+    try:
+        with quietly():
+            raise ValueError
+    except ValueError:
+        print("raised")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("when", ["never there", "closed later"])
+def test_where_there_is_no_stderr_the_work_goes_on(when):
+    redirect = "2>&-" if when == "never there" else ""
+    command = ["sh", "-c", f'exec "$@" {redirect}', "sh", sys.executable, "-c", WITHOUT_STDERR, when]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "ran\nraised\n" * 2)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_import_of_tensorflow_says_is_shown_only_if_it_fails(fails, capfd):
+    from perceiver_edge.libraries import _silent_unless_it_fails
+
+    with suppress(ValueError), _silent_unless_it_fails():
+        os.write(2, b"cannot register\n")
+        if fails:
+            raise ValueError
+    assert capfd.readouterr().err == ("cannot register\n" if fails else "")
