@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from perceiver_edge.artefacts import FORMATS, QUANTIZE, Kind, planned_kinds
 from perceiver_edge.bundle import require_writable
 from perceiver_edge.calibration import METHODS, Ranges, Samples
+from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.held_out import require_mask_agreement
 from perceiver_edge.latency import default_threads
@@ -117,6 +118,7 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
         num_calibration=options.num_samples,
         num_held_out=options.num_held_out,
         seed=options.seed,
+        exclude=ranges.digests if ranges else (),
     )
     if len(proving) < LEAST_HELD_OUT:
         raise BadInputError(
@@ -124,12 +126,28 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
             expected=f"at least {LEAST_HELD_OUT}", got=len(proving), where=proving.description,
             fix="pass more samples, or a smaller --num-samples, which leaves more to prove with",
         )  # fmt: skip
-    for part in (calibrating, proving):
+    for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
+        _require_labels_fit(part, named.checkpoint.config)
     return Job(
         options=options, model=named, destination=destination, kinds=kinds, gates=gates,
         calibrating=calibrating, proving=proving, ranges=ranges,
     )  # fmt: skip
+
+
+def _require_labels_fit(part: Samples, config: PerceiverConfig) -> None:
+    if part.labels is None:
+        return
+    if not config.final_classifier_head:
+        raise BadInputError(
+            "Only a classifier has an accuracy.", expected="no labels", got="labels", where=part.description
+        )
+    wrong = sorted({int(label) for label in part.labels if not 0 <= label < config.num_classes})
+    if wrong:
+        raise BadInputError(
+            "The labels do not fit the model's classes.",
+            expected=f"0 to {config.num_classes - 1}", got=", ".join(map(str, wrong[:5])), where=part.description,
+        )  # fmt: skip
 
 
 def _is_count(value: object, *, least: int) -> bool:

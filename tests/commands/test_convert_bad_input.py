@@ -1,5 +1,6 @@
 """What cannot be compiled is told in one message, exit code 2, before the long work; a bundle there stays whole."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -182,6 +183,27 @@ def test_masks_must_be_asked_for(samples, refused, tmp_path):
     inputs = np.load(samples)
     np.savez(tmp_path / "masked.npz", input=inputs, mask=np.ones(inputs.shape[:-1], bool))
     assert "pass --mask" in refused("--model", "tiny", "--calibration-data", tmp_path / "masked.npz")
+
+
+@pytest.mark.parametrize("label", [99, 10, -1])
+def test_labels_that_no_class_has(label, samples, refused, tmp_path):
+    labels = np.arange(12) % 10
+    labels[-1] = label
+    np.savez(tmp_path / "labelled.npz", input=np.load(samples), labels=labels)
+    told = refused("--model", "tiny", "--calibration-data", tmp_path / "labelled.npz", "--output", tmp_path / "out")
+    assert "The labels do not fit the model's classes" in told
+    assert f"got:      {label}\n" in told
+
+
+def test_labels_for_a_model_without_classes(samples, refused, tmp_path):
+    from perceiver_edge.checkpoints import Checkpoint, init_weights, save_checkpoint
+
+    config, spec = PRESETS["tiny"]
+    config = dataclasses.replace(config, final_classifier_head=False)
+    save_checkpoint(Checkpoint(config=config, input_spec=spec, weights=init_weights(config, 0)), tmp_path / "headless")
+    np.savez(tmp_path / "labelled.npz", input=np.load(samples), labels=np.arange(12) % 10)
+    told = refused("--model", tmp_path / "headless", "--calibration-data", tmp_path / "labelled.npz")
+    assert "Only a classifier has an accuracy" in told
 
 
 @pytest.mark.parametrize(
