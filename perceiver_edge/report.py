@@ -89,7 +89,7 @@ def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None
         "manifest": manifest,
         "parity": parity,
         "device": device,
-        "warnings": _warnings(manifest, parity),
+        "warnings": warnings(manifest, parity),
         "artefacts": rows,
         "has_latency": bool(latency),
         "check_names": _check_names(parity),
@@ -99,18 +99,19 @@ def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None
     }
 
 
-def _warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
-    warnings = []
+def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
+    """What a reader must know before trusting the numbers, a sentence each; none for a sound bundle."""
+    told = []
     if manifest.is_random_weights:
-        warnings.append("The weights are random: this model has learned nothing, its predictions mean nothing.")
+        told.append("The weights are random: this model has learned nothing, its predictions mean nothing.")
     if manifest.calibration is not None and manifest.calibration.is_random:
-        warnings.append("Calibration used random data: the int8 ranges fit noise, not real inputs.")
+        told.append("Calibration used random data: the int8 ranges fit noise, not real inputs.")
     if parity.is_random_data:
-        warnings.append("Parity was measured on random data: it says little about real inputs.")
+        told.append("Parity was measured on random data: it says little about real inputs.")
     if parity.gate_overrides:
         bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
-        warnings.append(f"Parity gates were changed from their defaults: {bounds}.")
-    return warnings
+        told.append(f"Parity gates were changed from their defaults: {bounds}.")
+    return told
 
 
 def _artefact_rows(manifest: Manifest, parity: ParityReport, latency: Latencies) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.cli import result_console
 from perceiver_edge.parity import ParityReport
+from perceiver_edge.report import warnings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,7 @@ def bundle(result: Bundle, *, as_json: bool) -> None:
             "[green]✓[/green]" if verdict.passed else "[red]✗[/red]",
         )
     console.print(table)
-    for warning in _warnings(result, report):
+    for warning in warnings(result.manifest, report):
         console.print(f"[yellow]![/yellow] {warning}")
     console.print(
         f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
@@ -115,17 +116,6 @@ def plan(job: Job, *, as_json: bool) -> None:
     for decision in decisions:
         lowering.add_row(decision.rule, "applies" if decision.applied else "skipped", decision.reason)
     console.print(lowering)
-
-
-def _warnings(result: Bundle, report: ParityReport) -> list[str]:
-    calibration = result.manifest.calibration
-    told = {
-        "The weights are random: predictions mean nothing.": report.is_random_weights,
-        "Calibrated on random data: the int8 ranges fit noise.": calibration is not None and calibration.is_random,
-        "Proven on random data: it says little about real inputs.": report.is_random_data,
-        "Parity gates were changed from their defaults.": bool(report.gate_overrides),
-    }
-    return [text for text, applies in told.items() if applies]
 
 
 def _around(layers: tuple[Any, ...], entry: Any) -> tuple[Any, ...]:

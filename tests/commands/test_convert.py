@@ -10,6 +10,8 @@ import pytest
 
 from perceiver_edge import convert, show
 from perceiver_edge.bundle import read_bundle
+from perceiver_edge.parity import ParityReport
+from perceiver_edge.report import warnings
 from perceiver_edge.runtime import load
 
 THIS_RUN = {"report.html", "README.md", "latency.json"}
@@ -124,10 +126,13 @@ def test_random_data_is_stamped_on_everything(tmp_path, capsys):
     assert convert.main([*random, *gates, "--output", str(out), "--formats", "tflite", "--quiet"]) == 0
     told = capsys.readouterr().out
     assert "The weights are random" in told
-    assert "Calibrated on random data" in told
-    assert "Proven on random data" in told
+    assert "Calibration used random data" in told
+    assert "Parity was measured on random data" in told
     assert "Parity gates were changed" in told
     manifest = read_bundle(out).manifest
+    report = ParityReport.from_dict(json.loads((out / "parity.json").read_text()))
+    assert len(warnings(manifest, report)) == 4
+    assert all(warning in " ".join(told.split()) for warning in warnings(manifest, report))
     assert manifest.is_random_weights
     assert manifest.calibration is not None
     assert manifest.calibration.is_random
