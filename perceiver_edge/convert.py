@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge.libraries import COMPILER, import_tensorflow, require_libraries
 
-    require_libraries(*COMPILER, extra="convert")
+    require_libraries(*COMPILER)
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
     from perceiver_edge.parity import ParityError

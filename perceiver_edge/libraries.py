@@ -23,7 +23,7 @@ VERIFIER = {
 _ERRORS_ONLY = "2"
 
 
-def require_libraries(*names: str, extra: str) -> None:
+def require_libraries(*names: str, extra: str = "convert") -> None:
     """Find packages without importing them; ``extra`` brings them.
 
     Raises:
