@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +55,6 @@ class ImageFolder(IndexedSource):
     def __getitem__(self, index: int) -> Sample:
         pixels = _read_pixels(self._paths[index], mode=self._mode, size=self._size)
         return {INPUT: (pixels / np.float32(255) - self._mean) / self._std}
-
-    def digest(self, index: int) -> bytes:
-        """Of the file, which need not be decoded for it."""
-        try:
-            return hashlib.blake2b(self._paths[index].read_bytes(), digest_size=16).digest()
-        except OSError as error:
-            raise _unreadable(self._paths[index], error) from error
 
 
 def _is_image(relative: Path, path: Path) -> bool:

@@ -121,7 +121,7 @@ class StreamSource(SampleSource):
         return ((index, sample_digest(sample)) for index, sample in enumerate(self))
 
     def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
-        last = max(digests)
+        last = max(digests, default=-1)
         found = 0
         for index, sample in enumerate(itertools.islice(self, last + 1)):
             if index not in digests:

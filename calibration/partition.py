@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,10 @@ _LOOKS_PER_SAMPLE = 10
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a source, read when iterated, in the source's order.
-
-    ``num_duplicates`` samples were passed over in choosing, because others have the same content.
-    """
+    """Some samples of a source, read when iterated, in the source's order. ``digests``: of their content, by index."""
 
     source: SampleSource
     digests: dict[int, bytes]
-    num_duplicates: int
 
     @property
     def description(self) -> str:
@@ -67,29 +63,47 @@ def split(source: SampleSource, *, num_calibration: int, num_held_out: int, seed
     rng = np.random.default_rng(seed)
     wanted = num_calibration + num_held_out
 
-    index_of: dict[bytes, int] = {}
-    num_duplicates = 0
-    for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * wanted):
-        if digest in index_of:
-            num_duplicates += 1
-            continue
-        index_of[digest] = index
-        if len(index_of) == wanted:
-            break
-    if len(index_of) < 2:
+    digest_of, num_passed_over = _different(source, wanted, rng)
+    if len(digest_of) < 2:
         raise BadInputError(
             "There are too few samples to calibrate with some and prove with others.",
             expected="at least 2 different samples",
-            got=f"{len(index_of)}, and {num_duplicates} with the same content",
+            got=f"{len(digest_of)}, and {num_passed_over} with the same content",
             where=source.description,
         )
 
-    share = round(len(index_of) * num_calibration / wanted)
-    num_first = min(max(share, 1), len(index_of) - 1)
-    digest_of = {index: digest for digest, index in index_of.items()}
+    share = round(len(digest_of) * num_calibration / wanted)
+    num_first = min(max(share, 1), len(digest_of) - 1)
     shuffled = rng.permutation(list(digest_of)).tolist()
     calibration, held_out = (
-        Part(source, {index: digest_of[index] for index in sorted(side)}, num_duplicates)
+        Part(source, {index: digest_of[index] for index in sorted(side)})
         for side in (shuffled[:num_first], shuffled[num_first:])
     )
     return calibration, held_out
+
+
+def draw(source: SampleSource, count: int, *, seed: int, exclude: Collection[bytes] = ()) -> Part:
+    """At most ``count`` (1 or more) different samples, none with a digest in ``exclude``, drawn as `split` draws.
+
+    With its seed, and what it calibrates with excluded, these are the samples that `split` holds out.
+    """
+    digest_of, _ = _different(source, count, np.random.default_rng(seed), exclude)
+    return Part(source, dict(sorted(digest_of.items())))
+
+
+def _different(
+    source: SampleSource, wanted: int, rng: np.random.Generator, exclude: Collection[bytes] = ()
+) -> tuple[dict[int, bytes], int]:
+    """(digests by index, in the order drawn, of at most ``wanted`` samples; how many were passed over)."""
+    digest_of: dict[int, bytes] = {}
+    seen = set(exclude)
+    num_passed_over = 0
+    for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * (wanted + len(seen))):
+        if digest in seen:
+            num_passed_over += 1
+            continue
+        seen.add(digest)
+        digest_of[index] = digest
+        if len(digest_of) == wanted:
+            break
+    return digest_of, num_passed_over

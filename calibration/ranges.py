@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.calibration.quant_params import Range
+from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
 
 FORMAT = "perceiver_edge calibration 1"
@@ -20,8 +21,9 @@ _TYPE_OF_KEY: dict[str, type] = {
     "method": str,
     "num_samples": int,
     "points": dict,
+    "digests": list,
 }
-_TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object"}
+_TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Ranges:
         num_samples: how many samples were observed.
         source: where they came from, in words.
         is_random: true if they were random numbers rather than data.
+        digests: `samples.sample_digest` of each, 16 bytes, so that none of them is ever used as a proof.
         fingerprint: of the model that was observed: SHA-256 of its configuration, input shape and weights.
     """
 
@@ -42,10 +45,11 @@ class Ranges:
     num_samples: int
     source: str
     is_random: bool
+    digests: frozenset[bytes]
     fingerprint: str
 
     def to_json(self) -> str:
-        """Human-readable text, one point a line.
+        """Human-readable text, one point a line and the digests, in hexadecimal, on the last.
 
         Python writes a float with as many digits as it takes to read the same float back.
         """
@@ -59,14 +63,16 @@ class Ranges:
         }
         lines = [f"  {_json(key)}: {_json(value)}," for key, value in header.items()]
         points = [f"    {_json(name)}: [{point.min!r}, {point.max!r}]" for name, point in self.points.items()]
-        return "\n".join(["{", *lines, '  "points": {', ",\n".join(points), "  }", "}", ""])
+        digests = f'  "digests": {_json(sorted(digest.hex() for digest in self.digests))}'
+        return "\n".join(["{", *lines, '  "points": {', ",\n".join(points), "  },", digests, "}", ""])
 
     @staticmethod
     def from_json(text: str, *, where: object = None) -> Ranges:
         """The inverse of `to_json`; ``where`` names the file in errors.
 
         Raises:
-            BadInputError: not JSON, a key is missing, unknown, written twice or of the wrong type, a range is unusable.
+            BadInputError: not JSON, a key is missing, unknown, written twice or of the wrong type, a range or digest is
+                unusable.
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique_keys)
@@ -92,6 +98,7 @@ class Ranges:
         if values.pop("format") != FORMAT:
             raise BadInputError("The calibration file is of another version.", expected=FORMAT, where=where)
         values["points"] = {name: _parse_range(name, pair, where) for name, pair in values["points"].items()}
+        values["digests"] = frozenset(_parse_digest(digest, where) for digest in values["digests"])
         return Ranges(**values)
 
     def require_model(self, fingerprint: str) -> None:
@@ -136,6 +143,21 @@ def _parse_range(name: str, pair: Any, where: object) -> Range:
             got=pair,
             where=where,
         ) from error
+
+
+def _parse_digest(text: Any, where: object) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+        if len(digest) != DIGEST_BYTES:
+            raise ValueError
+    except (TypeError, ValueError) as error:
+        raise BadInputError(
+            "A digest in the calibration file is not usable.",
+            expected=f"{2 * DIGEST_BYTES} hexadecimal digits",
+            got=repr(text),
+            where=where,
+        ) from error
+    return digest
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Sample = dict[str, NDArray[Any]]
 """``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension."""
 
 INPUT, MASK = "input", "mask"
+DIGEST_BYTES = 16
 
 
 class Samples(Protocol):
@@ -31,6 +32,10 @@ class Samples(Protocol):
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """The right class of each sample, int64 [n] in the order of iteration, where it is known."""
+
+    @property
+    def digests(self) -> Mapping[int, bytes]:
+        """What `sample_digest` gives for each, by its index in the source."""
 
     def __len__(self) -> int: ...
 
@@ -52,7 +57,7 @@ class SampleSource(ABC):
 
     @abstractmethod
     def digests(self, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
-        """(index, content digest) of each sample, in the order to choose from; equal content, equal digest."""
+        """(index, `sample_digest`) of each sample, in the order to choose from."""
 
     @abstractmethod
     def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
@@ -68,21 +73,19 @@ class IndexedSource(SampleSource):
     @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
 
-    def digest(self, index: int) -> bytes:
-        return sample_digest(self[index])
-
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
     def digests(self, rng: np.random.Generator) -> Iterator[tuple[int, bytes]]:
-        return ((int(index), self.digest(int(index))) for index in rng.permutation(len(self)))
+        return ((int(index), sample_digest(self[int(index)])) for index in rng.permutation(len(self)))
 
     def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
         return (self[index] for index in digests)
 
 
 def sample_digest(sample: Sample) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
+    """16 bytes that are equal for equal content, whatever file or function a sample comes from."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for name in sorted(sample):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(sample[name]).data)

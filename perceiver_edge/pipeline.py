@@ -124,7 +124,7 @@ def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
     return Ranges(
         points=points, method=job.options.method, num_samples=len(job.calibrating),
         source=job.calibrating.description, is_random=job.calibrating.is_random,
-        fingerprint=job.model.fingerprint,
+        digests=frozenset(job.calibrating.digests.values()), fingerprint=job.model.fingerprint,
     )  # fmt: skip
 
 

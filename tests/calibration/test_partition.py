@@ -10,6 +10,7 @@ import pytest
 
 from perceiver_edge.calibration import Part, SampleSource, as_source, open_source, split
 from perceiver_edge.calibration.memory import StreamSource
+from perceiver_edge.calibration.partition import draw
 from perceiver_edge.errors import BadInputError
 
 SHAPE = (2, 2, 1)
@@ -98,7 +99,37 @@ def test_equal_content_is_used_once(as_stream: bool) -> None:
     source = as_source((lambda: iter(values)) if as_stream else values, shape=SHAPE)
     calibration, held_out = split(source, num_calibration=10, num_held_out=8, seed=0)
     assert sorted(numbers(calibration) + numbers(held_out)) == list(range(6))
-    assert calibration.num_duplicates == held_out.num_duplicates == 12
+
+
+@pytest.mark.parametrize("make", [indexed, stream])
+def test_what_is_excluded_is_not_drawn_whatever_the_seed(make) -> None:
+    calibration, _ = split(make(50), num_calibration=20, num_held_out=10, seed=0)
+    for seed in range(3):
+        drawn = draw(make(50), 40, seed=seed, exclude=calibration.digests.values())
+        assert sorted(numbers(calibration) + numbers(drawn)) == list(range(50))
+
+
+@pytest.mark.parametrize("make", [indexed, stream])
+def test_with_the_seed_of_the_split_its_held_out_samples_are_drawn_again(make) -> None:
+    calibration, held_out = split(make(50), num_calibration=20, num_held_out=10, seed=3)
+    assert numbers(draw(make(50), 10, seed=3, exclude=calibration.digests.values())) == numbers(held_out)
+
+
+def test_content_is_recognised_in_another_kind_of_source(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for index in range(4):
+        image.new("L", (2, 2), index * 51).save(tmp_path / f"{index}.png")
+    picture, _ = split(open_source(str(tmp_path), shape=SHAPE), num_calibration=1, num_held_out=3, seed=0)
+    values = numbered(4) * np.float32(51) / np.float32(255)
+    for form in (values, lambda: iter(values), [{"input": value} for value in values]):
+        assert len(draw(as_source(form, shape=SHAPE), 9, seed=0, exclude=picture.digests.values())) == 3
+
+
+@pytest.mark.parametrize("make", [indexed, stream])
+def test_a_part_may_be_empty(make) -> None:
+    everything = draw(make(3), 3, seed=0)
+    part = draw(make(3), 3, seed=0, exclude=everything.digests.values())
+    assert (len(part), list(part)) == (0, [])
 
 
 def test_copies_of_a_picture_do_not_stand_on_both_sides(tmp_path: Path) -> None:
@@ -109,7 +140,6 @@ def test_copies_of_a_picture_do_not_stand_on_both_sides(tmp_path: Path) -> None:
     source = open_source(str(tmp_path), shape=SHAPE)
     calibration, held_out = split(source, num_calibration=3, num_held_out=3, seed=0)
     assert len(calibration) + len(held_out) == 3
-    assert calibration.num_duplicates == 3
 
 
 def test_an_endless_stream_ends() -> None:

@@ -15,6 +15,7 @@ RANGES = Ranges(
     num_samples=128,
     source="photos, calibration split",
     is_random=False,
+    digests=frozenset([bytes(range(16)), b"\xff" * 16]),
     fingerprint="ab12",
 )
 
@@ -34,7 +35,7 @@ def test_round_trip_is_exact() -> None:
 
 def test_one_point_a_line() -> None:
     assert '    "logits": [' in RANGES.to_json()
-    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2
+    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 3
 
 
 def test_hand_written_whole_numbers_are_read() -> None:
@@ -58,6 +59,11 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(points={"logits": [0, 10**400]}), "logits"),
         (edited(points={"logits": [False, 1]}), "logits"),
         (edited(points={"logits": "01"}), "logits"),
+        (json.dumps({k: v for k, v in json.loads(RANGES.to_json()).items() if k != "digests"}), "keys"),
+        (edited(digests="00"), "digests"),
+        (edited(digests=["00" * 15]), "32 hexadecimal digits"),
+        (edited(digests=["zz" * 16]), "32 hexadecimal digits"),
+        (edited(digests=[None]), "32 hexadecimal digits"),
     ],
 )
 def test_a_damaged_file_is_one_clear_error(text: str, message: str) -> None:

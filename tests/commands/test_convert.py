@@ -10,6 +10,7 @@ import pytest
 
 from perceiver_edge import convert, show
 from perceiver_edge.bundle import read_bundle
+from perceiver_edge.calibration.samples import sample_digest
 from perceiver_edge.parity import ParityReport
 from perceiver_edge.report import warnings
 from perceiver_edge.runtime import load
@@ -51,6 +52,10 @@ def test_two_runs_give_the_same_bytes(compiled, make):
 
 def test_calibration_can_be_fed_back_and_edited(compiled, make, tmp_path):
     before = read_bundle(compiled)
+    held_out = np.load(compiled / "held_out.npz")["input.input"]
+    calibrated = json.loads(before.read("calibration.json"))["digests"]
+    assert len(calibrated) == 6
+    assert not {sample_digest({"input": sample}).hex() for sample in held_out} & set(calibrated)
     again = make("--calibration", compiled / "calibration.json", "--only")
     for name in ("tiny_int8.tflite", "tiny_int8.onnx", "calibration.json"):
         assert again.read(name) == before.read(name)
