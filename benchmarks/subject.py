@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from perceiver_edge.bundle import Bundle, read_bundle
+from perceiver_edge.calibration import Ranges
+from perceiver_edge.calibration.samples import sample_digest
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.held_out import HeldOut
-from perceiver_edge.manifest import CalibrationInfo
 from perceiver_edge.models import DIGITS, NamedModel, resolve_model
 from perceiver_edge.representative import choose_samples
 
-INPUT = "input"
+INPUT, CALIBRATION = "input", "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,17 @@ def read_subject(
             expected="a bundle made with --quantize int8", where=bundle.path,
         )  # fmt: skip
     found = resolve_model(model or manifest.name, name=manifest.name, input_shape=manifest.input_spec.shape, seed=seed)
-    if found.checkpoint.fingerprint != manifest.weights_fingerprint:
+    ranges = Ranges.from_json(bundle.read(CALIBRATION).decode(), where=bundle.path / CALIBRATION)
+    if found.fingerprint != ranges.fingerprint:
         raise BadInputError(
             "The model is not the one that the bundle was made from.",
-            expected=f"weights with the fingerprint {manifest.weights_fingerprint}",
-            got=found.checkpoint.fingerprint, where=model or manifest.name,
+            expected=f"a model with the fingerprint {ranges.fingerprint}",
+            got=found.fingerprint, where=model or manifest.name,
             fix="pass --model with the folder, or --seed with the seed that the bundle was made with",
         )  # fmt: skip
     held_out = HeldOut.from_bytes(bundle.read("held_out.npz"), where=bundle.path / "held_out.npz")
     _require_one_sample_calls(bundle)
-    calibration = _calibration(found, manifest.calibration, held_out, photos, seed)
+    calibration = _calibration(found, ranges, held_out, photos, seed)
     return Subject(bundle, found, calibration, held_out)
 
 
@@ -73,33 +75,33 @@ def _require_one_sample_calls(bundle: Bundle) -> None:
             )  # fmt: skip
 
 
-def _calibration(
-    model: NamedModel, info: CalibrationInfo, held_out: HeldOut, photos: Path | None, seed: int
-) -> np.ndarray:
-    """The same division of the same samples as the bundle's: the held-out side proves it."""
+def _calibration(model: NamedModel, ranges: Ranges, held_out: HeldOut, photos: Path | None, seed: int) -> np.ndarray:
+    """The same division of the same samples as the bundle's, by their digests."""
     calibrating, proving = choose_samples(
-        model, _samples(model, info, photos), num_calibration=info.num_samples, num_held_out=len(held_out), seed=seed
+        model,
+        _samples(model, ranges, photos),
+        num_calibration=ranges.num_samples,
+        num_held_out=len(held_out),
+        seed=seed,
     )
-    same = len(proving) == len(held_out) and all(
-        np.array_equal(sample[INPUT], known) for sample, known in zip(proving, held_out.inputs[INPUT], strict=True)
-    )
-    if not same:
+    known = {sample_digest({INPUT: values}) for values in held_out.inputs[INPUT]}
+    if set(calibrating.digests.values()) != ranges.digests or set(proving.digests.values()) != known:
         raise BadInputError(
             "These are not the samples that the bundle was made with, so its peers would be calibrated with others.",
-            expected=f"{info.num_samples} calibration and {len(held_out)} held-out samples of {info.source}",
-            got=f"other held-out samples from {calibrating.description}",
+            expected=f"{ranges.num_samples} calibration and {len(held_out)} held-out samples of {ranges.source}",
+            got=f"others from {calibrating.description}",
             fix="pass --photos with the folder, and --seed with the seed that the bundle was made with",
         )  # fmt: skip
     return np.stack([sample[INPUT] for sample in calibrating])
 
 
-def _samples(model: NamedModel, info: CalibrationInfo, photos: Path | None) -> str | Path | None:
-    """What `choose_samples` takes: the folder given, or what the manifest says."""
+def _samples(model: NamedModel, ranges: Ranges, photos: Path | None) -> str | Path | None:
+    """What `choose_samples` takes: the folder given, or what the calibration says."""
     if photos is not None:
         return photos
     if model.name == DIGITS:
         return None
-    return "random" if info.is_random else info.source
+    return "random" if ranges.is_random else ranges.source
 
 
 def first_samples(held_out: HeldOut, count: int) -> HeldOut:

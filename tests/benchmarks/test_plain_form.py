@@ -90,6 +90,23 @@ def test_other_samples_than_the_bundles_are_refused(folder):
     assert (done.returncode, "not the samples that the bundle was made with" in done.stderr) == (2, True)
 
 
+def test_a_calibration_with_other_samples_than_those_found_is_refused(folder):
+    import hashlib
+    import shutil
+
+    bundle = shutil.copytree(folder / "bundle", folder / "elsewhere")
+    calibration = json.loads((bundle / "calibration.json").read_text())
+    calibration["digests"][0] = "00" * 16
+    content = json.dumps(calibration).encode()
+    (bundle / "calibration.json").write_bytes(content)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    record = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"]["calibration.json"] = record
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = run(bundle, "--quick", cwd=folder)
+    assert (done.returncode, "not the samples that the bundle was made with" in done.stderr) == (2, True)
+
+
 def test_a_table_of_something_else_is_refused(folder):
     done = run("--table", folder / "bundle" / "parity.json", cwd=folder)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
