@@ -172,6 +172,19 @@ def test_damage_after_reading_is_noticed_too(published):
 
 
 @pytest.mark.usefixtures("swap")
+def test_a_bundle_replaced_while_it_is_read_is_read_anew(published, make_files, monkeypatch):
+    check, turns = bundle._checked_bytes, iter([NEW])
+
+    def replaced_before_the_first_check(*args):
+        for newer in turns:
+            publish(make_files(newer), published, overwrite=True)
+        return check(*args)
+
+    monkeypatch.setattr(bundle, "_checked_bytes", replaced_before_the_first_check)
+    assert content(published) == NEW
+
+
+@pytest.mark.usefixtures("swap")
 def test_publishers_and_readers_at_once_only_ever_see_whole_bundles(published, make_files):
     errors, seen = [], set()
 

@@ -209,7 +209,11 @@ def test_one_size_is_enough_for_one_axis(tmp_path, tiny_config):
 
 
 @pytest.mark.parametrize("key", ["input_shape", "image_mean", "image_std"])
-@pytest.mark.parametrize("value", [None, "224", {"a": 1}, [None], ["x", "y"], [[1], [2]], [True, True], True, 10**400])
+@pytest.mark.parametrize(
+    "value",
+    [None, "224", {"a": 1}, [None], ["x", "y"], [[1], [2]], [True, True], True, 10**400],
+    ids=lambda v: repr(v)[:9],
+)
 def test_sizes_and_pixel_statistics_of_the_wrong_type(folder, key, value):
     change_config(folder, **{key: value})
     assert_rejected(folder, "not usable" if (key, value) != ("input_shape", 10**400) else "does not fit input_axis")
