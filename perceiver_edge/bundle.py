@@ -62,13 +62,13 @@ def read_bundle(path: Path | str) -> Bundle:
     folder = Path(path).resolve()
     try:
         while True:
-            manifest, version = _read_manifest(folder)
+            read = manifest, _ = _read_manifest(folder)
             try:
                 for name, record in manifest.all_files().items():
                     _checked_bytes(folder, name, record)
                 return Bundle(folder, manifest)
             except (OSError, BadInputError):
-                if _read_manifest(folder)[1] == version:
+                if _read_manifest(folder) == read:
                     raise  # else another bundle was published meanwhile: read that
     except OSError as error:
         raise BadInputError("The bundle cannot be read.", got=error, where=path) from error
@@ -130,20 +130,24 @@ def _aside(folder: Path) -> Path:
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
-    """The manifest, and what tells this publication from any other: the file's inode and time."""
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        with _shared_lock(folder.parent) as is_held:
-            if is_held:
-                _put_back(folder)
-    if not path.is_file():
-        raise BadInputError(
-            "There is no bundle here.",
-            expected=f"a folder with a {MANIFEST_NAME}",
-            got=f"no {MANIFEST_NAME}" if folder.exists() else "no such folder",
-            where=folder,
-            fix="python -m perceiver_edge.convert makes one",
-        )
+    """The manifest, and what tells this publication from one of the same bytes: the file's inode and time."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return _manifest_there(folder / MANIFEST_NAME)
+    with _shared_lock(folder.parent) as is_held:
+        if is_held:
+            _put_back(folder)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return _manifest_there(folder / MANIFEST_NAME)
+    raise BadInputError(
+        "There is no bundle here.",
+        expected=f"a folder with a {MANIFEST_NAME}",
+        got=f"no {MANIFEST_NAME}" if folder.exists() else "no such folder",
+        where=folder,
+        fix="python -m perceiver_edge.convert makes one",
+    )
+
+
+def _manifest_there(path: Path) -> tuple[Manifest, tuple[int, int]]:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         return Manifest.from_json(file.read(), where=path), (status.st_ino, status.st_mtime_ns)
