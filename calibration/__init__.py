@@ -2,7 +2,7 @@
 
 from perceiver_edge.calibration.hull import give_room
 from perceiver_edge.calibration.memory import ArraySource, as_source
-from perceiver_edge.calibration.observe import METHODS, observe
+from perceiver_edge.calibration.observe import DEFAULT_METHOD, METHODS, observe
 from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Observer, PercentileObserver
 from perceiver_edge.calibration.partition import Part, split
 from perceiver_edge.calibration.quant_params import QuantParams, Range, quant_params
@@ -11,6 +11,7 @@ from perceiver_edge.calibration.samples import Sample, Samples, SampleSource
 from perceiver_edge.calibration.sources import open_source
 
 __all__ = [
+    "DEFAULT_METHOD",
     "METHODS",
     "ArraySource",
     "MinMaxObserver",

@@ -20,12 +20,14 @@ METHODS: dict[str, Callable[[], Observer]] = {
     "mse": MseObserver,
 }
 
+DEFAULT_METHOD = "minmax"
+
 
 def observe(
     taps: Taps,
     samples: Iterable[Sample],
     *,
-    method: str = "minmax",
+    method: str = DEFAULT_METHOD,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, Range]:
     """The range of every quantisation point over ``samples``, one sample in memory at a time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+from onnx import numpy_helper
 
 from perceiver_edge.converters.sites import Site, site_name
 
@@ -63,3 +64,35 @@ def name_by_site(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in (*model.graph.initializer, *model.graph.value_info):
         value.name = renamed.get(value.name, value.name)
     return model
+
+
+def onnx_observable_outputs(graph: onnx.GraphProto) -> dict[str, str]:
+    """See `points.observable_outputs`."""
+    # Dynamic quantisation replaces the Gemm, but its result keeps the name that `name_by_site` gave it.
+    computed = {name: name for node in graph.node for name in node.output if name.endswith(".output")}
+    named = {f"{name}.output": site.output for name, site in onnx_sites(graph).items()}
+    dequantised_from = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    # The float tensor behind the QuantizeLinear shows what the engine computes without breaking its fused Gemm.
+    readable = {
+        node.input[0]: dequantised_from[node.output[0]]
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and node.output[0] in dequantised_from
+    }
+    return {point: readable.get(tensor, tensor) for point, tensor in (computed | named).items()}
+
+
+def onnx_points(graph: onnx.GraphProto) -> dict[str, tuple[float, int]]:
+    """See `points.quantised_points`."""
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    dequantised_to = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    quantised_from = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    points = {}
+    for name, site in onnx_sites(graph).items():
+        nodes = {f"{name}.input": dequantised_to.get(site.input), f"{name}.output": quantised_from.get(site.output)}
+        for point, node in nodes.items():
+            if node is not None:
+                scale, zero_point = (numpy_helper.to_array(values[tensor]) for tensor in node.input[1:3])
+                # Activations are uint8 in ONNX (fast on x86); minus 128 they are TFLite's int8.
+                offset = 128 if zero_point.dtype.name == "uint8" else 0
+                points[point] = (float(scale), int(zero_point) - offset)
+    return points

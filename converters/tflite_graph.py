@@ -24,3 +24,16 @@ def tflite_sites(model: bytes) -> dict[str, Site]:
         name = next((scoped for scoped in output.split(";") if "/MatMul" in scoped), weight)
         sites[site_name(name)] = Site(input=input_name, weight=weight, output=output, operator=str(index))
     return sites
+
+
+def tflite_points(model: bytes) -> dict[str, tuple[float, int]]:
+    """See `points.quantised_points`."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    tensors = {graph.Tensors(i).Name().decode(): graph.Tensors(i) for i in range(graph.TensorsLength())}
+    points = {}
+    for name, site in tflite_sites(model).items():
+        for point, tensor in ((f"{name}.input", tensors[site.input]), (f"{name}.output", tensors[site.output])):
+            if tensor.Type() == schema.TensorType.INT8:
+                quantization = tensor.Quantization()
+                points[point] = (float(quantization.Scale(0)), int(quantization.ZeroPoint(0)))
+    return points

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     from perceiver_edge.config import InputSpec, PerceiverConfig
     from perceiver_edge.errors import PerceiverEdgeError
     from perceiver_edge.model import Perceiver
+    from perceiver_edge.parity import ParityError
     from perceiver_edge.pipeline import compile
 
 _HOME_OF = {
     "Perceiver": "perceiver_edge.model",
     "PerceiverConfig": "perceiver_edge.config",
     "InputSpec": "perceiver_edge.config",
+    "ParityError": "perceiver_edge.parity",
     "PerceiverEdgeError": "perceiver_edge.errors",
     "compile": "perceiver_edge.pipeline",
 }
 
-__all__ = ["InputSpec", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile"]
+__all__ = ["InputSpec", "ParityError", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile"]
 
 
 def __getattr__(name: str) -> object:

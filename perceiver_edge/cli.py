@@ -1,11 +1,13 @@
 """What all commands share: errors become exit codes, results go to stdout, progress goes to stderr."""
 
+import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from perceiver_edge.errors import MissingExtraError, PerceiverEdgeError
+from perceiver_edge.errors import EXIT_OK, MissingExtraError, PerceiverEdgeError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +26,20 @@ def run(command: Callable[[], int]) -> int:
 
     An unexpected one keeps its traceback and becomes `EXIT_DEFECT`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a ✓ that the encoding lacks must not end a command that is done
+            stream.reconfigure(errors="replace")
     try:
-        return command()
+        code = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except PerceiverEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

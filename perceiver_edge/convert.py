@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
         "--num-held-out", type=int, help="samples to prove with (default: 64, or all of the embedded test split)"
     )
     data.add_argument("--seed", type=int, default=0, help="draws samples and random weights (default: %(default)s)")
-    data.add_argument("--method", default="minmax", choices=("minmax", "percentile", "mse"), help="of the ranges")
+    data.add_argument(
+        "--method", choices=("minmax", "percentile", "mse"), help="how ranges are chosen (default: minmax)"
+    )
     data.add_argument("--calibration", metavar="FILE", help="a calibration.json to use instead of observing")
     data.add_argument(
         "--gate",
@@ -103,7 +105,7 @@ def _convert(args: argparse.Namespace) -> int:
         formats=tuple(dict.fromkeys(args.formats)), only=args.only, opset=args.opset, output=args.output,
         overwrite=args.overwrite, threads=args.threads, seed=args.seed,
     )  # fmt: skip
-    job = prepare(args.model, options)
+    job = prepare(args.model, options, dry_run=args.dry_run)
     if args.dry_run:
         show.plan(job, as_json=args.json)
         return EXIT_OK

@@ -1,7 +1,7 @@
 """Every error a user can meet: one base class, and a message that says what to do.
 
 The exit codes of all commands live here too, so that a failure means the same thing everywhere:
-0 done, 1 a gate (parity or other) failed, 2 bad usage or input.
+0 done, 1 a gate (parity or other) failed, 2 bad usage or input. (70 is a defect of ours; see `cli`.)
 """
 
 EXIT_OK = 0

@@ -38,7 +38,7 @@ class Options:
     quantize: str = "int8"
     samples: object = None
     calibration: Ranges | str | os.PathLike[str] | None = None
-    method: str = "minmax"
+    method: str | None = None
     num_samples: int = NUM_CALIBRATION
     num_held_out: int | None = None
     gates: Mapping[str, float] = field(default_factory=dict)
@@ -56,7 +56,9 @@ class Options:
 
     def __post_init__(self) -> None:
         _require(self.quantize in QUANTIZE, "quantize", ", ".join(QUANTIZE), self.quantize)
-        _require(self.method in METHODS, "method", ", ".join(METHODS), self.method)
+        _require(self.method is None or self.method in METHODS, "method", ", ".join(METHODS), self.method)
+        observes = self.quantize == "int8" and self.calibration is None
+        _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
         _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
@@ -97,8 +99,8 @@ class Job:
         return lower(plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape))[1]
 
 
-def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Options) -> Job:
-    """Find and check everything that can be checked before the long work.
+def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Options, *, dry_run: bool = False) -> Job:
+    """Find and check everything that can be checked before the long work; for a dry run, not the output.
 
     Raises:
         BadInputError: anything that cannot be used as it is.
@@ -107,7 +109,8 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(model, name=options.name, input_shape=options.input_shape, seed=options.seed)
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
-    require_writable(destination, overwrite=options.overwrite)
+    if not dry_run:
+        require_writable(destination, overwrite=options.overwrite)
     ranges = None
     if options.calibration is not None:
         _require(options.quantize == "int8", "calibration", "no calibration, or quantize int8", options.quantize)

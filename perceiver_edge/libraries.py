@@ -15,8 +15,8 @@ COMPILER = (
     "jinja2",
 )  # fmt: skip
 VERIFIER = {
-    "tflite": ("ai_edge_litert", "onnx"),  # onnx and ai_edge_litert together name the layers of either format
-    "onnx": ("onnxruntime", "onnx", "ai_edge_litert"),
+    "tflite": ("ai_edge_litert",),
+    "onnx": ("onnxruntime", "onnx"),
 }
 """What proving an artefact of a format again needs; and, of every bundle, rich."""
 

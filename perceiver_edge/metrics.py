@@ -2,15 +2,16 @@
 
 Everything is computed in float64. With r the reference, a the artefact, i a sample, and r̄, ā the means over samples:
 
-==================  =========================================================================================
-max_abs_error       max |a − r|
-relative_l2         ‖a − r‖ / ‖r‖, over all samples together
-cosine, cosine_min  mean and minimum over samples of aᵢ·rᵢ / (‖aᵢ‖‖rᵢ‖)
-sqnr_db             20·log₁₀(‖r‖ / ‖a − r‖), the signal to quantisation noise ratio
-sensitivity_ratio   ‖a − ā‖ / ‖r − r̄‖: does the output still vary with the input as much as the reference's?
-centred_cosine      (a − ā)·(r − r̄) / (‖a − ā‖‖r − r̄‖): does it vary in the same direction?
-top1_agreement      share of samples in which both choose the same class (see `top1_agreement` for near-ties)
-==================  =========================================================================================
+===================  ========================================================================================
+max_abs_error        max |a − r|
+relative_l2          ‖a − r‖ / ‖r‖, over all samples together
+cosine, cosine_min   mean and minimum over samples of aᵢ·rᵢ / (‖aᵢ‖‖rᵢ‖)
+sqnr_db              20·log₁₀(‖r‖ / ‖a − r‖), the signal to quantisation noise ratio
+sensitivity_ratio    ‖a − ā‖ / ‖r − r̄‖: does the output still vary with the input as much as the reference's?
+reference_variation  ‖r − r̄‖ / ‖r‖: how much there is to be sensitive to
+centred_cosine       (a − ā)·(r − r̄) / (‖a − ā‖‖r − r̄‖): does it vary in the same direction?
+top1_agreement       share of samples in which both choose the same class (see `top1_agreement` for near-ties)
+===================  ========================================================================================
 
 The last three exist because a collapsed model, whose output is the same for every input, can have a high cosine.
 What cannot be measured is NaN, and a gate on NaN fails: it never means "fine".
@@ -48,6 +49,7 @@ class Metrics:
     sqnr_db: float
     sensitivity_ratio: float
     centred_cosine: float
+    reference_variation: float
     top1_agreement: float | None = None
     near_ties: int | None = None
     accuracy: float | None = None
@@ -90,6 +92,7 @@ def measure(
         sqnr_db=sqnr_db(r_flat, a_flat),
         sensitivity_ratio=ratio,
         centred_cosine=centred,
+        reference_variation=relative_l2(r_flat, np.broadcast_to(r_flat.mean(axis=0), r_flat.shape)),
         top1_agreement=agreement,
         near_ties=near_ties,
         accuracy=None if classes is None else float(np.mean(a.argmax(axis=1) == classes)),
@@ -205,6 +208,7 @@ def _unmeasurable(num_samples: int, *, is_classifier: bool, has_labels: bool) ->
         sqnr_db=nan,
         sensitivity_ratio=nan,
         centred_cosine=nan,
+        reference_variation=nan,
         top1_agreement=nan if is_classifier else None,
         near_ties=0 if is_classifier else None,
         accuracy=nan if has_labels else None,

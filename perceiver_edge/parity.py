@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ INT8_RELATIVE_L2 = 0.07
 """Twice the error of the worst sound int8 model measured while this was designed (0.035). The cosine alone lets one
 class whose scale is wrong by half pass, at 0.073."""
 TOP1_AGREEMENT = 0.97
+LOW_VARIATION = 0.01
+"""A reference that varies less than this over the samples varies by a few of the 255 steps of an int8 output."""
 FP32_SENSITIVITY = 0.01
 FP16_SENSITIVITY = 0.05
 INT8_SENSITIVITY = 0.1
@@ -277,20 +279,33 @@ class ParityReport:
 class ParityError(GateError):
     """At least one artefact did not pass. ``report`` says which, by how much, and where the error enters."""
 
-    def __init__(self, report: ParityReport) -> None:
+    def __init__(self, report: ParityReport, *, outcome: str) -> None:
         self.report = report
         failed = [artefact for artefact in report.artefacts if not artefact.passed]
         super().__init__(
-            f"{len(failed)} of {len(report.artefacts)} artefacts failed the parity gate; nothing was published.",
-            got="; ".join(
-                f"{artefact.name}: "
-                + ", ".join(
-                    f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures
-                )
-                for artefact in failed
-            ),
-            fix="look where the error enters; more or other calibration samples often help, so may another --method",
+            f"{len(failed)} of {len(report.artefacts)} artefacts failed the parity gate; {outcome}.",
+            got="; ".join(map(_what_failed, failed)),
+            fix="; ".join(dict.fromkeys(advice for artefact in failed for advice in _advice(artefact))),
         )
+
+
+def _what_failed(artefact: ArtefactParity) -> str:
+    failures = (f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures)
+    entry = artefact.error_enters_at
+    return f"{artefact.name}: {', '.join(failures)}" + (f", most of the error enters at {entry.name}" if entry else "")
+
+
+def _advice(artefact: ArtefactParity) -> Iterator[str]:
+    measured, failures = artefact.judgement.metrics, {check.name: check for check in artefact.judgement.failures}
+    top1 = failures.get("top1_agreement")
+    if top1 is not None and top1.at_least is not None and 1 / measured.num_samples > 1 - top1.at_least:
+        yield f"one different answer of {measured.num_samples} fails the top-1 gate by itself: prove with more samples"
+    if failures.keys() & {"sensitivity_ratio", "centred_cosine"} and measured.reference_variation < LOW_VARIATION:
+        yield (
+            f"the reference's own output varies by only {measured.reference_variation:.2%} over these samples, "
+            "less than 8 bits resolve: prove with samples that differ more, or use fp16"
+        )
+    yield "see where the error grows layer by layer; more or other calibration samples, or another method, often help"
 
 
 def _jsonable(value: Any) -> Any:

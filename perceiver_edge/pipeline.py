@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perceiver_edge.artefacts import FORMATS, Kind, build
 from perceiver_edge.bundle import Bundle, publish, read_bundle
-from perceiver_edge.calibration import Ranges, give_room, observe
+from perceiver_edge.calibration import DEFAULT_METHOD, Ranges, give_room, observe
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
@@ -33,7 +33,7 @@ def compile(
     quantize: str = "int8",
     samples: object = None,
     calibration: Ranges | str | os.PathLike[str] | None = None,
-    method: str = "minmax",
+    method: str | None = None,
     num_samples: int = NUM_CALIBRATION,
     num_held_out: int | None = None,
     gates: Mapping[str, float] | None = None,
@@ -58,7 +58,7 @@ def compile(
         samples: representative data: an array ``[n, *axes, channels]``, an iterable of samples, or what
             ``--calibration-data`` takes. Some calibrate; others, never the same, prove. None: the embedded data.
         calibration: ranges from an earlier ``calibration.json``, instead of observing.
-        method: how ranges are chosen: ``minmax``, ``percentile`` or ``mse``.
+        method: how ranges are chosen: ``minmax`` (the default), ``percentile`` or ``mse``.
         num_samples: to calibrate with. ``num_held_out``: to prove with (64, or all of the embedded test split).
         gates: parity bounds to change, by name (`perceiver_edge.parity.Gates`), for the precision asked for.
         name: of the bundle and its files.
@@ -103,7 +103,7 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
         )  # fmt: skip
     parity = _prove(job, artefacts, held_out, deployment, progress)
     if not parity.passed:
-        raise ParityError(parity)
+        raise ParityError(parity, outcome="nothing was published")
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
     with progress("measure latency"):
         latency = measure_latency(models, held_out, threads=options.num_threads)
@@ -117,12 +117,13 @@ def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
         return job.ranges
+    method = job.options.method or DEFAULT_METHOD
     with progress("calibrate", len(job.calibrating)) as advance:
         points = give_room(
-            observe(deployment.taps, job.calibrating, method=job.options.method, on_progress=advance)
+            observe(deployment.taps, job.calibrating, method=method, on_progress=advance)
         )  # fmt: skip
     return Ranges(
-        points=points, method=job.options.method, num_samples=len(job.calibrating),
+        points=points, method=method, num_samples=len(job.calibrating),
         source=job.calibrating.description, is_random=job.calibrating.is_random,
         digests=frozenset(job.calibrating.digests.values()), fingerprint=job.model.fingerprint,
     )  # fmt: skip

@@ -201,7 +201,8 @@ def _snippet(name: str, artefact: Artefact) -> dict[str, Any]:
 
 def _zeros(tensor: TensorSpec) -> str:
     shape = tuple(1 if size < 0 else size for size in tensor.shape)
-    return f"np.zeros({shape}, dtype={tensor.dtype!a})"
+    filled = "ones" if tensor.dtype == "bool" else "zeros"  # a mask that lets everything be attended to
+    return f"np.{filled}({shape}, dtype={tensor.dtype!a})"
 
 
 def _preprocessing(manifest: Manifest) -> str | None:
@@ -232,10 +233,13 @@ def _code_span(text: str) -> Markup:
     return Markup(f"`{harmless}`")
 
 
-def _cell(text: object) -> str:
-    """Prose in Markdown: no line breaks, no markup; HTML is escaped by the template engine."""
+def _cell(text: object) -> Markup:
+    """Prose in Markdown: no line breaks, no markup, no HTML; apostrophes stay, because people read the source."""
+    from markupsafe import Markup, escape
+
     flat = " ".join(str(text).split())
-    return "".join("\\" + c if c in "\\`*_[]|#" else c for c in flat)
+    plain = "".join("\\" + c if c in "\\`*_[]|#" else c for c in flat)
+    return Markup(escape(plain).replace("&#39;", "'"))
 
 
 def _size(num_bytes: int) -> str:

@@ -97,9 +97,9 @@ def plan(job: Job, *, as_json: bool) -> None:
         "model": job.model.name,
         "weights": "random" if job.model.is_random_weights else f"SHA-256 {job.model.checkpoint.fingerprint[:16]}…",
         "input": f"{job.options.batch} × {list(job.model.sample_shape)}",
-        "calibrate with": f"{len(job.calibrating)} samples: {job.calibrating.description}",
+        "calibrate with": _calibration(job),
         "prove with": f"{len(job.proving)} samples: {job.proving.description}",
-        "write to": str(job.destination),
+        "write to": f"{job.destination}{' (exists: needs --overwrite)' if _needs_overwrite(job) else ''}",
         "files": ", ".join(job.file_names()),
     }
     if as_json:
@@ -116,6 +116,18 @@ def plan(job: Job, *, as_json: bool) -> None:
     for decision in decisions:
         lowering.add_row(decision.rule, "applies" if decision.applied else "skipped", decision.reason)
     console.print(lowering)
+
+
+def _calibration(job: Job) -> str:
+    if job.options.quantize != "int8":
+        return "nothing: only int8 needs ranges"
+    if job.ranges is not None:
+        return f"the ranges given, of {job.ranges.num_samples} samples: {job.ranges.source}"
+    return f"{len(job.calibrating)} samples: {job.calibrating.description}"
+
+
+def _needs_overwrite(job: Job) -> bool:
+    return job.destination.exists() and not job.options.overwrite
 
 
 def _around(layers: tuple[Any, ...], entry: Any) -> tuple[Any, ...]:

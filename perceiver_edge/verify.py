@@ -48,7 +48,7 @@ def _verify(args: argparse.Namespace) -> int:
     report = verify(bundle, threads=args.threads, quiet=args.quiet)
     show.parity(report, as_json=args.json)
     if not report.passed:
-        raise ParityError(report)
+        raise ParityError(report, outcome="the bundle is as it was")
     return EXIT_OK
 
 

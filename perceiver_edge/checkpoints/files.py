@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,13 +76,24 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         from safetensors import SafetensorError, deserialize
     except ImportError as error:
         raise MissingExtraError("safetensors", "convert") from error
+    content = _read_bytes(path)
     try:
-        entries = deserialize(_read_bytes(path))
+        entries = deserialize(content)
     except SafetensorError as error:
         raise BadInputError(
             "The weights are damaged.", expected="a complete safetensors file", got=error, where=path
         ) from error
-    return {name: _to_array(name, entry, path) for name, entry in sorted(entries, key=lambda e: e[0])}
+    tensors = {name: _to_array(name, entry, path) for name, entry in sorted(entries, key=lambda e: e[0])}
+    # safetensors.torch.save_model stores shared tensors once and notes their other names: a tied depth can be checked.
+    aliases = {name: kept for name, kept in _metadata(content).items() if kept in tensors and name not in tensors}
+    return tensors | {name: tensors[kept] for name, kept in aliases.items()}
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """The free-form mapping in the header of a safetensors file that `deserialize` has found whole."""
+    (length,) = struct.unpack_from("<Q", content)
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+    return dict(metadata or {})
 
 
 def _to_array(name: str, entry: Mapping[str, object], path: Path) -> np.ndarray:

@@ -89,6 +89,12 @@ def _merge_tied_layers(
 ) -> dict[str, np.ndarray]:
     """Drop ``layers.2`` and later of a tied model: torch writes the one shared module out once for each use."""
     last = distinct_layers(config) - 1
+    layers = {int(match[1]) for name in tensors if (match := re.match(r"layers\.(\d+)\.", name))}
+    if max(layers, default=0) > last and max(layers) + 1 != config.depth:
+        raise BadInputError(
+            "The tied layers in the file are not as many as depth says.",
+            expected=f"depth {max(layers) + 1}", got=f"depth {config.depth}", where=where, fix="correct depth",
+        )  # fmt: skip
     merged = {}
     for name, tensor in tensors.items():
         match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)

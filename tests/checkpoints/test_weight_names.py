@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perceiver_edge.checkpoints import expected_shapes, fit_weights, init_weights
+from perceiver_edge.checkpoints import expected_shapes, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.errors import BadInputError
 
 # state_dict() of perceiver-pytorch 0.8.8 with depth=1, self_per_cross_attn=1
@@ -98,7 +98,7 @@ def test_a_copy_that_differs_is_named(tiny_config):
 
 def test_a_layer_beyond_the_depth_is_unexpected(tiny_config):
     config = tiny_config(depth=3, weight_tie_layers=True)
-    with pytest.raises(BadInputError, match=r"no place for(.|\n)*layers\.3\."):
+    with pytest.raises(BadInputError, match=r"not as many as depth says(.|\n)*depth 4"):
         fit_weights(config, with_copies(init_weights(config, seed=0), last=3))
 
 
@@ -115,3 +115,27 @@ def test_random_weights_follow_the_seed_and_torchs_distributions(tiny_config):
         assert np.abs(weights[name]).max() == pytest.approx(1 / 8, rel=0.02)
     assert (weights["to_logits.1.weight"] == 1).all()
     assert (weights["to_logits.1.bias"] == 0).all()
+
+
+def test_a_tied_depth_that_the_file_contradicts_is_refused(tiny_config, tmp_path):
+    """safetensors.torch.save_model keeps the names of shared tensors as metadata."""
+    import json
+
+    from safetensors.numpy import save_file
+
+    config = tiny_config(depth=4, weight_tie_layers=True)
+    weights = init_weights(config, 0)
+    aliases = {
+        name.replace("layers.1.", f"layers.{layer}."): name
+        for name in weights
+        if name.startswith("layers.1.")
+        for layer in (2, 3)
+    }
+    save_file(weights, tmp_path / "model.safetensors", metadata=aliases)
+    for depth in (3, 4, 5):
+        (tmp_path / "config.json").write_text(json.dumps(config.to_dict() | {"depth": depth}))
+        if depth == 4:
+            assert set(load_checkpoint(tmp_path).weights) == set(weights)
+        else:
+            with pytest.raises(BadInputError, match="depth 4"):
+                load_checkpoint(tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perceiver_edge.calibration import Range, observe
+from perceiver_edge.calibration import Range, give_room, observe
 from perceiver_edge.checkpoints import Checkpoint
 from perceiver_edge.config import InputSpec
 from perceiver_edge.models import NamedModel
@@ -84,7 +84,7 @@ def _subject(golden: Any, input_shape: tuple[int, ...]) -> Subject:
     feeds = {"input": golden.inputs} | ({} if golden.mask is None else {"mask": golden.mask})
     deployment = deploy(model, batch=len(golden.inputs), with_mask=golden.mask is not None)
     samples = [{name: values[i] for name, values in feeds.items()} for i in range(len(golden.inputs))]
-    return Subject(deployment, feeds, golden.output, observe(deployment.taps, samples))
+    return Subject(deployment, feeds, golden.output, give_room(observe(deployment.taps, samples)))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_int8_formats_agree_on_digits(subject):
 @pytest.mark.slow
 def test_int8_formats_agree_on_photographs():
     datasets = pytest.importorskip("sklearn.datasets")
-    from perceiver_edge.calibration import ArraySource, observe
+    from perceiver_edge.calibration import ArraySource, give_room, observe
     from perceiver_edge.deployment import deploy
     from perceiver_edge.models import resolve_model
 
@@ -38,7 +38,7 @@ def test_int8_formats_agree_on_photographs():
     deployment = deploy(model, batch=1, with_mask=False)
     calibrating = ArraySource({"input": samples[:8]}, shape=model.sample_shape, description="photographs")
     kinds = tuple(Kind(format_, "int8") for format_ in FORMATS)
-    artefacts = build(deployment.traced, kinds, ranges=observe(deployment.taps, calibrating), opset=18)
+    artefacts = build(deployment.traced, kinds, ranges=give_room(observe(deployment.taps, calibrating)), opset=18)
     tflite, onnx = (
         np.stack([np.asarray(load(artefacts[kind])(sample[np.newaxis])).reshape(-1) for sample in samples[8:]])
         for kind in kinds

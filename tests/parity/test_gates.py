@@ -195,3 +195,28 @@ def test_what_is_no_report_is_refused(values):
 
 def test_judgement_without_checks_has_not_passed():
     assert not Judgement(metrics=artefact().judgement.metrics, checks=()).passed
+
+
+def advice_for(reference, actual):
+    from perceiver_edge.parity import LayerError, ParityError
+
+    judgement = judge(reference, actual, gates=Gates.for_precision("int8"), is_classifier=True)
+    layers = (LayerError(name="up", relative_l2=0.01, sqnr_db=40.0, cosine=1.0),)
+    artefact = ArtefactParity(name="a", engine="litert", precision="int8", judgement=judgement, layers=layers)
+    report = ParityReport(
+        artefacts=(artefact,), num_samples=len(reference), samples_source="s", is_random_weights=False,
+        is_random_data=False,
+    )  # fmt: skip
+    return str(ParityError(report, outcome="nothing was published"))
+
+
+def test_a_failure_says_where_and_what_to_do():
+    flipped = REFERENCE[:20].copy()
+    first, second = np.argsort(flipped[0])[[-1, -2]]
+    flipped[0, second] = flipped[0, first] + 0.01
+    message = advice_for(REFERENCE[:20], flipped)
+    assert "enters at up" in message
+    assert "1 of 20" in message or "different answer of 20" in message
+    still = 100.0 + 0.01 * REFERENCE
+    assert "varies by only" in advice_for(still, still + 0.02 * NOISE)
+    assert "varies by only" not in advice_for(REFERENCE, REFERENCE + 2 * NOISE)

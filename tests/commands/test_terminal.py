@@ -1,0 +1,40 @@
+"""What a terminal, a pipe or an old encoding can do to a command that is done."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from perceiver_edge.convert import main
+
+DRY_RUN = [sys.executable, "-m", "perceiver_edge.convert", "--dry-run"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_our_signs_fails_nothing(encoding, tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    result = subprocess.run(DRY_RUN, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert b"digits_int8.tflite" in result.stdout
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    command = f"{' '.join(DRY_RUN)} --json | head -c 20"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 0
+    assert b"Traceback" not in result.stderr
+    assert len(result.stdout) == 20
+
+
+def test_a_dry_run_is_free_where_a_bundle_is_and_says_what_it_takes(tmp_path, capsys):
+    (tmp_path / "kept.txt").write_text("here first")
+    assert main(["--dry-run", "--output", str(tmp_path)]) == 0
+    assert "needs --overwrite" in capsys.readouterr().out.replace("\n", " ")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize("options", [["--quantize", "none"], ["--calibration", "any.json"]])
+def test_a_method_where_no_ranges_are_observed_is_refused_not_dropped(options, capsys):
+    assert main(["--method", "mse", *options]) == 2
+    assert "'method'" in capsys.readouterr().err
