@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from perceiver_edge.converters.census_graph import FLOATS, INTEGER_WEIGHTS, Gemm, Graph, Operator, Tensor
+from perceiver_edge.converters.points import is_tflite
 
 __all__ = ["Census", "FloatIsland", "Gemm", "Operator", "Tensor", "census"]
 
@@ -91,7 +92,7 @@ def census(model: bytes) -> Census:
         BadInputError: not a model, or a damaged one.
         MissingExtraError: ai-edge-litert, or onnx and onnxruntime, are not installed.
     """
-    if model[4:8] == b"TFL3":
+    if is_tflite(model):
         from perceiver_edge.converters.census_tflite import read_tflite
 
         return _count(read_tflite(model))

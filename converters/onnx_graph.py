@@ -1,4 +1,4 @@
-"""Read an ONNX graph: its products with weights, by site."""
+"""The products with weights of an ONNX graph: set apart, named and read by site."""
 
 from __future__ import annotations
 

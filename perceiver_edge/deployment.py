@@ -9,12 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.calibration.hull import HULL_SUFFIX
+from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.models import NamedModel
-
-INPUT, MASK = "input", "mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,29 +37,22 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool) -> Deployment:
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
 
-    @tf.function(autograph=False)
+    single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
+    # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
+    tapped: list[str] = []
+
+    @tf.function(autograph=False, input_signature=[single])
     def observed(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         points: dict[str, tf.Tensor] = {}
         module(feeds[INPUT], feeds.get(MASK), tap=points.__setitem__)
+        tapped[:] = points
         return points
 
     def taps(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         points = observed({name: tf.constant(array) for name, array in feeds.items()})
         return {name: points[name].numpy() for name in tapped}
 
-    single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
-    # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
-    tapped = _order_of_execution(module, single)
+    observed.get_concrete_function()
     point_names = tuple(name for name in tapped if not name.endswith(HULL_SUFFIX))
     output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
     return Deployment(trace(module, inputs=inputs, output_name=output_name), decisions, taps, point_names)
-
-
-def _order_of_execution(module: LoweredPerceiver, inputs: dict[str, tf.TensorSpec]) -> tuple[str, ...]:
-    names: list[str] = []
-
-    def run(feeds: dict[str, tf.Tensor]) -> tf.Tensor:
-        return module(feeds[INPUT], feeds.get(MASK), tap=lambda name, _: names.append(name))
-
-    tf.function(run, autograph=False).get_concrete_function(inputs)
-    return tuple(names)

@@ -59,7 +59,7 @@ def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: 
 
 def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict[str, Latency]:
     runners = {name: load(content, threads=threads) for name, content in models.items()}
-    feeds = held_out.batch(0, next(iter(next(iter(runners.values())).inputs.values())).shape[0])
+    feeds = held_out.batch(0, next(iter(runners.values())).batch_size)
     calls = {name: functools.partial(runner, feeds) for name, runner in runners.items()}
     interleaved_latency(calls, rounds=1, warmup=0)  # first calls allocate; they are no measure of a round
     round_s = sum(t.median_ms for t in interleaved_latency(calls, rounds=1, warmup=0).values()) / 1000

@@ -78,6 +78,11 @@ class Manifest:
         """Artefacts and other files by name; all but the manifest itself."""
         return {**self.artefacts, **self.files}
 
+    def float_peer(self, artefact: Artefact) -> str | None:
+        """The float32 artefact of the same format, if there is one: what "smaller" and "faster" compare with."""
+        peers = (name for name, a in self.artefacts.items() if a.format == artefact.format and a.precision == "fp32")
+        return next(peers, None)
+
     def to_json(self) -> bytes:
         """The same value always gives the same bytes: sorted keys, UTF-8, a newline at the end."""
         values = dataclasses.asdict(self)

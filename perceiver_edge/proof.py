@@ -39,7 +39,7 @@ def prove(
     )  # fmt: skip
     layers: tuple[LayerError, ...] = ()
     if layer_reference:
-        layers = layer_errors(layer_reference, layer_outputs(model, held_out))
+        layers = layer_errors(layer_reference, layer_outputs(model, held_out, batch_size=runner.batch_size))
     return ArtefactParity(name=name, engine=runner.engine, precision=precision, judgement=judgement, layers=layers)
 
 
@@ -51,23 +51,22 @@ def output_step(model: bytes) -> float:
 
 def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:
     """The artefact's output for every held-out sample, ``[samples, ...]``."""
-    batch = next(iter(runner.inputs.values())).shape[0]
-    results = [runner(held_out.batch(start, batch)) for start in range(0, len(held_out), batch)]
+    batch_size = runner.batch_size
+    results = [runner(held_out.batch(start, batch_size)) for start in range(0, len(held_out), batch_size)]
     return np.concatenate([np.asarray(result) for result in results])[: len(held_out)]
 
 
-def layer_outputs(model: bytes, held_out: HeldOut) -> dict[str, np.ndarray]:
+def layer_outputs(model: bytes, held_out: HeldOut, *, batch_size: int) -> dict[str, np.ndarray]:
     """Each site's output, and the model's, for the first samples; rows are ``[samples * latents, channels]``."""
     tensors = observable_outputs(model)
-    batch = next(iter(load(model).inputs.values())).shape[0]
     count = min(LAYER_SAMPLES, len(held_out))
     collected: dict[str, list[np.ndarray]] = {name: [] for name in tensors}
-    for start in range(0, count, batch):
-        values = probe(model, held_out.batch(start, batch), list(tensors.values()))
-        used = min(batch, count - start)
+    for start in range(0, count, batch_size):
+        values = probe(model, held_out.batch(start, batch_size), list(tensors.values()))
+        used = min(batch_size, count - start)
         for name, tensor in tensors.items():
             rows = values[tensor].reshape(-1, values[tensor].shape[-1])
-            collected[name].append(rows[: len(rows) // batch * used])
+            collected[name].append(rows[: len(rows) // batch_size * used])
     return {name: np.concatenate(rows) for name, rows in collected.items()}
 
 

@@ -119,7 +119,7 @@ def _artefact_rows(manifest: Manifest, parity: ParityReport, latency: Latencies)
     slowest_ms = max((times["p90_ms"] for times in latency.values()), default=math.nan)
     rows = []
     for name, artefact in sorted(manifest.artefacts.items(), key=lambda item: (item[1].format, -item[1].size_bytes)):
-        peer_name = _float_peer(manifest, artefact)
+        peer_name = manifest.float_peer(artefact)
         times, peer_times = latency.get(name), latency.get(peer_name or "")
         is_its_own_peer = name == peer_name
         metrics = verdicts[name].judgement.metrics if name in verdicts else None
@@ -143,13 +143,6 @@ def _artefact_rows(manifest: Manifest, parity: ParityReport, latency: Latencies)
             }
         )
     return rows
-
-
-def _float_peer(manifest: Manifest, artefact: Artefact) -> str | None:
-    """The float32 artefact of the same format: what "smaller" and "faster" compare with."""
-    return next(
-        (n for n, a in manifest.artefacts.items() if a.format == artefact.format and a.precision == "fp32"), None
-    )
 
 
 def _check_names(parity: ParityReport) -> list[str]:

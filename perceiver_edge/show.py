@@ -36,7 +36,7 @@ def bundle(result: Bundle, *, as_json: bool) -> None:
     artefacts, times = result.manifest.artefacts, latency["artefacts"]
     for verdict in report.artefacts:
         artefact = artefacts[verdict.name]
-        peer = next((n for n, a in artefacts.items() if (a.format, a.precision) == (artefact.format, "fp32")), None)
+        peer = result.manifest.float_peer(artefact)
         is_peer = peer in (None, verdict.name)
         metrics = verdict.judgement.metrics
         table.add_row(

@@ -13,6 +13,8 @@ from perceiver_edge import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from perceiver_edge.bundle import Bundle
     from perceiver_edge.parity import ParityReport
 
@@ -73,12 +75,14 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
             "The report of the compilation is not JSON.", got=error, where=bundle.path / "parity.json"
         ) from error
     gates = gates_by_precision((a.precision for a in manifest.artefacts.values()), before.gate_overrides)
-    peers = {a.format: name for name, a in manifest.artefacts.items() if a.precision == "fp32"}
     proven = []
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
-            peer = peers.get(artefact.format)
-            reference = layer_outputs(bundle.read(peer), held_out) if peer not in (None, name) else {}
+            peer = manifest.float_peer(artefact)
+            reference: dict[str, np.ndarray] = {}
+            if peer is not None and peer != name:
+                batch_size = manifest.artefacts[peer].inputs[0].shape[0]
+                reference = layer_outputs(bundle.read(peer), held_out, batch_size=batch_size)
             proven.append(
                 prove(
                     name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],

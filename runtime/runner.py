@@ -42,6 +42,11 @@ class Runner(ABC):
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
 
+    @property
+    def batch_size(self) -> int:
+        """How many samples one call takes: the first size of the first input."""
+        return next(iter(self.inputs.values())).shape[0]
+
     def __call__(self, feeds: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Run the model once.
 
