@@ -53,7 +53,7 @@ def compile(
     """Compile a Perceiver into proven artefacts and publish them as a bundle.
 
     Args:
-        model: a name (``digits``, ``readme``, ``tiny``), a folder, a `Checkpoint` or a Keras `Perceiver`.
+        model: a name (``digits``, a preset of `config.PRESETS`), a folder, a `Checkpoint` or a Keras `Perceiver`.
         quantize: ``none``, ``fp16``, ``dynamic`` or ``int8``.
         samples: representative data: an array ``[n, *axes, channels]``, an iterable of samples, or what
             ``--calibration-data`` takes. Some calibrate; others, never the same, prove. None: the embedded data.
