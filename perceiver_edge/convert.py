@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--model",
         default="digits",
-        help="digits (trained), readme, paper, video, audio, points or tiny (random weights), or a folder with config.json and model.safetensors, "
-        "ours or perceiver-pytorch's (default: %(default)s)",
+        help="digits (trained), readme, paper, video, audio, points or tiny (random weights), or a folder with "
+        "config.json and model.safetensors, ours or perceiver-pytorch's (default: %(default)s)",
     )
     p.add_argument(
         "--quantize",
