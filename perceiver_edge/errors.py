@@ -59,3 +59,17 @@ class GateError(PerceiverEdgeError):
     """An artefact was made but a gate rejected it. Nothing was published."""
 
     exit_code = EXIT_GATE_FAILED
+
+
+class NotRunError(PerceiverEdgeError):
+    """A runtime that is not on this machine was asked for: nothing ran, so there is nothing to judge or to time.
+
+    Args:
+        runtime: its name, such as ``litert arm64``.
+        missing: what is not there.
+        fix: what to install or to connect.
+    """
+
+    def __init__(self, runtime: str, *, missing: object, fix: str) -> None:
+        super().__init__(f"{runtime} did not run.", expected=missing, got="it is not here", fix=fix)
+        self.runtime, self.missing, self.fix = runtime, str(missing), fix
