@@ -1,5 +1,6 @@
 """Representative samples, observed ranges, int8 parameters. Needs NumPy, and Pillow for pictures."""
 
+from perceiver_edge.calibration.core_range import CoreRange
 from perceiver_edge.calibration.hull import give_room
 from perceiver_edge.calibration.memory import ArraySource, as_source
 from perceiver_edge.calibration.observe import DEFAULT_METHOD, METHODS, observe
@@ -14,6 +15,7 @@ __all__ = [
     "DEFAULT_METHOD",
     "METHODS",
     "ArraySource",
+    "CoreRange",
     "MinMaxObserver",
     "MseObserver",
     "Observer",

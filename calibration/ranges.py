@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.calibration.core_range import CoreRange
 from perceiver_edge.calibration.quant_params import Range
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
 
-FORMAT = "perceiver_edge calibration 1"
+FORMAT = "perceiver_edge calibration 2"
 
 _TYPE_OF_KEY: dict[str, type] = {
     "format": str,
@@ -21,6 +22,7 @@ _TYPE_OF_KEY: dict[str, type] = {
     "method": str,
     "num_samples": int,
     "points": dict,
+    "cores": dict,
     "digests": list,
 }
 _TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
@@ -32,6 +34,7 @@ class Ranges:
 
     Args:
         points: the range of each quantisation point, by name.
+        cores: of the cross-attends whose core is to run in int8, by name; the others keep their float softmax.
         method: how the ranges were chosen: ``minmax``, ``percentile`` or ``mse``.
         num_samples: how many samples were observed.
         source: where they came from, in words.
@@ -41,6 +44,7 @@ class Ranges:
     """
 
     points: dict[str, Range]
+    cores: dict[str, CoreRange]
     method: str
     num_samples: int
     source: str
@@ -49,7 +53,7 @@ class Ranges:
     fingerprint: str
 
     def to_json(self) -> str:
-        """Human-readable text, one point a line and the digests, in hexadecimal, on the last.
+        """Human-readable text, one point or core a line and the digests, in hexadecimal, on the last.
 
         Python writes a float with as many digits as it takes to read the same float back.
         """
@@ -64,7 +68,10 @@ class Ranges:
         lines = [f"  {_json(key)}: {_json(value)}," for key, value in header.items()]
         points = [f"    {_json(name)}: [{point.min!r}, {point.max!r}]" for name, point in self.points.items()]
         digests = f'  "digests": {_json(sorted(digest.hex() for digest in self.digests))}'
-        return "\n".join(["{", *lines, '  "points": {', ",\n".join(points), "  },", digests, "}", ""])
+        cores = [f"    {_json(name)}: {core.to_json()}" for name, core in self.cores.items()]
+        points = ['  "points": {', ",\n".join(points), "  },"]
+        cores = ['  "cores": {', ",\n".join(cores), "  },"]
+        return "\n".join(["{", *lines, *points, *cores, digests, "}", ""])
 
     @staticmethod
     def from_json(text: str, *, where: object = None) -> Ranges:
@@ -98,6 +105,9 @@ class Ranges:
         if values.pop("format") != FORMAT:
             raise BadInputError("The calibration file is of another version.", expected=FORMAT, where=where)
         values["points"] = {name: _parse_range(name, pair, where) for name, pair in values["points"].items()}
+        values["cores"] = {
+            name: CoreRange.from_values(name, core, where=where) for name, core in values["cores"].items()
+        }
         values["digests"] = frozenset(_parse_digest(digest, where) for digest in values["digests"])
         return Ranges(**values)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
+from perceiver_edge.lowering import integer_attention
+from perceiver_edge.lowering.integer_attention import Chunks
+from perceiver_edge.lowering.integer_core import can_be_integer
 from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
     FeedForward,
+    IntegerCore,
     Linear,
     Norm,
     Program,
@@ -20,6 +25,24 @@ from perceiver_edge.lowering.program import (
 
 Tap = Callable[[str, tf.Tensor], None]
 """Called with the name of a GEMM's input (``….input``), output (``….output``) or hull (``….hull``) and its value."""
+
+
+@dataclass(frozen=True)
+class CoreOperands:
+    """``query`` ``[B, g, R, d]``; the centred ``context`` ``[B, T, C]`` and its mean ``[B, 1, C]``; centred ``keys``
+    ``[B, g, T, d]`` and ``values`` ``[B, g, T, e]``; the exact ``average`` of the values ``[B, g, R, e]``, and the
+    ``mean_value`` ``[B, g, 1, e]`` that they were centred by."""
+
+    query: tf.Tensor
+    context: tf.Tensor
+    context_mean: tf.Tensor
+    keys: tf.Tensor
+    values: tf.Tensor
+    average: tf.Tensor
+    mean_value: tf.Tensor
+
+
+CoreTap = Callable[[str, CoreOperands], None]
 
 
 class LoweredPerceiver(tf.Module):
@@ -37,7 +60,14 @@ class LoweredPerceiver(tf.Module):
         self._tensors: dict[int, tf.Tensor] = {}
         self._alive: list[np.ndarray] = []
 
-    def __call__(self, data: tf.Tensor, mask: tf.Tensor | None = None, *, tap: Tap | None = None) -> tf.Tensor:
+    def __call__(
+        self,
+        data: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        *,
+        tap: Tap | None = None,
+        core_tap: CoreTap | None = None,
+    ) -> tf.Tensor:
         """Compute the logits.
 
         Args:
@@ -45,11 +75,12 @@ class LoweredPerceiver(tf.Module):
             mask: ``[batch, *axes]`` boolean, True where the context may be attended to.
             tap: sees the input and the output of every projection, and of a cross-attend's output projection also the
                 ``….hull``: the tokens whose average its input is.
+            core_tap: sees what the core of every cross-attend that has an int8 form computes with.
 
         Returns:
             ``[batch, num_classes]``, or ``[batch, latents, channels]`` for a program without a head.
         """
-        return _Run(self, data, mask, tap).output()
+        return _Run(self, data, mask, tap, core_tap).output()
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
@@ -63,14 +94,24 @@ class LoweredPerceiver(tf.Module):
 class _Run:
     """One forward pass. B batch, T tokens, C context channels, N latents, D latent channels, h heads, d per head."""
 
-    def __init__(self, module: LoweredPerceiver, data: tf.Tensor, mask: tf.Tensor | None, tap: Tap | None) -> None:
-        self.module, self.program, self.tap = module, module.program, tap
+    def __init__(
+        self,
+        module: LoweredPerceiver,
+        data: tf.Tensor,
+        mask: tf.Tensor | None,
+        tap: Tap | None,
+        core_tap: CoreTap | None,
+    ) -> None:
+        self.module, self.program, self.tap, self.core_tap = module, module.program, tap, core_tap
         self.batch = data.shape[0]
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, self.program.tokens])
         self.context = self.encoded(data)
         if self.program.context_norm is not None:
             self.context = self.norm(self.context, self.program.context_norm)
         self.projected_context: dict[int, tf.Tensor] = {}
+        self.centred_context: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
+        self.centred_projections: dict[tuple[int, int], tf.Tensor] = {}
+        self.chunked: dict[tuple[int, float, int], Chunks] = {}
 
     def output(self) -> tf.Tensor:
         N, D = self.program.latents.shape
@@ -106,19 +147,84 @@ class _Run:
                 return self.linear(values * gelu(gates), block.down, f"{name}.down")
 
     def cross_attention(self, latents: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
-        context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         if isinstance(block.query, Linear):
             query = self.linear(self.norm(latents, block.norm), block.query, f"{name}.query")
         else:
             query = tf.tile(self.module.tensor(block.query), [self.batch, 1])
+        query = self.heads(query, block.heads)
+        if block.core is not None:
+            attended = self.integer_core(query, block, block.core, name)
+            return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
+        attended, hull = self.float_core(query, block, name)
+        return self.linear(self.merged_heads(attended), block.output, f"{name}.output", hull=hull)
+
+    def float_core(self, query: tf.Tensor, block: CrossAttention, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Queries ``[B, h, N, d]`` → what they attend to ``[B, h, N, e]``, and the tokens it is averaged from."""
+        context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
-        scores = self.per_head_product(self.heads(query, block.heads), context, keys, block.heads, transpose=True)
+        scores = self.per_head_product(query, context, keys, block.heads, transpose=True)
         weights = tf.nn.softmax(self.masked(scaled(scores, block.scale)))
         attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
+        if self.core_tap is not None and can_be_integer(block):
+            self.core_tap(name, self.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
-        hull = context if values is None else values
-        return self.linear(self.merged_heads(attended), block.output, f"{name}.output", hull=hull)
+        return attended, context if values is None else values
+
+    def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
+        """As `float_core`, in the form of `lowering.integer_core`."""
+        context, mean = self.centred(core.chunks)
+        groups, rows = core.bound.shape
+        keys = self.chunks(context, block.key, core, core.key_ones, f"{name}.centred_key")
+        values = self.chunks(context, block.value, core, core.value_ones, f"{name}.centred_value")
+        query = tf.reshape(query, [self.batch, groups, rows, query.shape[-1]])
+        shift = self.module.tensor(integer_attention.shift_column(core))
+        attended = integer_attention.attend(query, keys, values, core, shift)
+        if core.mean_value is not None:
+            mean = self.linear(tf.reshape(mean, [self.batch, -1]), core.mean_value, f"{name}.mean_value")
+        attended = attended + tf.reshape(mean, [self.batch, groups, 1, -1])
+        return tf.reshape(attended, [self.batch, block.heads, -1, attended.shape[-1]])
+
+    def centred(self, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
+        if chunks not in self.centred_context:
+            self.centred_context[chunks] = integer_attention.centred(self.context, chunks)
+        return self.centred_context[chunks]
+
+    def chunks(self, context: tf.Tensor, linear: Linear | None, core: IntegerCore, ones: float, name: str) -> Chunks:
+        """Keys or values with their channels of ones; made once for all layers that share them."""
+        key = (id(linear), ones, core.chunks)
+        if key not in self.chunked:
+            if linear is None:
+                tokens = integer_attention.append_ones(context, ones)
+            else:
+                projected = self.context_projection(context, linear, name)
+                tokens = tf.reshape(projected, [self.batch, self.program.tokens, -1])
+            groups = 1 if linear is None else core.bound.shape[0]
+            self.chunked[key] = Chunks(tokens, groups, core.chunks)
+        return self.chunked[key]
+
+    def core_operands(self, query: tf.Tensor, block: CrossAttention, attended: tf.Tensor) -> CoreOperands:
+        """What the int8 form of this cross-attend would compute with."""
+        context, mean = self.centred(1)
+        keys, values = (self.centred_projection(context, linear, block.heads) for linear in (block.key, block.value))
+        groups = values.shape[1]
+        query, attended = (tf.reshape(t, [self.batch, groups, -1, t.shape[-1]]) for t in (query, attended))
+        mean_value = self.centred_projection(mean, block.value, block.heads)
+        if block.value is not None and block.value.bias is not None:
+            mean_value += tf.reshape(self.module.tensor(block.value.bias), [1, groups, 1, -1])
+        return CoreOperands(query, context, mean, keys, values, attended - mean_value, mean_value)
+
+    def centred_projection(self, tokens: tf.Tensor, linear: Linear | None, heads: int) -> tf.Tensor:
+        """``[B, t, C]`` → keys or values without their bias ``[B, g, t, d]``; made once for layers that share them."""
+        key = (id(linear), tokens.shape[1])
+        if key not in self.centred_projections:
+            if linear is None:
+                self.centred_projections[key] = tokens[:, tf.newaxis]
+            else:
+                product = tf.matmul(tokens, self.module.tensor(linear.weight))
+                product = tf.reshape(product, [*product.shape[:2], heads, -1])
+                self.centred_projections[key] = tf.transpose(product, [0, 2, 1, 3])
+        return self.centred_projections[key]
 
     def self_attention(self, latents: tf.Tensor, block: SelfAttention, name: str) -> tf.Tensor:
         normed = self.norm(latents, block.norm)

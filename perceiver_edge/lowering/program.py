@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,28 @@ class Norm:
     beta: Array | None = None
 
 
+Exponential = Literal["elu", "sigmoid"]
+"""The function that an engine has in int8 to compute exp with: see `integer_core`."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerCore:
+    """How a cross-attend's scores, exponentials and weighted sums are written for int8: see `integer_core`.
+
+    ``bound`` ``[groups, rows]``: what each row's scores are lowered by; no score of the row is larger. ``key_ones``,
+    ``value_ones``: the values of the channels of ones in keys and values; projections of the context append them.
+    ``chunks``: the tokens are processed in so many. ``mean_value``: the value projection of the tokens' mean, None
+    where values are absorbed.
+    """
+
+    bound: Array
+    key_ones: float
+    value_ones: float
+    chunks: int
+    exponential: Exponential
+    mean_value: Linear | None
+
+
 @dataclass(frozen=True, eq=False)
 class CrossAttention:
     """Latents attend to the context.
@@ -38,7 +61,7 @@ class CrossAttention:
     ``query`` is a Linear on the normalised latents, or an array ``[latents, heads * channels]`` once it is constant.
     ``context_norm`` is None where the program's shared, already normalised context is read.
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
-    is aggregated. ``scale`` multiplies the scores.
+    is aggregated. ``scale`` multiplies the scores. ``core`` is None where softmax is computed in float.
     """
 
     norm: Norm
@@ -49,6 +72,7 @@ class CrossAttention:
     output: Linear
     heads: int
     scale: float
+    core: IntegerCore | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,74 @@
+"""What calibration knows of a cross-attend's core that is to run in int8 (docs/lowering.md, the integer core)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from perceiver_edge.calibration.quant_params import Range
+from perceiver_edge.errors import BadInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreRange:
+    """Ranges inside one cross-attend, and the constant that its scores are lowered by.
+
+    Args:
+        error: what int8 loses, estimated: relative L2 of what is attended to.
+        query: of all queries. ``context``, ``mean``: of the centred context and of its mean over tokens.
+        keys, values: of the centred keys and values. ``mean_value``: of the value projection of the context's mean.
+        weighted, total: of one chunk's weighted sum of values, and of its sum of elu(score).
+        bound: largest score of each row, ``[groups * rows]``.
+
+    Raises:
+        BadInputError: a number that is not finite, or no bound.
+    """
+
+    error: float
+    query: Range
+    context: Range
+    mean: Range
+    keys: Range
+    values: Range
+    mean_value: Range
+    weighted: Range
+    total: Range
+    bound: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.bound or not all(math.isfinite(value) for value in (self.error, *self.bound)):
+            raise BadInputError("A core's calibration is not usable.", expected="finite numbers, at least one bound")
+
+    def to_json(self) -> str:
+        """One line."""
+        values = {
+            field.name: [value.min, value.max] if isinstance(value := getattr(self, field.name), Range) else value
+            for field in dataclasses.fields(self)
+        }
+        return json.dumps(values)
+
+    @staticmethod
+    def from_values(name: str, values: Any, *, where: object) -> CoreRange:
+        """The inverse of `to_json`, after JSON was parsed.
+
+        Raises:
+            BadInputError: keys or values that `to_json` does not write.
+        """
+        fields = {field.name for field in dataclasses.fields(CoreRange)}
+        try:
+            if set(values) != fields:
+                raise TypeError
+            numbers = {key: (value,) if key == "error" else tuple(value) for key, value in values.items()}
+            if not all(type(number) in (int, float) for value in numbers.values() for number in value):
+                raise TypeError
+            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "bound"}}
+            return CoreRange(error=float(values["error"]), bound=tuple(map(float, numbers["bound"])), **ranges)
+        except (TypeError, ValueError, OverflowError, BadInputError) as error:
+            raise BadInputError(
+                f"The core {name!r} in the calibration file is not usable.",
+                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], a number, a list of numbers",
+                where=where, fix="remove it, and this cross-attend keeps its float softmax, or calibrate again",
+            ) from error  # fmt: skip

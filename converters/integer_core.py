@@ -1,0 +1,49 @@
+"""What both converters know of the int8 form of a cross-attend's core (`perceiver_edge.lowering.integer_core`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from perceiver_edge.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``real = scale * (quantised - zero_point)``, quantised in int8."""
+
+    scale: float
+    zero_point: int = 0
+
+
+@dataclass(frozen=True)
+class CoreParams:
+    """How the activations of one core are quantised.
+
+    ``keys`` and ``values``, with their channels of ones, have the zero point 0. ``scores`` and ``weights`` are what the
+    exponential is read from and what it gives. ``weighted`` and ``total`` are one chunk's weighted sum of values and
+    its sum of weights.
+    """
+
+    query: Affine
+    keys: Affine
+    values: Affine
+    scores: Affine
+    weights: Affine
+    weighted: Affine
+    total: Affine
+
+
+def core_name(scoped: str) -> str:
+    """``layers.3.cross_attn/integer_core/Elu_2`` → ``layers.3.cross_attn``."""
+    return scoped.split("/", 1)[0]
+
+
+def require_cores(found: Iterable[str], expected: Iterable[str], artefact: str) -> None:
+    """Raise `ConversionError` unless exactly the expected cores were found."""
+    found, expected = set(found), set(expected)
+    if found != expected:
+        raise ConversionError(
+            f"The {artefact} model does not have the attention cores that were calibrated.",
+            expected=", ".join(sorted(expected)) or "none", got=", ".join(sorted(found)) or "none",
+        )  # fmt: skip

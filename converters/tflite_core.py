@@ -1,0 +1,171 @@
+"""The core of every cross-attend that was traced in its int8 form, from float to int8 in a finished TFLite model.
+
+ai-edge-quantizer knows no int8 ELU, and would leave a float island between the products; so the flatbuffer is edited
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
+
+_Op = schema.BuiltinOperator
+_MOVES = {_Op.RESHAPE: 1, _Op.SLICE: 2, _Op.STRIDED_SLICE: 2, _Op.TRANSPOSE: 2}
+"""They only move values, so int8 moves as float does, in a quarter of the bytes. By first version with int8."""
+
+
+def with_int8_cores(model: bytes, params: Mapping[str, CoreParams]) -> bytes:
+    """Quantise every core; products with weights around them may be int8 already.
+
+    Args:
+        params: by cross-attend, ``layers.<i>.<block>``: just those that the model has in their int8 form.
+
+    Raises:
+        ConversionError: the model has other cores than ``params``.
+    """
+    editor = _Editor(schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)))
+    exponentials = [op for op in editor.graph.operators if editor.kind(op) == _Op.ELU]
+    require_cores((core_name(editor.name(op.outputs[0])) for op in exponentials), params, "TFLite")
+    for op in exponentials:
+        _quantise_chunk(editor, op, params[core_name(editor.name(op.outputs[0]))])
+    return editor.to_bytes()
+
+
+def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> None:
+    scores, weights = exponential.inputs[0], exponential.outputs[0]
+    product = editor.producer(scores)
+    product.inputs = [
+        editor.quantised(product.inputs[0], params.query), editor.quantised(product.inputs[1], params.keys)
+    ]  # fmt: skip
+    editor.set_version(product, _Op.BATCH_MATMUL, 2)  # the first with int8
+    editor.become_int8(scores, params.scores)
+    editor.become_int8(weights, params.weights)
+    for reader in editor.readers(weights):
+        if editor.kind(reader) == _Op.SUM:
+            editor.dequantise_output(reader, params.total)
+            editor.set_version(reader, _Op.SUM, 2)
+        else:
+            reader.inputs = [weights, editor.quantised(reader.inputs[1], params.values)]
+            editor.dequantise_output(reader, params.weighted)
+            editor.set_version(reader, _Op.BATCH_MATMUL, 2)
+
+
+class _Editor:
+    """A TFLite model under change, of one subgraph."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.graph = model, model.subgraphs[0]
+        self._int8: dict[tuple[int, Affine], int] = {}
+
+    def kind(self, op: Any) -> int:
+        code = self.model.operatorCodes[op.opcodeIndex]
+        return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+    def name(self, tensor: int) -> str:
+        return self.graph.tensors[tensor].name.decode()
+
+    def producer(self, tensor: int) -> Any | None:
+        return next((op for op in self.graph.operators if tensor in op.outputs), None)
+
+    def readers(self, tensor: int) -> list[Any]:
+        return [op for op in self.graph.operators if tensor in op.inputs]
+
+    def quantised(self, tensor: int, affine: Affine) -> int:
+        """An int8 copy of a float tensor, made once; the quantisation moves up past operators that only move values."""
+        key = (tensor, affine)
+        if key not in self._int8:
+            self._int8[key] = self._quantise(tensor, affine)
+        return self._int8[key]
+
+    def _quantise(self, tensor: int, affine: Affine) -> int:
+        op = self.producer(tensor)
+        if op is None:
+            return self._int8_constant(tensor, affine)
+        if self.kind(op) == _Op.DEQUANTIZE:
+            return int(op.inputs[0])
+        if self.kind(op) not in _MOVES:
+            copy = self._int8_like(tensor, affine)
+            self._insert_after(op, self._operator(_Op.QUANTIZE, [tensor], [copy]))
+            return copy
+        source = self.quantised(op.inputs[0], affine)
+        copy = self._int8_like(tensor, self._affine(source))
+        moved = self._operator(self.kind(op), [source, *op.inputs[1:]], [copy], version=_MOVES[self.kind(op)])
+        moved.builtinOptionsType, moved.builtinOptions = op.builtinOptionsType, op.builtinOptions
+        self._insert_after(op, moved)
+        return copy
+
+    def _int8_constant(self, tensor: int, affine: Affine) -> int:
+        values = self.model.buffers[self.graph.tensors[tensor].buffer].data.view(np.float32)
+        copy = self._int8_like(tensor, affine)
+        buffer = schema.BufferT()
+        quantised = np.clip(np.rint(values / np.float32(affine.scale)) + affine.zero_point, -128, 127).astype(np.int8)
+        buffer.data = quantised.view(np.uint8)
+        self.model.buffers.append(buffer)
+        self.graph.tensors[copy].buffer = len(self.model.buffers) - 1
+        return copy
+
+    def become_int8(self, tensor: int, affine: Affine) -> None:
+        parameters = schema.QuantizationParametersT()
+        parameters.scale, parameters.zeroPoint = [affine.scale], [affine.zero_point]
+        self.graph.tensors[tensor].type = schema.TensorType.INT8
+        self.graph.tensors[tensor].quantization = parameters
+
+    def dequantise_output(self, op: Any, affine: Affine) -> None:
+        """Let the operator give int8, and a DEQUANTIZE after it what it gave before."""
+        result = op.outputs[0]
+        op.outputs = [self._int8_like(result, affine)]
+        self._insert_after(op, self._operator(_Op.DEQUANTIZE, [op.outputs[0]], [result], version=2))
+
+    def set_version(self, op: Any, kind: int, version: int) -> None:
+        op.opcodeIndex = self._code(kind, version)
+
+    def to_bytes(self) -> bytes:
+        self._drop_unread()
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _drop_unread(self) -> None:
+        """Float operators whose results only the int8 copies replaced, last to first."""
+        read = {int(tensor) for tensor in self.graph.outputs}
+        kept = []
+        for op in reversed(self.graph.operators):
+            if read.intersection(map(int, op.outputs)):
+                kept.append(op)
+                read.update(map(int, op.inputs))
+        self.graph.operators = kept[::-1]
+
+    def _affine(self, tensor: int) -> Affine:
+        quantization = self.graph.tensors[tensor].quantization
+        return Affine(float(quantization.scale[0]), int(quantization.zeroPoint[0]))
+
+    def _int8_like(self, tensor: int, affine: Affine) -> int:
+        like, copy = self.graph.tensors[tensor], schema.TensorT()
+        copy.name, copy.shape, copy.buffer = like.name + b"_int8", like.shape, 0
+        self.graph.tensors.append(copy)
+        self.become_int8(len(self.graph.tensors) - 1, affine)
+        return len(self.graph.tensors) - 1
+
+    def _operator(self, kind: int, inputs: list[int], outputs: list[int], *, version: int = 1) -> Any:
+        op = schema.OperatorT()
+        op.opcodeIndex, op.inputs, op.outputs = self._code(kind, version), inputs, outputs
+        return op
+
+    def _code(self, kind: int, version: int) -> int:
+        for index, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == kind and code.version == version:
+                return index
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), version
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+    def _insert_after(self, op: Any, new: Any) -> None:
+        place = next(index for index, other in enumerate(self.graph.operators) if other is op)
+        self.graph.operators.insert(place + 1, new)

@@ -1,0 +1,81 @@
+"""What a float cross-attend tells about its int8 form (`integer_core`): extents, and what int8 would lose.
+
+With TensorFlow. Everything is computed on one batch and comes back small; calibration collects it over samples.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from perceiver_edge.lowering.execute import CoreOperands
+from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SIGMOID_SHIFT, STEPS
+
+
+def extents(operands: CoreOperands) -> dict[str, tf.Tensor]:
+    """``bound`` ``[g * R]``: the largest score of each row; of everything else ``[min, max]``."""
+    scores = tf.matmul(operands.query, operands.keys, transpose_b=True)
+    found = {
+        name: _range(getattr(operands, name))
+        for name in ("query", "context", "context_mean", "keys", "values", "mean_value")
+    }
+    return found | {"bound": tf.reshape(tf.reduce_max(scores, axis=[0, -1]), [-1])}
+
+
+def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, tf.Tensor]:
+    """What int8 would make of this core, its weights and its products with the bound ``[g * R]``.
+
+    Returns:
+        ``error``: squared L2 error of what is attended to (the worse of both forms), and its squared norm.
+        ``weighted``, ``total``: [min, max] over the chunks.
+    """
+    groups, rows = operands.query.shape[1:3]
+    query = _rounded(operands.query)
+    keys, values = (_rounded(t, symmetric=True) for t in (operands.keys, operands.values))
+    lowered = tf.matmul(query, keys, transpose_b=True) - tf.reshape(bound, [1, groups, rows, 1])
+    step = SCORE_RANGE / STEPS
+    weights = tf.exp(tf.clip_by_value(tf.round(lowered / step) * step, -SCORE_RANGE, 0.0))
+    weights = tf.round(weights * STEPS) / STEPS
+    sums = [_chunk_sums(weights[..., k::chunks], values[..., k::chunks, :]) for k in range(chunks)]
+    weighted = tf.stack([chunk[0] for chunk in sums])
+    total = tf.stack([chunk[1] for chunk in sums])
+    elu = _averages(_rounded(weighted, room=ROOM), _rounded(total, room=ROOM), operands)
+
+    step = (SCORE_RANGE + SIGMOID_SHIFT) / STEPS
+    lowered = tf.clip_by_value(
+        tf.round((lowered - SIGMOID_SHIFT) / step) * step, -SCORE_RANGE - SIGMOID_SHIFT, -SIGMOID_SHIFT
+    )
+    weights = tf.round(tf.sigmoid(lowered) * (STEPS * (1 + math.exp(SIGMOID_SHIFT)))) / STEPS
+    sigmoid = tf.matmul(weights, values) / tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1.0)
+    errors = [tf.reduce_sum((form - operands.average) ** 2) for form in (elu, sigmoid)]
+    norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
+    return {
+        "error": tf.stack([tf.reduce_max(tf.stack(errors)), norm]),
+        "weighted": _range(weighted),
+        "total": _range(total),
+    }
+
+
+def _chunk_sums(weights: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    elu = weights - 1.0
+    return tf.matmul(elu, values), tf.reduce_sum(elu, axis=-1, keepdims=True)
+
+
+def _averages(weighted: tf.Tensor, total: tf.Tensor, operands: CoreOperands) -> tf.Tensor:
+    tokens = tf.cast(operands.keys.shape[2], weighted.dtype)
+    return tf.reduce_sum(weighted, axis=0) / tf.maximum(tf.reduce_sum(total, axis=0) + tokens, 1.0)
+
+
+def _rounded(values: tf.Tensor, *, room: float = 0.0, symmetric: bool = False) -> tf.Tensor:
+    """To 256 levels from minimum to maximum, both moved out by ``room`` widths."""
+    if symmetric:
+        width = 2 * tf.reduce_max(tf.abs(values))
+    else:
+        width = tf.reduce_max(values) - tf.reduce_min(values)
+    step = tf.maximum(width * (1 + 2 * room) / STEPS, 1e-30)
+    return tf.round(values / step) * step
+
+
+def _range(values: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.reduce_min(values), tf.reduce_max(values)])

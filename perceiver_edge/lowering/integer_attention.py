@@ -1,0 +1,114 @@
+"""Run a cross-attend in its int8 form with TensorFlow; `integer_core` has the equations.
+
+B batch, T tokens, K chunks, g groups (matrices of keys), R rows of queries in each, d channels of a key, m =
+`SHIFT_CHANNELS`. Every product and table look-up stands in a name scope `CORE_SCOPE`, by which converters find them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from perceiver_edge.lowering.integer_core import SHIFT_CHANNELS, SIGMOID_SHIFT
+from perceiver_edge.lowering.program import Array, Exponential, IntegerCore
+
+CORE_SCOPE = "integer_core"
+
+
+def centred(context: tf.Tensor, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """``[B, T, C]`` → the context without its mean over tokens, in order of chunks, and the mean ``[B, 1, C]``."""
+    batch, tokens, channels = context.shape
+    mean = tf.reduce_mean(context, axis=1, keepdims=True)
+    context = context - mean
+    if chunks > 1:  # every chunk a sample of the whole, so that it is nearly centred too
+        context = tf.reshape(context, [batch, tokens // chunks, chunks, channels])
+        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, tokens, channels])
+    return context, mean
+
+
+def append_ones(tokens: tf.Tensor, ones: float) -> tf.Tensor:
+    """``[B, T, d]`` → ``[B, T, d + m]``."""
+    return tf.concat([tokens, tf.fill([*tokens.shape[:2], SHIFT_CHANNELS], tf.cast(ones, tokens.dtype))], axis=-1)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Keys or values ``[B, T, g * (d + m)]`` as ``[B, g, T / K, d + m]`` K times, and transposed; each made once."""
+
+    tokens: tf.Tensor
+    groups: int
+    chunks: int
+
+    @functools.cached_property
+    def rows(self) -> list[tf.Tensor]:
+        batch, tokens, channels = self.tokens.shape
+        size = tokens // self.chunks
+        parts = [tf.slice(self.tokens, [0, k * size, 0], [batch, size, channels]) for k in range(self.chunks)]
+        split = [tf.reshape(part, [batch, size, self.groups, channels // self.groups]) for part in parts]
+        return [tf.transpose(part, [0, 2, 1, 3]) for part in split]
+
+    @functools.cached_property
+    def columns(self) -> list[tf.Tensor]:
+        return [tf.transpose(part, [0, 1, 3, 2]) for part in self.rows]
+
+
+def attend(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore, shift: tf.Tensor) -> tf.Tensor:
+    """Weighted averages of centred values.
+
+    Args:
+        query: ``[B, g, R, d]``.
+        keys, values: the last m channels of every group are ``core.key_ones`` and ``core.value_ones``.
+        shift: ``[1, g, R, 1]``, of `shift_column`.
+
+    Returns:
+        ``[B, g, R, e]``.
+    """
+    query = tf.concat([query, tf.tile(shift, [query.shape[0], 1, 1, SHIFT_CHANNELS])], axis=-1)
+    return _FORMS[core.exponential](query, keys, values, core)
+
+
+def shift_column(core: IntegerCore) -> Array:
+    """What the query holds against the channels of ones: numpy ``[1, g, R, 1]``."""
+    lowered = core.bound + (SIGMOID_SHIFT if core.exponential == "sigmoid" else 0.0)
+    return -lowered[None, :, :, None] / (core.key_ones * SHIFT_CHANNELS)
+
+
+def _by_elu(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -> tf.Tensor:
+    """Keys as rows, values as columns: the layouts that XNNPACK multiplies fastest."""
+    weighted, totals = [], []
+    with tf.name_scope(CORE_SCOPE):
+        for key, value in zip(keys.rows, values.columns, strict=True):
+            weights = tf.nn.elu(tf.matmul(query, key, transpose_b=True))
+            weighted.append(tf.matmul(weights, value, transpose_b=True))
+            totals.append(tf.reduce_sum(weights, axis=-1, keepdims=True))
+    tokens = keys.tokens.shape[1]
+    # A row far under its bound has all weights rounded to zero, and is then the mean of the values.
+    total = tf.maximum(_sum(totals) + tf.cast(tokens, query.dtype), 1.0)
+    return _sum(weighted)[..., :-SHIFT_CHANNELS] / total
+
+
+def _by_sigmoid(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -> tf.Tensor:
+    """Keys as columns, values as rows: ONNX has no transposed product. The values' ones sum up the weights."""
+    weighted = []
+    with tf.name_scope(CORE_SCOPE):
+        for key, value in zip(keys.columns, values.rows, strict=True):
+            weighted.append(tf.matmul(tf.sigmoid(tf.matmul(query, key)), value))
+    result = _sum(weighted)
+    channels = result.shape[-1] - SHIFT_CHANNELS
+    one_weight = core.value_ones * math.exp(-SIGMOID_SHIFT)
+    total = tf.maximum(result[..., channels : channels + 1], one_weight)
+    return result[..., :channels] * (core.value_ones / total)
+
+
+def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
+    return functools.reduce(tf.add, parts)
+
+
+_FORMS: dict[Exponential, Callable[[tf.Tensor, Chunks, Chunks, IntegerCore], tf.Tensor]] = {
+    "elu": _by_elu,
+    "sigmoid": _by_sigmoid,
+}

@@ -1,0 +1,148 @@
+"""Write the core of a cross-attend (scores, softmax, weighted sum) so that int8 can compute it.
+
+An int8 softmax has the fixed scale 1/256 and turns a diffuse row over many tokens into zeros. The softmax is therefore
+taken apart, and the division comes last, on one number a row. With queries q, keys k_t and values v_t, t = 1 … T:
+
+    keys      k̃_t = k_t − mean(k)         a shift of a whole row of scores, which softmax ignores
+    values    ṽ_t = v_t − mean(v)         Σ p_t v_t = Σ p_t ṽ_t + mean(v), because Σ p_t = 1
+    weights   w_t = exp(q·k̃_t − b)        softmax is the same for any b; with b ≥ max_t q·k̃_t, 0 < w_t ≤ 1
+    result    Σ w_t ṽ_t / Σ w_t + mean(v)
+
+b, the row's ``bound``, is a constant: latents are learned, so each row keeps its role from input to input. It enters
+through channels of ones appended to the keys. Keys and values are centred so that eight bits are spent on what differs.
+
+No engine has an int8 exp, but each has a table of 256 entries for another function that it can be had from:
+
+    elu       exp(y) = elu(y) + 1                for y ≤ 0; the 1 adds Σ ṽ_t = 0 to the weighted sum and T to Σ w_t
+    sigmoid   exp(y − s) ≈ sigmoid(y − s)        within a factor 1 + exp(−s), s = `SIGMOID_SHIFT`
+
+The tokens are taken in chunks, every n-th token in one, and the chunks' sums are added in float: a chunk fits a cache,
+and rounding errors of the chunks cancel. As the bound is known there is no running maximum: a plain sum merges them.
+
+Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
+calibration samples, and a cross-attend that would lose too much keeps its float softmax: `perceiver_edge.cores`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perceiver_edge.lowering.program import (
+    Array,
+    Block,
+    CrossAttention,
+    Exponential,
+    IntegerCore,
+    Layer,
+    Linear,
+    Program,
+)
+
+SHIFT_CHANNELS = 3
+"""Channels of ones: several, because the query's side of them shares a scale with the query, and they carry more."""
+
+SIGMOID_SHIFT = 5.0
+"""Weights near the bound come out 0.7 % too small; a larger shift costs resolution of the scores."""
+
+STEPS = 255
+
+SCORE_RANGE = math.log(2 * STEPS)
+"""Scores are kept from this far under their bound: a weight of half a step, and less rounds to zero."""
+
+ROOM = 0.5
+"""Widths of its own range by which a chunk's sum may leave it on a new sample."""
+
+CHUNK_BYTES = {"latency": 2 << 20, "memory": 1 << 19}
+"""Of int8 scores at a time, by what is optimised for: one core's share of a second-level cache, or a quarter of it."""
+
+MOST_CHUNKS = 64
+"""Each chunk is four operators a cross-attend."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``bound`` ``[groups * rows]``, and the value of the channels of ones in keys and values."""
+
+    bound: Array
+    key_ones: float
+    value_ones: float
+
+
+def can_be_integer(block: CrossAttention) -> bool:
+    """Whether keys and values are both absorbed, or both projected from the shared context."""
+    return block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None)
+
+
+def with_ones(linear: Linear, *, groups: int, ones: float) -> Linear:
+    """The projection without its bias, and after each group's channels `SHIFT_CHANNELS` that are always ``ones``."""
+    channels = linear.weight.shape[0]
+    weight = linear.weight.reshape(channels, groups, -1)
+    bias = np.zeros((groups, weight.shape[2]))
+    weight = np.concatenate([weight, np.zeros((channels, groups, SHIFT_CHANNELS))], axis=2)
+    bias = np.concatenate([bias, np.full((groups, SHIFT_CHANNELS), ones)], axis=1)
+    return Linear(weight.reshape(channels, -1), bias.reshape(-1))
+
+
+def groups_and_rows(block: CrossAttention, num_latents: int) -> tuple[int, int]:
+    """Key matrices, and query rows for each: one for all heads where the keys are absorbed, otherwise one a head."""
+    return (1, block.heads * num_latents) if block.key is None else (block.heads, num_latents)
+
+
+def num_chunks(program: Program, block: CrossAttention, *, optimize_for: str) -> int:
+    """The fewest equal chunks of tokens whose int8 scores for all rows fit `CHUNK_BYTES`."""
+    rows = block.heads * program.latents.shape[0]
+    limit = CHUNK_BYTES[optimize_for]
+    divisors = [n for n in range(1, MOST_CHUNKS + 1) if program.tokens % n == 0]
+    return next((n for n in divisors if rows * program.tokens // n <= limit), divisors[-1])
+
+
+def with_integer_cores(
+    program: Program,
+    bounds: Mapping[str, Bound],
+    *,
+    exponential: Exponential,
+    optimize_for: str,
+) -> Program:
+    """The same program with the cross-attends named in ``bounds`` (``layers.<i>.<block>``) in their int8 form.
+
+    Args:
+        bounds: by name.
+
+    Layers that shared everything no longer share their bound; their weights stay one and the same.
+    """
+    made: dict[tuple[int, float], Linear] = {}
+
+    def projection(linear: Linear | None, groups: int, ones: float) -> Linear | None:
+        if linear is None:
+            return None
+        return made.setdefault((id(linear), ones), with_ones(linear, groups=groups, ones=ones))
+
+    def rewritten(name: str, block: Block) -> Block:
+        if not isinstance(block, CrossAttention) or name not in bounds:
+            return block
+        given = bounds[name]
+        groups, rows = groups_and_rows(block, program.latents.shape[0])
+        core = IntegerCore(
+            bound=given.bound.reshape(groups, rows),
+            key_ones=given.key_ones,
+            value_ones=given.value_ones,
+            chunks=num_chunks(program, block, optimize_for=optimize_for),
+            exponential=exponential,
+            mean_value=block.value,
+        )
+        return replace(
+            block,
+            core=core,
+            key=projection(block.key, groups, given.key_ones),
+            value=projection(block.value, groups, given.value_ones),
+        )
+
+    layers = tuple(
+        Layer(tuple((name, rewritten(f"layers.{index}.{name}", block)) for name, block in layer.blocks))
+        for index, layer in enumerate(program.layers)
+    )
+    return replace(program, layers=layers)
