@@ -12,6 +12,9 @@ from perceiver_edge.errors import BadInputError, MissingExtraError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
+_KEPT_BYTES = 256 << 20
+"""Of decoded pictures: each is read to tell it from others and read again to be used, and decoding takes longest."""
+
 _MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
 
 
@@ -41,6 +44,7 @@ class ImageFolder(IndexedSource):
         self._mode = _MODE_OF_CHANNELS[shape[2]]
         self._mean = _per_channel("image_mean", image_mean, shape[2])
         self._std = _per_channel("image_std", image_std, shape[2])
+        self._pixels: dict[int, NDArray[np.uint8]] = {}
         self._paths = sorted(path for path in folder.rglob("*") if _is_image(path.relative_to(folder), path))
         if not self._paths:
             raise BadInputError(
@@ -53,8 +57,12 @@ class ImageFolder(IndexedSource):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Sample:
-        pixels = _read_pixels(self._paths[index], mode=self._mode, size=self._size)
-        return {INPUT: (pixels / np.float32(255) - self._mean) / self._std}
+        pixels = self._pixels.get(index)
+        if pixels is None:
+            pixels = _read_pixels(self._paths[index], mode=self._mode, size=self._size)
+            if (len(self._pixels) + 1) * pixels.nbytes <= _KEPT_BYTES:
+                self._pixels[index] = pixels
+        return {INPUT: (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std}
 
 
 def _is_image(relative: Path, path: Path) -> bool:
@@ -62,8 +70,8 @@ def _is_image(relative: Path, path: Path) -> bool:
     return relative.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 
-def _read_pixels(path: Path, *, mode: str, size: tuple[int, ...]) -> NDArray[np.float32]:
-    """float32 [height, width, channels] in 0..255."""
+def _read_pixels(path: Path, *, mode: str, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """uint8 [height, width, channels]."""
     try:
         from PIL import Image, ImageOps
     except ModuleNotFoundError as error:
@@ -79,7 +87,7 @@ def _read_pixels(path: Path, *, mode: str, size: tuple[int, ...]) -> NDArray[np.
             fitted = ImageOps.fit(upright.convert(mode), (width, height), method=Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
         raise _unreadable(path, error) from error
-    return np.asarray(fitted, dtype=np.float32).reshape(height, width, -1)
+    return np.asarray(fitted, dtype=np.uint8).reshape(height, width, -1)
 
 
 def _unreadable(path: Path, error: Exception) -> BadInputError:

@@ -80,7 +80,15 @@ class IndexedSource(SampleSource):
         return ((int(index), sample_digest(self[int(index)])) for index in rng.permutation(len(self)))
 
     def pick(self, digests: Mapping[int, bytes]) -> Iterator[Sample]:
-        return (self[index] for index in digests)
+        for index, digest in digests.items():
+            sample = self[index]
+            if sample_digest(sample) != digest:  # what is cached under this digest must be of this content
+                raise BadInputError(
+                    "A sample has changed since it was first read.",
+                    expected="the same samples for as long as they are in use",
+                    where=f"{self.description}, sample {index}", fix="run again",
+                )  # fmt: skip
+            yield sample
 
 
 def sample_digest(sample: Sample) -> bytes:

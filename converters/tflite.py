@@ -6,6 +6,7 @@ import re
 
 import tensorflow as tf
 
+from perceiver_edge.converters.tflite_weights import with_weights, without_weights
 from perceiver_edge.converters.trace import Traced
 from perceiver_edge.errors import ConversionError
 
@@ -16,10 +17,11 @@ def to_tflite(traced: Traced) -> bytes:
     Raises:
         ConversionError: an operator has no TFLite builtin; the message names it. Flex operators are never used.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function], traced.module)
+    function, weights = without_weights(traced)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     try:
-        return bytes(converter.convert())
+        return with_weights(bytes(converter.convert()), weights)
     except tf.errors.OpError as error:
         raise _conversion_error(str(error)) from error
     except Exception as error:

@@ -18,9 +18,14 @@ class Traced:
     """
 
     function: tf.types.experimental.ConcreteFunction
-    module: tf.Module
     input_names: tuple[str, ...]
     output_name: str
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every input, with the batch, by name."""
+        captured_follow = zip(self.input_names, self.function.inputs, strict=False)
+        return {name: tuple(tensor.shape.as_list()) for name, tensor in captured_follow}
 
 
 def trace(
@@ -40,4 +45,4 @@ def trace(
         return {output_name: module(*tensors)}
 
     function = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
-    return Traced(function, module, tuple(inputs), output_name)
+    return Traced(function, tuple(inputs), output_name)

@@ -1,12 +1,17 @@
-"""Which artefacts a command makes, and making them: format by format, the float model first."""
+"""Which artefacts a command makes, and making them, format by format."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perceiver_edge.cache import NO_CACHE, Cache
+
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from perceiver_edge.calibration import Range
     from perceiver_edge.converters.trace import Traced
 
@@ -33,55 +38,77 @@ def planned_kinds(*, quantize: str, formats: tuple[str, ...], only: bool) -> tup
 
 
 def build(
-    traced: Traced, kinds: tuple[Kind, ...], *, ranges: Mapping[str, Range] | None, opset: int
+    traced: Traced,
+    kinds: tuple[Kind, ...],
+    *,
+    ranges: Mapping[str, Range] | None,
+    opset: int,
+    cache: Cache = NO_CACHE,
 ) -> dict[Kind, bytes]:
     """Convert and quantise.
 
     Args:
         ranges: by quantisation point; needed for int8, and the same for both formats.
+        cache: of this model's results: its basis tells models apart.
 
     Raises:
         ConversionError: a model cannot be expressed in the format, or sites and ranges do not match.
     """
     limits = {name: (value.min, value.max) for name, value in (ranges or {}).items()}
+    inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
-        precisions = [kind.precision for kind in kinds if kind.format == format_]
-        make = _tflite if format_ == "tflite" else _onnx
-        made = make(traced, precisions, limits, opset)
-        artefacts |= {Kind(format_, precision): content for precision, content in made.items()}
+        make = _tflite(traced, limits) if format_ == "tflite" else _onnx(traced, limits, opset)
+        for kind in (kind for kind in kinds if kind.format == format_):
+            used = limits if kind.precision == "int8" else None
+            parts = ["artefact", inputs, kind.format, kind.precision, opset, used]
+            artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
     return artefacts
 
 
-def _tflite(
-    traced: Traced, precisions: list[str], limits: Mapping[str, tuple[float, float]], _opset: int
-) -> dict[str, bytes]:
-    from perceiver_edge.converters.tflite import to_tflite
-    from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
-    from perceiver_edge.runtime._quiet import without_notices
+def _tflite(traced: Traced, limits: Mapping[str, tuple[float, float]]) -> Callable[[str], bytes]:
+    """What makes the model of a precision; all come from one float model, made when the first needs it."""
 
-    model = to_tflite(traced)
-    makers = {
-        "fp32": lambda: model,
-        "fp16": lambda: tflite_fp16(model),
-        "dynamic": lambda: tflite_dynamic(model),
-        "int8": lambda: tflite_int8(model, limits),
-    }
-    with without_notices():  # the quantiser runs an interpreter of its own
-        return {precision: makers[precision]() for precision in precisions}
+    @functools.cache
+    def model() -> bytes:
+        from perceiver_edge.converters.tflite import to_tflite
+
+        return to_tflite(traced)
+
+    def make(precision: str) -> bytes:
+        from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
+        from perceiver_edge.runtime._quiet import without_notices
+
+        makers: dict[str, Callable[[], bytes]] = {
+            "fp32": model,
+            "fp16": lambda: tflite_fp16(model()),
+            "dynamic": lambda: tflite_dynamic(model()),
+            "int8": lambda: tflite_int8(model(), limits),
+        }
+        with without_notices():  # the quantiser runs an interpreter of its own
+            return makers[precision]()
+
+    return make
 
 
-def _onnx(
-    traced: Traced, precisions: list[str], limits: Mapping[str, tuple[float, float]], opset: int
-) -> dict[str, bytes]:
-    from perceiver_edge.converters.onnx import to_onnx
-    from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16, onnx_int8
+def _onnx(traced: Traced, limits: Mapping[str, tuple[float, float]], opset: int) -> Callable[[str], bytes]:
+    """See `_tflite`."""
 
-    model = to_onnx(traced, opset=opset)
-    makers = {
-        "fp32": lambda: model,
-        "fp16": lambda: onnx_fp16(model),
-        "dynamic": lambda: onnx_dynamic(model),
-        "int8": lambda: onnx_int8(model, limits),
-    }
-    return {precision: makers[precision]().SerializeToString() for precision in precisions}
+    @functools.cache
+    def model() -> ModelProto:
+        from perceiver_edge.converters.onnx import to_onnx
+
+        return to_onnx(traced, opset=opset)
+
+    def make(precision: str) -> bytes:
+        from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16, onnx_int8
+
+        makers: dict[str, Callable[[], ModelProto]] = {
+            "fp32": model,
+            "fp16": lambda: onnx_fp16(model()),
+            "dynamic": lambda: onnx_dynamic(model()),
+            "int8": lambda: onnx_int8(model(), limits),
+        }
+        return makers[precision]().SerializeToString()
+
+    return make

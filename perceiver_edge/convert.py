@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--threads", type=int, help="for proving and for the latency measurement (default: all processors, at most 4)"
     )
+    out.add_argument("--no-cache", action="store_true", help="repeat every stage, and keep no results for the next run")
     out.add_argument("--dry-run", action="store_true", help="say what would be done and why, and write nothing")
     out.add_argument("--json", action="store_true", help="print the result as JSON")
     out.add_argument("--quiet", action="store_true", help="no progress")
@@ -95,15 +96,16 @@ def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge import show
     from perceiver_edge.job import Options, prepare
     from perceiver_edge.parity import ParityError
-    from perceiver_edge.progress import on_console
+    from perceiver_edge.progress import FinishedStage, on_console
 
-    progress = on_console(quiet=args.quiet)
+    finished: list[FinishedStage] = []
+    progress = on_console(quiet=args.quiet, finished=finished)
     options = Options(
         quantize=args.quantize, samples=args.calibration_data, calibration=args.calibration, method=args.method,
         num_samples=args.num_samples, num_held_out=args.num_held_out, gates=dict(_gate(text) for text in args.gate),
         name=args.name, input_shape=_shape(args.input_shape), batch=args.batch, with_mask=args.mask,
         formats=tuple(dict.fromkeys(args.formats)), only=args.only, opset=args.opset, output=args.output,
-        overwrite=args.overwrite, threads=args.threads, seed=args.seed,
+        overwrite=args.overwrite, threads=args.threads, seed=args.seed, cache=not args.no_cache,
     )  # fmt: skip
     job = prepare(args.model, options, dry_run=args.dry_run)
     if args.dry_run:
@@ -113,12 +115,13 @@ def _convert(args: argparse.Namespace) -> int:
         import_tensorflow()
     from perceiver_edge.pipeline import run
 
+    console = cli.progress_console(quiet=args.quiet)
     try:
-        bundle = run(job, progress=progress)
+        bundle = run(job, progress=progress, warn=lambda text: console.print(f"[yellow]![/yellow] {text}"))
     except ParityError as failure:
         show.parity(failure.report, as_json=args.json)
         raise
-    show.bundle(bundle, as_json=args.json)
+    show.bundle(bundle, finished, as_json=args.json)
     return EXIT_OK
 
 

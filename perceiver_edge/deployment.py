@@ -41,18 +41,19 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool) -> Deployment:
     # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
     tapped: list[str] = []
 
-    @tf.function(autograph=False, input_signature=[single])
     def observed(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         points: dict[str, tf.Tensor] = {}
         module(feeds[INPUT], feeds.get(MASK), tap=points.__setitem__)
         tapped[:] = points
         return points
 
+    # Both traces are concrete: they keep the float32 weights, and the float64 program is freed here.
+    concrete = tf.function(observed, autograph=False, input_signature=[single]).get_concrete_function()
+
     def taps(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        points = observed({name: tf.constant(array) for name, array in feeds.items()})
+        points = concrete({name: tf.constant(array) for name, array in feeds.items()})
         return {name: points[name].numpy() for name in tapped}
 
-    observed.get_concrete_function()
     point_names = tuple(name for name in tapped if not name.endswith(HULL_SUFFIX))
     output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
     return Deployment(trace(module, inputs=inputs, output_name=output_name), decisions, taps, point_names)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 from perceiver_edge.artefacts import Kind
 from perceiver_edge.calibration import Ranges
@@ -14,12 +12,8 @@ from perceiver_edge.errors import ConversionError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec
 from perceiver_edge.models import NamedModel
+from perceiver_edge.provenance import tool_versions
 from perceiver_edge.runtime import load
-
-_TOOLS = (
-    "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxscript", "onnxruntime",
-    "ai-edge-litert", "ai-edge-quantizer", "numpy",
-)  # fmt: skip
 
 
 def describe(
@@ -42,7 +36,7 @@ def describe(
         lowering=decisions,
         unshared_points={format_: tuple(p for p in points if p not in shared) for format_, points in int8.items()},
         artefacts={kind.file_name(model.name): _artefact(kind, content) for kind, content in artefacts.items()},
-        tools=_tool_versions(),
+        tools=tool_versions(),
     )  # fmt: skip
 
 
@@ -84,13 +78,3 @@ def _require_int8(inside: Census, kind: Kind) -> None:
             expected="every product with weights in int8, and no weight dequantised at run time",
             got=f"in float: {in_float or 'none'}; dequantised: {list(inside.weights_dequantized_at_runtime) or 'none'}",
         )
-
-
-def _tool_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _TOOLS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue  # tensorflow and tensorflow-cpu exclude each other
-    return versions

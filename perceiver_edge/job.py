@@ -53,6 +53,7 @@ class Options:
     overwrite: bool = False
     threads: int | None = None
     seed: int = 0
+    cache: bool = True
 
     def __post_init__(self) -> None:
         _require(self.quantize in QUANTIZE, "quantize", ", ".join(QUANTIZE), self.quantize)

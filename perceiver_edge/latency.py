@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.held_out import HeldOut
+from perceiver_edge.provenance import processor
 from perceiver_edge.runtime import Latency, interleaved_latency, load
 from perceiver_edge.runtime.loading import is_tflite
 
@@ -68,13 +69,4 @@ def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict
 
 
 def _device() -> str:
-    return f"{platform.machine()} {platform.system()}, {_processor()}"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as info:  # noqa: PTH123
-            names = [line.split(":", 1)[1].strip() for line in info if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown processor"
+    return f"{platform.machine()} {platform.system()}, {processor()}"

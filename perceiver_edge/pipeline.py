@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from perceiver_edge.artefacts import FORMATS, Kind, build
 from perceiver_edge.bundle import Bundle, publish, read_bundle
-from perceiver_edge.calibration import DEFAULT_METHOD, Ranges, give_room, observe
+from perceiver_edge.cache import Cache, default_folder
+from perceiver_edge.calibration import DEFAULT_METHOD, Range, Ranges, give_room, observe
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
 from perceiver_edge.latency import Latencies, measure_latency
 from perceiver_edge.manifest import Manifest, seal
 from perceiver_edge.parity import ParityError, ParityReport
-from perceiver_edge.progress import Progress, silent
+from perceiver_edge.progress import Progress, Stage, silent
 from perceiver_edge.proof import layer_reference, prove
+from perceiver_edge.provenance import provenance
 from perceiver_edge.report import render_model_card, render_report
 from perceiver_edge.representative import NUM_CALIBRATION
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from perceiver_edge.checkpoints import Checkpoint
     from perceiver_edge.deployment import Deployment
     from perceiver_edge.model import Perceiver
@@ -48,6 +54,7 @@ def compile(
     overwrite: bool = False,
     threads: int | None = None,
     seed: int = 0,
+    cache: bool = True,
     progress: Progress = silent,
 ) -> Bundle:
     """Compile a Perceiver into proven artefacts and publish them as a bundle.
@@ -70,6 +77,7 @@ def compile(
         output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
         threads: for proving and for the latency measurement; by default all processors, at most 4.
         seed: draws samples, and the weights of a preset without weights.
+        cache: take what earlier runs made of the same inputs, and keep what this one makes (`perceiver_edge.cache`).
 
     Raises:
         BadInputError: anything that cannot be used as it is; nothing was written.
@@ -80,28 +88,33 @@ def compile(
         quantize=quantize, samples=samples, calibration=calibration, method=method, num_samples=num_samples,
         num_held_out=num_held_out, gates=gates or {}, name=name, input_shape=input_shape, batch=batch,
         with_mask=with_mask, formats=formats, only=only, opset=opset, output=output, overwrite=overwrite,
-        threads=threads, seed=seed,
+        threads=threads, seed=seed, cache=cache,
     )  # fmt: skip
     return run(prepare(model, options), progress=progress)
 
 
-def run(job: Job, *, progress: Progress = silent) -> Bundle:
-    """Run a prepared compilation. Raises as `compile` does."""
+def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = warnings.warn) -> Bundle:
+    """Run a prepared compilation. ``warn`` is told what is no error. Raises as `compile` does."""
     options, model = job.options, job.model
+    folder = default_folder() if options.cache else None
+    cache = Cache(folder, [provenance(), model.fingerprint], warn=warn)
     with progress("lower and trace"):
         from perceiver_edge.deployment import deploy
 
         deployment = deploy(model, batch=options.batch, with_mask=options.with_mask)
-    ranges = _ranges(job, deployment, progress) if options.quantize == "int8" else None
-    with progress("convert"):
-        artefacts = build(deployment.traced, job.kinds, ranges=ranges.points if ranges else None, opset=options.opset)
+    ranges = _ranges(job, deployment, cache, progress) if options.quantize == "int8" else None
+    with _cached_stage(cache, progress, "convert"):
+        points = ranges.points if ranges else None
+        artefacts = build(deployment.traced, job.kinds, ranges=points, opset=options.opset, cache=cache)
     with progress("take stock of operators"):
         manifest = describe(model, artefacts, decisions=deployment.decisions, ranges=ranges)
-    with progress("run the float reference", len(job.proving)) as advance:
+    with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
-            model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=advance
+            model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache
         )  # fmt: skip
-    parity = _prove(job, artefacts, held_out, deployment, progress)
+    with progress("prove", len(artefacts)) as stage:
+        layers = layer_reference(deployment.taps, held_out)
+        parity = _prove(job, artefacts, held_out, layers, stage)
     if not parity.passed:
         raise ParityError(parity, outcome="nothing was published")
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
@@ -113,41 +126,49 @@ def run(job: Job, *, progress: Progress = silent) -> Bundle:
     return read_bundle(job.destination)
 
 
-def _ranges(job: Job, deployment: Deployment, progress: Progress) -> Ranges:
+@contextmanager
+def _cached_stage(cache: Cache, progress: Progress, title: str, total: int | None = None) -> Iterator[Stage]:
+    """A stage all of whose results may come from the cache."""
+    with progress(title, total) as stage:
+        misses = cache.misses
+        yield stage
+        stage.is_cached = cache.misses == misses
+
+
+def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> Ranges:
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
         return job.ranges
-    method = job.options.method or DEFAULT_METHOD
-    with progress("calibrate", len(job.calibrating)) as advance:
-        points = give_room(
-            observe(deployment.taps, job.calibrating, method=method, on_progress=advance)
-        )  # fmt: skip
+    method, samples = job.options.method or DEFAULT_METHOD, job.calibrating
+    digests = [digest.hex() for digest in samples.digests.values()]
+    with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
+
+        def observed() -> bytes:
+            points = give_room(observe(deployment.taps, samples, method=method, on_progress=stage))
+            return json.dumps({name: (point.min, point.max) for name, point in points.items()}).encode()
+
+        content = cache.cached(["ranges", method, digests], observed)
     return Ranges(
-        points=points, method=method, num_samples=len(job.calibrating),
-        source=job.calibrating.description, is_random=job.calibrating.is_random,
-        digests=frozenset(job.calibrating.digests.values()), fingerprint=job.model.fingerprint,
+        points={name: Range(low, high) for name, (low, high) in json.loads(content).items()},
+        method=method, num_samples=len(samples),
+        source=samples.description, is_random=samples.is_random,
+        digests=frozenset(samples.digests.values()), fingerprint=job.model.fingerprint,
     )  # fmt: skip
 
 
 def _prove(
-    job: Job,
-    artefacts: Mapping[Kind, bytes],
-    held_out: HeldOut,
-    deployment: Deployment,
-    progress: Progress,
+    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, layers: Mapping[str, np.ndarray], stage: Stage
 ) -> ParityReport:
-    with progress("prove", len(artefacts)) as advance:
-        layers = layer_reference(deployment.taps, held_out)
-        proven = []
-        for done, (kind, content) in enumerate(artefacts.items(), start=1):
-            proven.append(
-                prove(
-                    kind.file_name(job.model.name), content, held_out,
-                    precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                    threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
-                )
-            )  # fmt: skip
-            advance(done)
+    proven = []
+    for done, (kind, content) in enumerate(artefacts.items(), start=1):
+        proven.append(
+            prove(
+                kind.file_name(job.model.name), content, held_out,
+                precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
+                threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
+            )
+        )  # fmt: skip
+        stage(done)
     return ParityReport(
         artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
         is_random_weights=job.model.is_random_weights, is_random_data=held_out.is_random,

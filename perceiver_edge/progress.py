@@ -1,35 +1,60 @@
-"""Show what a long command is doing: stages with their times on stderr, a bar where there is a terminal."""
+"""Show what a long command is doing: stages with their times and peak memory on stderr, a bar in a terminal."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-Advance = Callable[[int], None]
-"""Called with the number of steps done so far."""
+
+@dataclass
+class Stage:
+    """A stage under way; called with the number of steps done so far. ``is_cached``: an earlier run did the work."""
+
+    advance: Callable[[int], None] = lambda done: None
+    is_cached: bool = False
+
+    def __call__(self, done: int) -> None:
+        self.advance(done)
 
 
 class Progress(Protocol):
     """Told when a stage begins; the stage ends with its context."""
 
-    def __call__(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]: ...
+    def __call__(self, title: str, total: int | None = None) -> AbstractContextManager[Stage]: ...
 
 
-def silent(title: str, total: int | None = None) -> AbstractContextManager[Advance]:
+def silent(title: str, total: int | None = None) -> AbstractContextManager[Stage]:
     """Progress for callers that want none."""
-    return nullcontext(lambda done: None)
+    return nullcontext(Stage())
 
 
-def on_console(*, quiet: bool) -> Progress:
-    """Progress for a person: one line per finished stage, and a moving bar in a terminal meanwhile."""
+@dataclass(frozen=True, kw_only=True)
+class FinishedStage:
+    """``peak_bytes``: the most memory the process held before the stage ended; None where the system does not say."""
+
+    title: str
+    seconds: float
+    peak_bytes: int | None
+    is_cached: bool
+
+
+def on_console(*, quiet: bool, finished: list[FinishedStage] | None = None) -> Progress:
+    """Progress for a person: one line per finished stage, and a moving bar in a terminal meanwhile.
+
+    Args:
+        finished: a list that every finished stage is appended to.
+    """
     from perceiver_edge.cli import progress_console
 
     console = progress_console(quiet=quiet)
 
     @contextmanager
-    def stage(title: str, total: int | None = None) -> Iterator[Advance]:
+    def stage(title: str, total: int | None = None) -> Iterator[Stage]:
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bar
 
@@ -40,7 +65,32 @@ def on_console(*, quiet: bool) -> Progress:
         live = console.is_terminal and not quiet
         with Bar(*columns, console=console, transient=True, disable=not live) as bar:
             task = bar.add_task(title, total=total)
-            yield lambda done: bar.update(task, completed=done)
-        console.print(f"[green]✓[/green] {title} [dim]{time.perf_counter() - start:.1f} s[/dim]")
+            under_way = Stage(lambda done: bar.update(task, completed=done))
+            yield under_way
+        done = FinishedStage(
+            title=title, seconds=time.perf_counter() - start, peak_bytes=peak_memory_bytes(),
+            is_cached=under_way.is_cached,
+        )  # fmt: skip
+        if finished is not None:
+            finished.append(done)
+        console.print(_line(done))
 
     return stage
+
+
+def _line(stage: FinishedStage) -> str:
+    cached = " (cached)" if stage.is_cached else ""
+    memory = "" if stage.peak_bytes is None else f"  {stage.peak_bytes / 1e6:,.0f} MB"
+    return f"[green]✓[/green] {stage.title}{cached} [dim]{stage.seconds:.1f} s{memory}[/dim]"
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has held at once (peak resident set size); None where the system is silent."""
+    if sys.platform == "win32":
+        return None
+    if sys.platform == "linux":  # getrusage would count what the parent held before it started this program
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

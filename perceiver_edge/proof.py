@@ -33,14 +33,16 @@ def prove(
             empty for no errors by layer.
     """
     runner = load(model, threads=threads)
+    batch_size, engine = runner.batch_size, runner.engine
     judgement = judge(
         held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier,
         labels=held_out.labels, output_step=output_step(model),
     )  # fmt: skip
+    del runner  # a probe is the same model once more
     layers: tuple[LayerError, ...] = ()
     if layer_reference:
-        layers = layer_errors(layer_reference, layer_outputs(model, held_out, batch_size=runner.batch_size))
-    return ArtefactParity(name=name, engine=runner.engine, precision=precision, judgement=judgement, layers=layers)
+        layers = layer_errors(layer_reference, layer_outputs(model, held_out, batch_size=batch_size, threads=threads))
+    return ArtefactParity(name=name, engine=engine, precision=precision, judgement=judgement, layers=layers)
 
 
 def output_step(model: bytes) -> float:
@@ -56,13 +58,16 @@ def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:
     return np.concatenate([np.asarray(result) for result in results])[: len(held_out)]
 
 
-def layer_outputs(model: bytes, held_out: HeldOut, *, batch_size: int) -> dict[str, np.ndarray]:
+def layer_outputs(
+    model: bytes, held_out: HeldOut, *, batch_size: int, threads: int | None = None
+) -> dict[str, np.ndarray]:
     """Each site's output, and the model's, for the first samples; rows are ``[samples * latents, channels]``."""
     tensors = observable_outputs(model)
     count = min(LAYER_SAMPLES, len(held_out))
+    read = probe(model, list(tensors.values()), threads=threads)
     collected: dict[str, list[np.ndarray]] = {name: [] for name in tensors}
     for start in range(0, count, batch_size):
-        values = probe(model, held_out.batch(start, batch_size), list(tensors.values()))
+        values = read(held_out.batch(start, batch_size))
         used = min(batch_size, count - start)
         for name, tensor in tensors.items():
             rows = values[tensor].reshape(-1, values[tensor].shape[-1])
@@ -78,5 +83,9 @@ def layer_reference(
     Args:
         taps: feeds of batch 1 → activations by quantisation point.
     """
-    rows = [taps(held_out.batch(index, 1)) for index in range(min(LAYER_SAMPLES, len(held_out)))]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0] if name.endswith(".output")}
+    collected: dict[str, list[np.ndarray]] = {}
+    for index in range(min(LAYER_SAMPLES, len(held_out))):
+        for name, values in taps(held_out.batch(index, 1)).items():
+            if name.endswith(".output"):
+                collected.setdefault(name, []).append(values)
+    return {name: np.concatenate(rows) for name, rows in collected.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.cli import result_console
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from perceiver_edge.bundle import Bundle
     from perceiver_edge.job import Job
+    from perceiver_edge.progress import FinishedStage
 
 _LAYERS_SHOWN = 12
 
@@ -22,13 +24,16 @@ _WIDTH_WITH_ERRORS = 110
 """A narrower terminal gets the table without the columns that the report has too."""
 
 
-def bundle(result: Bundle, *, as_json: bool) -> None:
-    """A finished bundle: size, latency, accuracy and parity of each artefact."""
+def bundle(result: Bundle, stages: Sequence[FinishedStage], *, as_json: bool) -> None:
+    """A finished bundle: size, latency, accuracy and parity of each artefact; as JSON, what each stage took too."""
     report = ParityReport.from_dict(json.loads(result.read("parity.json")))
     latency = json.loads(result.read("latency.json"))
     if as_json:
         manifest = json.loads(result.manifest.to_json())
-        _print_json({"path": str(result.path), "manifest": manifest, "parity": report.to_dict(), "latency": latency})
+        _print_json({
+            "path": str(result.path), "manifest": manifest, "parity": report.to_dict(), "latency": latency,
+            "stages": [asdict(stage) for stage in stages],
+        })  # fmt: skip
         return
     console = result_console()
     errors = ("rel. L2", "cosine", "top-1") if console.width >= _WIDTH_WITH_ERRORS else ()

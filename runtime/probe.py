@@ -2,7 +2,7 @@
 
 import difflib
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
+Feeds = np.ndarray | Mapping[str, np.ndarray]
+Probe = Callable[[Feeds], dict[str, np.ndarray]]
+
 _OUTPUTS_SLOT = 8
 """Where the vtable of a SubGraph has its outputs: field 2 of the TFLite schema, after two header entries."""
 
@@ -20,10 +23,8 @@ class _ProbedRunner(TfliteRunner):
     engine = "litert"
 
 
-def probe(
-    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Run `model` once and return the tensors named, as float32.
+def probe(model: bytes, tensor_names: Sequence[str], *, threads: int | None = None) -> Probe:
+    """Load `model` so that each run returns the tensors named, as float32.
 
     TFLite: any tensor that an operator computes, by its name in the file; quantised ones are dequantised,
     ``scale * (q - zero_point)`` per tensor or per channel.
@@ -32,28 +33,37 @@ def probe(
 
     Args:
         model: a TFLite or ONNX model.
-        feeds: as for `Runner`.
         tensor_names: which tensors; no name means an empty result.
+        threads: as for `load`.
+
+    Returns:
+        from feeds, as for `Runner`, to the tensors by name. It raises BadInputError for feeds that are not the
+        model's and for a tensor that cannot be given as float32.
 
     Raises:
-        BadInputError: an unknown tensor, one that cannot be given as float32, or feeds that are not the model's.
+        BadInputError: an unknown tensor.
         MissingExtraError: ai-edge-litert (for TFLite), or onnx and onnxruntime (for ONNX) are not installed.
     """
-    return (_probe_tflite if is_tflite(model) else _probe_onnx)(model, feeds, tensor_names)
+    return (_probe_tflite if is_tflite(model) else _probe_onnx)(model, tensor_names, threads)
 
 
-def _probe_tflite(
-    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
-) -> dict[str, np.ndarray]:
+def _probe_tflite(model: bytes, tensor_names: Sequence[str], threads: int | None) -> Probe:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise MissingExtraError("ai_edge_litert", "litert") from None
     exposed = _with_outputs(model, tensor_names)
-    interpreter = make_interpreter(lambda: Interpreter(model_content=exposed), "bytes")
-    _ProbedRunner(interpreter)(feeds)
+    interpreter = make_interpreter(lambda: Interpreter(model_content=exposed, num_threads=threads), "bytes")
+    runner = _ProbedRunner(interpreter)
     details = {detail["name"]: detail for detail in interpreter.get_output_details()}
-    return {name: _dequantised(interpreter.get_tensor(details[name]["index"]), details[name]) for name in tensor_names}
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        runner(feeds)
+        return {
+            name: _dequantised(interpreter.get_tensor(details[name]["index"]), details[name]) for name in tensor_names
+        }
+
+    return run
 
 
 def _with_outputs(model: bytes, tensor_names: Sequence[str]) -> bytes:
@@ -86,9 +96,7 @@ def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     return ((array.astype(np.float64) - zero_points) * scales).astype(np.float32)
 
 
-def _probe_onnx(
-    model: bytes, feeds: np.ndarray | Mapping[str, np.ndarray], tensor_names: Sequence[str]
-) -> dict[str, np.ndarray]:
+def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) -> Probe:
     try:
         import onnx
     except ImportError:
@@ -99,17 +107,21 @@ def _probe_onnx(
     proto.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(tensor_names) if name not in outputs
     )
-    runner = OnnxRuntimeRunner(proto.SerializeToString(), threads=None, where="bytes")
-    batch, _ = runner._checked(feeds)
-    results = runner._run(batch)
-    for name in tensor_names:
-        if results[name].dtype.kind != "f":
-            raise BadInputError(
-                f"Tensor {name!r} is not a float tensor.",
-                expected="a float tensor, such as the output of DequantizeLinear",
-                got=results[name].dtype,
-            )
-    return {name: results[name].astype(np.float32) for name in tensor_names}
+    runner = OnnxRuntimeRunner(proto.SerializeToString(), threads=threads, where="bytes")
+
+    def run(feeds: Feeds) -> dict[str, np.ndarray]:
+        batch, _ = runner._checked(feeds)
+        results = runner._run(batch)
+        for name in tensor_names:
+            if results[name].dtype.kind != "f":
+                raise BadInputError(
+                    f"Tensor {name!r} is not a float tensor.",
+                    expected="a float tensor, such as the output of DequantizeLinear",
+                    got=results[name].dtype,
+                )
+        return {name: results[name].astype(np.float32) for name in tensor_names}
+
+    return run
 
 
 def _require_known(names: Sequence[str], known: Collection[str]) -> None:

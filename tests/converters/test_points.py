@@ -47,7 +47,7 @@ def test_observed_values_are_those_of_the_float_model(model):
     tolerance = {"fp32": 1e-4, "fp16": 2e-2, "dynamic": 0.2, "int8": 0.2}
     for (format_, precision), content in artefacts(model).items():
         tensors = observable_outputs(content)
-        observed = probe(content, model.feeds, list(tensors.values()))
+        observed = probe(content, list(tensors.values()))(model.feeds)
         for point, tensor in tensors.items():
             expected = np.concatenate([single[point] for single in singles])
             value = observed[tensor].reshape(expected.shape)  # TFLite leaves the batch dimension in
