@@ -29,12 +29,22 @@ def with_int8_cores(model: bytes, params: Mapping[str, CoreParams]) -> bytes:
     Raises:
         ConversionError: the model has other cores than ``params``.
     """
-    editor = _Editor(schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)))
+    editor = _Editor(_unpacked(model))
     exponentials = [op for op in editor.graph.operators if editor.kind(op) == _Op.ELU]
     require_cores((core_name(editor.name(op.outputs[0])) for op in exponentials), params, "TFLite")
     for op in exponentials:
         _quantise_chunk(editor, op, params[core_name(editor.name(op.outputs[0]))])
     return editor.to_bytes()
+
+
+def _unpacked(model: bytes) -> Any:
+    """The model as objects, with all data in its buffers: ai-edge-quantizer keeps that of large models beside them."""
+    unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    for buffer in unpacked.buffers:
+        if buffer.size:
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return unpacked
 
 
 def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> None:

@@ -29,20 +29,19 @@ class Traced:
 
 
 def trace(
-    module: Callable[..., tf.Tensor], *, inputs: dict[str, tuple[tuple[int, ...], tf.DType]], output_name: str
+    function: Callable[..., tf.Tensor], *, inputs: dict[str, tuple[tuple[int, ...], tf.DType]], output_name: str
 ) -> Traced:
-    """Trace ``module(*inputs)`` for fixed shapes.
+    """Trace ``function(*inputs)`` for fixed shapes.
 
     Args:
-        module: a ``tf.Module`` that is called with the inputs in order and returns one tensor.
+        function: called with the inputs in order; returns one tensor.
         inputs: shape (with batch) and dtype by name.
         output_name: the name of the result in every artefact.
     """
-    assert isinstance(module, tf.Module)
     signature = [tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in inputs.items()]
 
     def named(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {output_name: module(*tensors)}
+        return {output_name: function(*tensors)}
 
-    function = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
-    return Traced(function, tuple(inputs), output_name)
+    concrete = tf.function(named, input_signature=signature, autograph=False).get_concrete_function()
+    return Traced(concrete, tuple(inputs), output_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,8 @@ from perceiver_edge.cache import NO_CACHE, Cache
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from perceiver_edge.calibration import Range
     from perceiver_edge.converters.trace import Traced
+    from perceiver_edge.cores import IntegerForm
 
 FORMATS = ("tflite", "onnx")
 QUANTIZE = ("none", "fp16", "dynamic", "int8")
@@ -41,49 +41,60 @@ def build(
     traced: Traced,
     kinds: tuple[Kind, ...],
     *,
-    ranges: Mapping[str, Range] | None,
+    integer_form: Callable[[str], IntegerForm] | None,
     opset: int,
     cache: Cache = NO_CACHE,
+    integer_key: object = None,
 ) -> dict[Kind, bytes]:
     """Convert and quantise.
 
     Args:
-        ranges: by quantisation point; needed for int8, and the same for both formats.
+        traced: what float models are made from.
+        integer_form: from a format to what its int8 model is made from; needed for int8.
         cache: of this model's results: its basis tells models apart.
+        integer_key: JSON-ready; what the integer form depends on besides.
 
     Raises:
         ConversionError: a model cannot be expressed in the format, or sites and ranges do not match.
     """
-    limits = {name: (value.min, value.max) for name, value in (ranges or {}).items()}
     inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
-        make = _tflite(traced, limits) if format_ == "tflite" else _onnx(traced, limits, opset)
+        make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
         for kind in (kind for kind in kinds if kind.format == format_):
-            used = limits if kind.precision == "int8" else None
+            used = integer_key if kind.precision == "int8" else None
             parts = ["artefact", inputs, kind.format, kind.precision, opset, used]
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
     return artefacts
 
 
-def _tflite(traced: Traced, limits: Mapping[str, tuple[float, float]]) -> Callable[[str], bytes]:
+def _tflite(traced: Traced, integer_form: Callable[[str], IntegerForm] | None) -> Callable[[str], bytes]:
     """What makes the model of a precision; all come from one float model, made when the first needs it."""
 
-    @functools.cache
-    def model() -> bytes:
+    @functools.lru_cache(maxsize=1)
+    def converted(source: Traced) -> bytes:
         from perceiver_edge.converters.tflite import to_tflite
 
-        return to_tflite(traced)
+        return to_tflite(source)
+
+    def int8() -> bytes:
+        from perceiver_edge.converters.tflite_core import with_int8_cores
+        from perceiver_edge.converters.tflite_quantize import tflite_int8
+
+        assert integer_form is not None
+        form = integer_form("tflite")
+        model = tflite_int8(converted(form.traced), limits(form))
+        return with_int8_cores(model, form.cores) if form.cores else model
 
     def make(precision: str) -> bytes:
-        from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
+        from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16
         from perceiver_edge.runtime._quiet import without_notices
 
         makers: dict[str, Callable[[], bytes]] = {
-            "fp32": model,
-            "fp16": lambda: tflite_fp16(model()),
-            "dynamic": lambda: tflite_dynamic(model()),
-            "int8": lambda: tflite_int8(model(), limits),
+            "fp32": lambda: converted(traced),
+            "fp16": lambda: tflite_fp16(converted(traced)),
+            "dynamic": lambda: tflite_dynamic(converted(traced)),
+            "int8": int8,
         }
         with without_notices():  # the quantiser runs an interpreter of its own
             return makers[precision]()
@@ -91,24 +102,38 @@ def _tflite(traced: Traced, limits: Mapping[str, tuple[float, float]]) -> Callab
     return make
 
 
-def _onnx(traced: Traced, limits: Mapping[str, tuple[float, float]], opset: int) -> Callable[[str], bytes]:
+def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, opset: int) -> Callable[[str], bytes]:
     """See `_tflite`."""
 
-    @functools.cache
-    def model() -> ModelProto:
+    @functools.lru_cache(maxsize=1)
+    def converted(source: Traced) -> ModelProto:
         from perceiver_edge.converters.onnx import to_onnx
 
-        return to_onnx(traced, opset=opset)
+        return to_onnx(source, opset=opset)
+
+    def int8() -> ModelProto:
+        from perceiver_edge.converters.onnx_core import with_int8_cores
+        from perceiver_edge.converters.onnx_quantize import onnx_int8
+
+        assert integer_form is not None
+        form = integer_form("onnx")
+        model = onnx_int8(converted(form.traced), limits(form))
+        return with_int8_cores(model, form.cores) if form.cores else model
 
     def make(precision: str) -> bytes:
-        from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16, onnx_int8
+        from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16
 
         makers: dict[str, Callable[[], ModelProto]] = {
-            "fp32": model,
-            "fp16": lambda: onnx_fp16(model()),
-            "dynamic": lambda: onnx_dynamic(model()),
-            "int8": lambda: onnx_int8(model(), limits),
+            "fp32": lambda: converted(traced),
+            "fp16": lambda: onnx_fp16(converted(traced)),
+            "dynamic": lambda: onnx_dynamic(converted(traced)),
+            "int8": int8,
         }
         return makers[precision]().SerializeToString()
 
     return make
+
+
+def limits(form: IntegerForm) -> dict[str, tuple[float, float]]:
+    """(min, max) by quantisation point, as the converters take them."""
+    return {name: (value.min, value.max) for name, value in form.points.items()}

@@ -69,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     shape.add_argument("--input-shape", metavar="H,W", help="sizes of the input axes, such as 224,224")
     shape.add_argument("--batch", type=int, default=1, help="fixed batch size (default: %(default)s)")
     shape.add_argument("--mask", action="store_true", help="add a boolean input 'mask' (True: attend to this token)")
+    shape.add_argument(
+        "--optimize-for",
+        choices=("latency", "memory"),
+        default="latency",
+        help="memory: take the tokens of an int8 cross-attend in smaller chunks (default: %(default)s)",
+    )
     shape.add_argument("--opset", type=int, default=18, help="ONNX opset, 18 to 20 (default: %(default)s)")
 
     out = p.add_argument_group("output")
@@ -104,7 +110,8 @@ def _convert(args: argparse.Namespace) -> int:
         quantize=args.quantize, samples=args.calibration_data, calibration=args.calibration, method=args.method,
         num_samples=args.num_samples, num_held_out=args.num_held_out, gates=dict(_gate(text) for text in args.gate),
         name=args.name, input_shape=_shape(args.input_shape), batch=args.batch, with_mask=args.mask,
-        formats=tuple(dict.fromkeys(args.formats)), only=args.only, opset=args.opset, output=args.output,
+        formats=tuple(dict.fromkeys(args.formats)), only=args.only, optimize_for=args.optimize_for,
+            opset=args.opset, output=args.output,
         overwrite=args.overwrite, threads=args.threads, seed=args.seed, cache=not args.no_cache,
     )  # fmt: skip
     job = prepare(args.model, options, dry_run=args.dry_run)

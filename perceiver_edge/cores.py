@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +24,12 @@ from perceiver_edge.lowering.integer_core import (
 )
 from perceiver_edge.lowering.program import Exponential
 
+if TYPE_CHECKING:
+    from perceiver_edge.converters.trace import Traced
+
 TOLERANCE = 0.02
-"""Relative L2 of what is attended to, by which int8 may miss it. Diffuse attention over many tokens loses under 0.01,
-attention that is sharp, or sharp for some inputs only, loses several times this: its small weights all round to zero."""
+"""Relative L2 of what is attended to, by which int8 may miss it. Diffuse attention over many tokens loses under 0.01;
+attention that is sharp, or sharp for some inputs only, loses much more: all its small weights round to zero."""
 
 MARGIN = 0.25
 """By which a score may exceed the largest seen before int8 saturates; it costs a fifth of the weights' resolution."""
@@ -34,6 +39,15 @@ LOSS_SAMPLES = 8
 
 Extents = Mapping[str, Mapping[str, np.ndarray]]
 """By core: see `lowering.core_survey`."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerForm:
+    """What an int8 model of one format is made from: a trace, the range of every quantisation point, and the cores."""
+
+    traced: Traced
+    points: Mapping[str, Range]
+    cores: Mapping[str, CoreParams]
 
 
 class ExtentsObserver:
@@ -65,7 +79,9 @@ def choose_cores(
         losses: from a batch of one and the bounds by core to the losses by core (`lowering.core_survey.loss`).
     """
     if not extents:
-        return {}, Decision("integer_core", False, "no cross-attend has an int8 form here: a mask, or no shared context")
+        return {}, Decision(
+            "integer_core", False, "no cross-attend has an int8 form here: a mask, or no shared context"
+        )
     bounds = {core: (values["bound"] + MARGIN).astype(np.float32) for core, values in extents.items()}
     observer = ExtentsObserver()
     errors = dict.fromkeys(extents, np.zeros(2))

@@ -2,58 +2,159 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
+from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.converters.trace import Traced, trace
-from perceiver_edge.lowering import Decision, lower, plain_program
-from perceiver_edge.lowering.execute import LoweredPerceiver
+from perceiver_edge.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
+from perceiver_edge.lowering import Decision, Program, lower, plain_program
+from perceiver_edge.lowering.core_survey import extents, loss
+from perceiver_edge.lowering.execute import CoreOperands, CoreTap, LoweredPerceiver, Tap
+from perceiver_edge.lowering.integer_core import num_chunks, with_integer_cores
+from perceiver_edge.lowering.program import Exponential, single_precision
 from perceiver_edge.models import NamedModel
+
+Feeds = Mapping[str, np.ndarray]
+
+EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
+"""The function that the engines of a format have in int8 (`lowering.integer_core`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """``traced``: what both formats are converted from. ``decisions``: what lowering did and why.
+    """``traced``: what float models are converted from. ``decisions``: what lowering did and why.
 
-    ``taps``: feeds of batch 1 by name → every quantisation point's activation by name, and hulls (`calibration.hull`).
+    All feeds are of batch 1, by name. ``taps``: → every quantisation point's activation by name, and hulls
+    (`calibration.hull`). ``survey``: → the same, and the extents of every core. ``losses``: with a bound for each core,
+    → what int8 would lose there (`lowering.core_survey`). ``point_names``: of the float form. ``integer_form``: what an
+    int8 model of a format is converted from.
     """
 
     traced: Traced
     decisions: tuple[Decision, ...]
-    taps: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    taps: Callable[[Feeds], dict[str, np.ndarray]]
+    survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
+    losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
+    integer_form: Callable[[Ranges, str], IntegerForm]
 
 
-def deploy(model: NamedModel, *, batch: int, with_mask: bool) -> Deployment:
-    """Lower the model and trace it for ``batch`` samples; ``with_mask`` adds a boolean input ``mask``."""
+def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str = "latency") -> Deployment:
+    """Lower the model and trace it for ``batch`` samples; ``with_mask`` adds a boolean input ``mask``.
+
+    Args:
+        optimize_for: a key of `lowering.integer_core.CHUNK_BYTES`.
+    """
     program, decisions = lower(plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape))
-    module = LoweredPerceiver(program)
+    program = single_precision(program)
     inputs = {INPUT: ((batch, *model.sample_shape), tf.float32)}
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
+    output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
+    traced = trace(LoweredPerceiver(program), inputs=inputs, output_name=output_name)
+    watch = _Watch(program, inputs, optimize_for)
 
-    single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
-    # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
-    tapped: list[str] = []
+    def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
+        if not ranges.cores:
+            return IntegerForm(traced, {name: ranges.points[name] for name in watch.point_names}, {})
+        exponential = EXPONENTIALS[format_]
+        rewritten = with_integer_cores(
+            program, bounds_of(ranges.cores), exponential=exponential, optimize_for=optimize_for
+        )
+        names: list[str] = []
+        tapped = functools.partial(LoweredPerceiver(rewritten), tap=lambda name, _: names.append(name))
+        integer = trace(tapped, inputs=inputs, output_name=output_name)
+        points = ranges.points | site_ranges(ranges.cores)
+        return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
 
-    def observed(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return Deployment(
+        traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names, integer_form
+    )  # fmt: skip
+
+
+class _Watch:
+    """One program, run sample by sample; traced when first asked."""
+
+    def __init__(self, program: Program, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]], optimize_for: str):
+        self._module = LoweredPerceiver(program)
+        self._single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
+        blocks = {
+            f"layers.{index}.{name}": block
+            for index, layer in enumerate(program.layers)
+            for name, block in layer.blocks
+        }
+        self._chunks = lambda name: num_chunks(program, blocks[name], optimize_for=optimize_for)
+        # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
+        self._order: list[str] = []
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        _ = self._points  # a trace notes their order
+        return tuple(name for name in self._order if not name.endswith(HULL_SUFFIX))
+
+    def taps(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        return self._ordered(self._points(_tensors(feeds)))
+
+    def survey(self, feeds: Feeds) -> tuple[dict[str, np.ndarray], Extents]:
+        points, found = self._survey(_tensors(feeds))
+        return self._ordered(points), _arrays(found)
+
+    def losses(self, feeds: Feeds, bounds: Mapping[str, np.ndarray]) -> Extents:
+        return _arrays(self._losses(_tensors(feeds), _tensors(bounds)))
+
+    @functools.cached_property
+    def _points(self) -> tf.types.experimental.ConcreteFunction:
+        def points(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return self._run(feeds)
+
+        return self._concrete(points)
+
+    @functools.cached_property
+    def _survey(self) -> tf.types.experimental.ConcreteFunction:
+        def survey(feeds: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, dict[str, tf.Tensor]]]:
+            found: dict[str, dict[str, tf.Tensor]] = {}
+            return self._run(feeds, core_tap=lambda name, operands: found.update({name: extents(operands)})), found
+
+        return self._concrete(survey)
+
+    @functools.cached_property
+    def _losses(self) -> Callable[..., dict[str, dict[str, tf.Tensor]]]:
+        @tf.function(autograph=False)
+        def losses(feeds: dict[str, tf.Tensor], bounds: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+            found: dict[str, dict[str, tf.Tensor]] = {}
+
+            def core_tap(name: str, operands: CoreOperands) -> None:
+                found[name] = loss(operands, bounds[name], chunks=self._chunks(name))
+
+            self._run(feeds, core_tap=core_tap)
+            return found
+
+        return losses
+
+    def _run(self, feeds: dict[str, tf.Tensor], *, core_tap: CoreTap | None = None) -> dict[str, tf.Tensor]:
         points: dict[str, tf.Tensor] = {}
-        module(feeds[INPUT], feeds.get(MASK), tap=points.__setitem__)
-        tapped[:] = points
+        tap: Tap = points.__setitem__
+        self._module(feeds[INPUT], feeds.get(MASK), tap=tap, core_tap=core_tap)
+        self._order[:] = points
         return points
 
-    # Both traces are concrete: they keep the float32 weights, and the float64 program is freed here.
-    concrete = tf.function(observed, autograph=False, input_signature=[single]).get_concrete_function()
+    def _concrete(self, function: Callable[..., object]) -> tf.types.experimental.ConcreteFunction:
+        return tf.function(function, autograph=False, input_signature=[self._single]).get_concrete_function()
 
-    def taps(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        points = concrete({name: tf.constant(array) for name, array in feeds.items()})
-        return {name: points[name].numpy() for name in tapped}
+    def _ordered(self, points: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        return {name: points[name].numpy() for name in self._order}
 
-    point_names = tuple(name for name in tapped if not name.endswith(HULL_SUFFIX))
-    output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
-    return Deployment(trace(module, inputs=inputs, output_name=output_name), decisions, taps, point_names)
+
+def _tensors(arrays: Feeds) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(array) for name, array in arrays.items()}
+
+
+def _arrays(found: Mapping[str, Mapping[str, tf.Tensor]]) -> Extents:
+    return {core: {name: tensor.numpy() for name, tensor in values.items()} for core, values in found.items()}

@@ -16,6 +16,7 @@ from perceiver_edge.errors import BadInputError
 from perceiver_edge.held_out import require_mask_agreement
 from perceiver_edge.latency import default_threads
 from perceiver_edge.lowering import Decision, lower, plain_program
+from perceiver_edge.lowering.integer_core import CHUNK_BYTES
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import Gates, gates_by_precision
 from perceiver_edge.representative import NUM_CALIBRATION, choose_samples, read_ranges
@@ -49,6 +50,7 @@ class Options:
     formats: tuple[str, ...] = FORMATS
     only: bool = False
     opset: int = OPSETS.start
+    optimize_for: str = "latency"
     output: str | os.PathLike[str] | None = None
     overwrite: bool = False
     threads: int | None = None
@@ -61,6 +63,7 @@ class Options:
         observes = self.quantize == "int8" and self.calibration is None
         _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
+        _require(self.optimize_for in CHUNK_BYTES, "optimize_for", ", ".join(CHUNK_BYTES), self.optimize_for)
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
         _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
         if self.input_shape is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 import warnings
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING
 from perceiver_edge.artefacts import FORMATS, Kind, build
 from perceiver_edge.bundle import Bundle, publish, read_bundle
 from perceiver_edge.cache import Cache, default_folder
-from perceiver_edge.calibration import DEFAULT_METHOD, Range, Ranges, give_room, observe
+from perceiver_edge.calibration import DEFAULT_METHOD, Ranges, give_room, observe
+from perceiver_edge.cores import ExtentsObserver, choose_cores, given_cores
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
 from perceiver_edge.latency import Latencies, measure_latency
+from perceiver_edge.lowering import Decision
 from perceiver_edge.manifest import Manifest, seal
 from perceiver_edge.parity import ParityError, ParityReport
 from perceiver_edge.progress import Progress, Stage, silent
@@ -50,6 +54,7 @@ def compile(
     formats: tuple[str, ...] = FORMATS,
     only: bool = False,
     opset: int = OPSETS.start,
+    optimize_for: str = "latency",
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     threads: int | None = None,
@@ -74,6 +79,7 @@ def compile(
         formats: ``tflite``, ``onnx`` or both.
         only: leave out the float32 peers.
         opset: of the ONNX models, 18 to 20.
+        optimize_for: ``latency``, or ``memory``, which takes the tokens of a cross-attend in smaller chunks.
         output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
         threads: for proving and for the latency measurement; by default all processors, at most 4.
         seed: draws samples, and the weights of a preset without weights.
@@ -87,8 +93,8 @@ def compile(
     options = Options(
         quantize=quantize, samples=samples, calibration=calibration, method=method, num_samples=num_samples,
         num_held_out=num_held_out, gates=gates or {}, name=name, input_shape=input_shape, batch=batch,
-        with_mask=with_mask, formats=formats, only=only, opset=opset, output=output, overwrite=overwrite,
-        threads=threads, seed=seed, cache=cache,
+        with_mask=with_mask, formats=formats, only=only, opset=opset, optimize_for=optimize_for, output=output,
+        overwrite=overwrite, threads=threads, seed=seed, cache=cache,
     )  # fmt: skip
     return run(prepare(model, options), progress=progress)
 
@@ -101,13 +107,21 @@ def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = 
     with progress("lower and trace"):
         from perceiver_edge.deployment import deploy
 
-        deployment = deploy(model, batch=options.batch, with_mask=options.with_mask)
-    ranges = _ranges(job, deployment, cache, progress) if options.quantize == "int8" else None
+        deployment = deploy(
+            model, batch=options.batch, with_mask=options.with_mask, optimize_for=options.optimize_for
+        )  # fmt: skip
+    ranges, decisions = None, deployment.decisions
+    if options.quantize == "int8":
+        ranges, decision = _ranges(job, deployment, cache, progress)
+        decisions += (decision,)
     with _cached_stage(cache, progress, "convert"):
-        points = ranges.points if ranges else None
-        artefacts = build(deployment.traced, job.kinds, ranges=points, opset=options.opset, cache=cache)
+        artefacts = build(
+            deployment.traced, job.kinds, opset=options.opset, cache=cache,
+            integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
+            integer_key=[ranges.to_json(), options.optimize_for] if ranges else None,
+        )  # fmt: skip
     with progress("take stock of operators"):
-        manifest = describe(model, artefacts, decisions=deployment.decisions, ranges=ranges)
+        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges)
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
             model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache
@@ -135,25 +149,35 @@ def _cached_stage(cache: Cache, progress: Progress, title: str, total: int | Non
         stage.is_cached = cache.misses == misses
 
 
-def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> Ranges:
+def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> tuple[Ranges, Decision]:
+    """The ranges, and which cores they let run in int8."""
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
-        return job.ranges
-    method, samples = job.options.method or DEFAULT_METHOD, job.calibrating
+        return job.ranges, given_cores(job.ranges.cores)
+    method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
 
         def observed() -> bytes:
-            points = give_room(observe(deployment.taps, samples, method=method, on_progress=stage))
-            return json.dumps({name: (point.min, point.max) for name, point in points.items()}).encode()
+            observer = ExtentsObserver()
 
-        content = cache.cached(["ranges", method, digests], observed)
-    return Ranges(
-        points={name: Range(low, high) for name, (low, high) in json.loads(content).items()},
-        method=method, num_samples=len(samples),
-        source=samples.description, is_random=samples.is_random,
-        digests=frozenset(samples.digests.values()), fingerprint=job.model.fingerprint,
-    )  # fmt: skip
+            def taps(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+                points, extents = deployment.survey(feeds)
+                observer.update(extents)
+                return points
+
+            points = give_room(observe(taps, samples, method=method, on_progress=stage))
+            cores, decision = choose_cores(observer.extents(), deployment.losses, samples)
+            ranges = Ranges(
+                points=points, cores=cores, method=method, num_samples=len(samples), source=samples.description,
+                is_random=samples.is_random, digests=frozenset(samples.digests.values()),
+                fingerprint=job.model.fingerprint,
+            )  # fmt: skip
+            return json.dumps([ranges.to_json(), dataclasses.asdict(decision)]).encode()
+
+        parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]
+        text, decision = json.loads(cache.cached(parts, observed))
+    return Ranges.from_json(text), Decision(**decision)
 
 
 def _prove(

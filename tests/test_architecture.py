@@ -22,7 +22,7 @@ LAYERS = (
     {"cache", "errors", "fourier", "provenance"},
     {"config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
-    {"model", "models", "manifest"},
+    {"cores", "model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
     {"describe", "latency", "proof", "show"},
     {"job"},
@@ -53,7 +53,8 @@ MAY_KNOW_ALL_ENDS = {"job", "pipeline", "convert", "verify"}
 
 ADAPTERS = {
     "tensorflow": {
-        "converters.tflite", "converters.trace", "deployment", "held_out", "lowering.execute", "model.attention",
+        "converters.tflite", "converters.trace", "deployment", "held_out", "lowering.core_survey", "lowering.execute",
+        "lowering.integer_attention", "model.attention",
         "model.backend", "train",
     },
     "keras": {
@@ -62,13 +63,15 @@ ADAPTERS = {
     },
     "tf2onnx": {"converters.onnx"},
     "onnx": {
-        "converters.census_onnx", "converters.onnx", "converters.onnx_canonical", "converters.onnx_fusion",
+        "converters.census_onnx", "converters.onnx", "converters.onnx_canonical", "converters.onnx_core",
+        "converters.onnx_fusion",
         "converters.onnx_graph", "converters.onnx_quantize", "converters.points", "runtime.probe",
     },
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_graph", "runtime.litert", "runtime.probe",
+        "converters.census_tflite", "converters.tflite_core", "converters.tflite_graph", "runtime.litert",
+        "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},

@@ -69,10 +69,8 @@ def _averages(weighted: tf.Tensor, total: tf.Tensor, operands: CoreOperands) -> 
 
 def _rounded(values: tf.Tensor, *, room: float = 0.0, symmetric: bool = False) -> tf.Tensor:
     """To 256 levels from minimum to maximum, both moved out by ``room`` widths."""
-    if symmetric:
-        width = 2 * tf.reduce_max(tf.abs(values))
-    else:
-        width = tf.reduce_max(values) - tf.reduce_min(values)
+    low, high = tf.reduce_min(values), tf.reduce_max(values)
+    width = 2 * tf.maximum(-low, high) if symmetric else high - low
     step = tf.maximum(width * (1 + 2 * room) / STEPS, 1e-30)
     return tf.round(values / step) * step
 
