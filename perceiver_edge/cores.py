@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perceiver_edge.calibration import CoreRange, Range, quant_params
+from perceiver_edge.calibration import DEFAULT_METHOD, CoreRange, Range, Sample, give_room, observe, quant_params
 from perceiver_edge.converters.integer_core import Affine, CoreParams
 from perceiver_edge.lowering import Decision
 from perceiver_edge.lowering.integer_core import (
@@ -68,16 +68,41 @@ class ExtentsObserver:
         return self._found
 
 
-def choose_cores(
-    extents: Extents,
-    losses: Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Extents],
-    samples: Iterable[Mapping[str, np.ndarray]],
-) -> tuple[dict[str, CoreRange], Decision]:
-    """The cores that int8 serves well enough, and the reason of the choice.
+def calibrate(
+    survey: Callable[[Sample], tuple[Mapping[str, np.ndarray], Extents]],
+    losses: Callable[[Sample, Mapping[str, np.ndarray]], Extents],
+    samples: Iterable[Sample],
+    *,
+    method: str = DEFAULT_METHOD,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[dict[str, Range], dict[str, CoreRange], Decision]:
+    """The range of every quantisation point, the cores that are to run in int8, and the reason for these.
 
     Args:
-        losses: from a batch of one and the bounds by core to the losses by core (`lowering.core_survey.loss`).
+        survey: from a batch of one to activations by point, and extents by core.
+        losses: from a batch of one, and a bound by core, to the losses by core.
+        samples: without batch; read twice.
+
+    Raises:
+        BadInputError: as `calibration.observe`.
     """
+    observer = ExtentsObserver()
+
+    def taps(sample: Sample) -> Mapping[str, np.ndarray]:
+        points, extents = survey(sample)
+        observer.update(extents)
+        return points
+
+    points = give_room(observe(taps, samples, method=method, on_progress=on_progress))
+    return points, *choose_cores(observer.extents(), losses, samples)
+
+
+def choose_cores(
+    extents: Extents,
+    losses: Callable[[Sample, Mapping[str, np.ndarray]], Extents],
+    samples: Iterable[Sample],
+) -> tuple[dict[str, CoreRange], Decision]:
+    """The cores that int8 serves well enough, and the reason for the choice; see `calibrate`."""
     if not extents:
         return {}, Decision(
             "integer_core", False, "no cross-attend has an int8 form here: a mask, or no shared context"

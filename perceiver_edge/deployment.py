@@ -16,9 +16,10 @@ from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
-from perceiver_edge.lowering.execute import CoreOperands, CoreTap, LoweredPerceiver, Tap
+from perceiver_edge.lowering.execute import CoreTap, LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import num_chunks, with_integer_cores
 from perceiver_edge.lowering.program import Exponential, single_precision
+from perceiver_edge.lowering.shared_context import CoreOperands
 from perceiver_edge.models import NamedModel
 
 Feeds = Mapping[str, np.ndarray]

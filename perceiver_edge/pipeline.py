@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from perceiver_edge.artefacts import FORMATS, Kind, build
 from perceiver_edge.bundle import Bundle, publish, read_bundle
 from perceiver_edge.cache import Cache, default_folder
-from perceiver_edge.calibration import DEFAULT_METHOD, Ranges, give_room, observe
-from perceiver_edge.cores import ExtentsObserver, choose_cores, given_cores
+from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
+from perceiver_edge.cores import calibrate, given_cores
 from perceiver_edge.describe import describe
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.job import OPSETS, Job, Options, prepare
@@ -159,15 +159,9 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
 
         def observed() -> bytes:
-            observer = ExtentsObserver()
-
-            def taps(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-                points, extents = deployment.survey(feeds)
-                observer.update(extents)
-                return points
-
-            points = give_room(observe(taps, samples, method=method, on_progress=stage))
-            cores, decision = choose_cores(observer.extents(), deployment.losses, samples)
+            points, cores, decision = calibrate(
+                deployment.survey, deployment.losses, samples, method=method, on_progress=stage
+            )  # fmt: skip
             ranges = Ranges(
                 points=points, cores=cores, method=method, num_samples=len(samples), source=samples.description,
                 is_random=samples.is_random, digests=frozenset(samples.digests.values()),

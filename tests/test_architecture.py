@@ -53,9 +53,9 @@ MAY_KNOW_ALL_ENDS = {"job", "pipeline", "convert", "verify"}
 
 ADAPTERS = {
     "tensorflow": {
-        "converters.tflite", "converters.trace", "deployment", "held_out", "lowering.core_survey", "lowering.execute",
-        "lowering.integer_attention", "model.attention",
-        "model.backend", "train",
+        "converters.tflite", "converters.tflite_weights", "converters.trace", "deployment", "held_out",
+        "lowering.core_survey", "lowering.execute", "lowering.integer_attention", "lowering.shared_context",
+        "model.attention", "model.backend", "train",
     },
     "keras": {
         "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
@@ -70,7 +70,8 @@ ADAPTERS = {
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_core", "converters.tflite_graph", "runtime.litert",
+        "converters.census_tflite", "converters.tflite_core", "converters.tflite_graph",
+        "converters.tflite_weights", "runtime.litert",
         "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
@@ -185,13 +186,14 @@ def test_a_heavy_library_is_imported_only_where_it_is_adapted(library):
     assert users == {f"{PACKAGE}.{module}" for module in ADAPTERS[library]}
 
 
-def test_lowering_is_numpy_but_for_the_module_that_executes():
+def test_lowering_is_numpy_but_for_the_modules_that_execute():
     outside = {
         module: {name.split(".")[0] for name in names} - {PACKAGE} - sys.stdlib_module_names
         for module, names in IMPORTS.items()
         if area(module) == "lowering"
     }
-    assert outside.pop(f"{PACKAGE}.lowering.execute") == {"numpy", "tensorflow"}
+    for executing in ("execute", "integer_attention", "shared_context", "core_survey"):
+        assert outside.pop(f"{PACKAGE}.lowering.{executing}") - {"numpy"} == {"tensorflow"}
     assert set.union(*outside.values()) == {"numpy"}
 
 

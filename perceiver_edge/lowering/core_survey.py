@@ -9,8 +9,8 @@ import math
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.execute import CoreOperands
 from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SIGMOID_SHIFT, STEPS
+from perceiver_edge.lowering.shared_context import CoreOperands
 
 
 def extents(operands: CoreOperands) -> dict[str, tf.Tensor]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
 from perceiver_edge.lowering import integer_attention
-from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.integer_core import can_be_integer
 from perceiver_edge.lowering.program import (
     Block,
@@ -22,27 +20,14 @@ from perceiver_edge.lowering.program import (
     Program,
     SelfAttention,
 )
+from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
 
 Tap = Callable[[str, tf.Tensor], None]
 """Called with the name of a GEMM's input (``….input``), output (``….output``) or hull (``….hull``) and its value."""
 
 
-@dataclass(frozen=True)
-class CoreOperands:
-    """``query`` ``[B, g, R, d]``; the centred ``context`` ``[B, T, C]`` and its mean ``[B, 1, C]``; centred ``keys``
-    ``[B, g, T, d]`` and ``values`` ``[B, g, T, e]``; the exact ``average`` of the values ``[B, g, R, e]``, and the
-    ``mean_value`` ``[B, g, 1, e]`` that they were centred by."""
-
-    query: tf.Tensor
-    context: tf.Tensor
-    context_mean: tf.Tensor
-    keys: tf.Tensor
-    values: tf.Tensor
-    average: tf.Tensor
-    mean_value: tf.Tensor
-
-
 CoreTap = Callable[[str, CoreOperands], None]
+"""Called with the name of a cross-attend and what its int8 form would compute with."""
 
 
 class LoweredPerceiver(tf.Module):
@@ -108,10 +93,7 @@ class _Run:
         self.context = self.encoded(data)
         if self.program.context_norm is not None:
             self.context = self.norm(self.context, self.program.context_norm)
-        self.projected_context: dict[int, tf.Tensor] = {}
-        self.centred_context: dict[int, tuple[tf.Tensor, tf.Tensor]] = {}
-        self.centred_projections: dict[tuple[int, int], tf.Tensor] = {}
-        self.chunked: dict[tuple[int, float, int], Chunks] = {}
+        self.shared = SharedContext(self.context, linear=self.linear, tensor=module.tensor)
 
     def output(self) -> tf.Tensor:
         N, D = self.program.latents.shape
@@ -166,65 +148,21 @@ class _Run:
         scores = self.per_head_product(query, context, keys, block.heads, transpose=True)
         weights = tf.nn.softmax(self.masked(scaled(scores, block.scale)))
         attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
-        if self.core_tap is not None and can_be_integer(block):
-            self.core_tap(name, self.core_operands(query, block, attended))
+        if self.core_tap is not None and self.mask is None and can_be_integer(block):
+            self.core_tap(name, self.shared.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
         return attended, context if values is None else values
 
     def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
         """As `float_core`, in the form of `lowering.integer_core`."""
-        context, mean = self.centred(core.chunks)
         groups, rows = core.bound.shape
-        keys = self.chunks(context, block.key, core, core.key_ones, f"{name}.centred_key")
-        values = self.chunks(context, block.value, core, core.value_ones, f"{name}.centred_value")
+        keys = self.shared.chunks(block.key, core, ones=core.key_ones, name=f"{name}.centred_key")
+        values = self.shared.chunks(block.value, core, ones=core.value_ones, name=f"{name}.centred_value")
         query = tf.reshape(query, [self.batch, groups, rows, query.shape[-1]])
         shift = self.module.tensor(integer_attention.shift_column(core))
         attended = integer_attention.attend(query, keys, values, core, shift)
-        if core.mean_value is not None:
-            mean = self.linear(tf.reshape(mean, [self.batch, -1]), core.mean_value, f"{name}.mean_value")
-        attended = attended + tf.reshape(mean, [self.batch, groups, 1, -1])
+        attended = attended + self.shared.mean_value(core, f"{name}.mean_value")
         return tf.reshape(attended, [self.batch, block.heads, -1, attended.shape[-1]])
-
-    def centred(self, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
-        if chunks not in self.centred_context:
-            self.centred_context[chunks] = integer_attention.centred(self.context, chunks)
-        return self.centred_context[chunks]
-
-    def chunks(self, context: tf.Tensor, linear: Linear | None, core: IntegerCore, ones: float, name: str) -> Chunks:
-        """Keys or values with their channels of ones; made once for all layers that share them."""
-        key = (id(linear), ones, core.chunks)
-        if key not in self.chunked:
-            if linear is None:
-                tokens = integer_attention.append_ones(context, ones)
-            else:
-                projected = self.context_projection(context, linear, name)
-                tokens = tf.reshape(projected, [self.batch, self.program.tokens, -1])
-            groups = 1 if linear is None else core.bound.shape[0]
-            self.chunked[key] = Chunks(tokens, groups, core.chunks)
-        return self.chunked[key]
-
-    def core_operands(self, query: tf.Tensor, block: CrossAttention, attended: tf.Tensor) -> CoreOperands:
-        """What the int8 form of this cross-attend would compute with."""
-        context, mean = self.centred(1)
-        keys, values = (self.centred_projection(context, linear, block.heads) for linear in (block.key, block.value))
-        groups = values.shape[1]
-        query, attended = (tf.reshape(t, [self.batch, groups, -1, t.shape[-1]]) for t in (query, attended))
-        mean_value = self.centred_projection(mean, block.value, block.heads)
-        if block.value is not None and block.value.bias is not None:
-            mean_value += tf.reshape(self.module.tensor(block.value.bias), [1, groups, 1, -1])
-        return CoreOperands(query, context, mean, keys, values, attended - mean_value, mean_value)
-
-    def centred_projection(self, tokens: tf.Tensor, linear: Linear | None, heads: int) -> tf.Tensor:
-        """``[B, t, C]`` → keys or values without their bias ``[B, g, t, d]``; made once for layers that share them."""
-        key = (id(linear), tokens.shape[1])
-        if key not in self.centred_projections:
-            if linear is None:
-                self.centred_projections[key] = tokens[:, tf.newaxis]
-            else:
-                product = tf.matmul(tokens, self.module.tensor(linear.weight))
-                product = tf.reshape(product, [*product.shape[:2], heads, -1])
-                self.centred_projections[key] = tf.transpose(product, [0, 2, 1, 3])
-        return self.centred_projections[key]
 
     def self_attention(self, latents: tf.Tensor, block: SelfAttention, name: str) -> tf.Tensor:
         normed = self.norm(latents, block.norm)
@@ -254,10 +192,9 @@ class _Run:
 
     def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of all tokens ``[B * T, h * d]``; made once for all layers that share weights and context."""
-        if self.program.context_norm is None or id(linear) not in self.projected_context:
-            tokens = tf.reshape(context, [self.batch * self.program.tokens, -1])
-            self.projected_context[id(linear)] = self.linear(tokens, linear, name)
-        return self.projected_context[id(linear)]
+        if self.program.context_norm is not None:
+            return self.shared.projection(context, linear, name)
+        return self.linear(tf.reshape(context, [-1, context.shape[-1]]), linear, name)
 
     def heads(self, x: tf.Tensor, heads: int) -> tf.Tensor:
         """``[B * n, h * d]`` → ``[B, h, n, d]``."""

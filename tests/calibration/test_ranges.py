@@ -6,11 +6,25 @@ import json
 import numpy as np
 import pytest
 
-from perceiver_edge.calibration import Range, Ranges
+from perceiver_edge.calibration import CoreRange, Range, Ranges
 from perceiver_edge.errors import BadInputError
 
 RANGES = Ranges(
     points={'blocks.0/ü "q"': Range(-0.1, 1 / 3), "logits": Range(float(np.float32(-1e-7)), 12.0)},
+    cores={
+        "layers.0.cross_attn": CoreRange(
+            error=0.0046,
+            query=Range(-0.3, 0.4),
+            context=Range(-2.0, 3.0),
+            mean=Range(-0.1, 0.1),
+            keys=Range(-2.0, 3.0),
+            values=Range(-2.0, 3.0),
+            mean_value=Range(-0.1, 0.1),
+            weighted=Range(-9.0, 8.0),
+            total=Range(-99.0, -20.0),
+            bound=(1.5, 1 / 3),
+        )
+    },
     method="percentile",
     num_samples=128,
     source="photos, calibration split",
@@ -18,6 +32,8 @@ RANGES = Ranges(
     digests=frozenset([bytes(range(16)), b"\xff" * 16]),
     fingerprint="ab12",
 )
+
+CORE = json.loads(RANGES.to_json())["cores"]["layers.0.cross_attn"]
 
 
 def edited(**changes: object) -> str:
@@ -35,7 +51,7 @@ def test_round_trip_is_exact() -> None:
 
 def test_one_point_a_line() -> None:
     assert '    "logits": [' in RANGES.to_json()
-    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 3
+    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 3
 
 
 def test_hand_written_whole_numbers_are_read() -> None:
@@ -59,6 +75,12 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(points={"logits": [0, 10**400]}), "logits"),
         (edited(points={"logits": [False, 1]}), "logits"),
         (edited(points={"logits": "01"}), "logits"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"bound": []}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"keys": [1]}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"surprise": 1}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"error": "small"}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"error": float("nan")}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": 1}), "layers.0.cross_attn"),
         (json.dumps({k: v for k, v in json.loads(RANGES.to_json()).items() if k != "digests"}), "keys"),
         (edited(digests="00"), "digests"),
         (edited(digests=["00" * 15]), "32 hexadecimal digits"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from perceiver_edge.artefacts import FORMATS, Kind, build
-from perceiver_edge.calibration import ArraySource, give_room, observe
+from perceiver_edge.calibration import ArraySource, Ranges
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.config import InputSpec
+from perceiver_edge.cores import calibrate
 from perceiver_edge.held_out import HeldOut, ask_reference
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import PRECISIONS, ArtefactParity, Gates
@@ -101,6 +103,13 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
 
     deployment = deploy(model, batch=batch, with_mask=with_mask)
     kinds = tuple(Kind(format_, precision) for format_ in FORMATS for precision in PRECISIONS)
-    artefacts = build(deployment.traced, kinds, ranges=give_room(observe(deployment.taps, calibrating)), opset=18)
+    points, cores, _ = calibrate(deployment.survey, deployment.losses, calibrating)
+    ranges = Ranges(
+        points=points, cores=cores, method="minmax", num_samples=len(calibrating), source="", is_random=True,
+        digests=frozenset(), fingerprint=model.fingerprint,
+    )  # fmt: skip
+    artefacts = build(
+        deployment.traced, kinds, opset=18, integer_form=functools.partial(deployment.integer_form, ranges)
+    )
     held_out = ask_reference(model.checkpoint, proving, with_mask=with_mask, on_progress=lambda _: None)
     return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))

@@ -1,5 +1,7 @@
 """The int8 TFLite and the int8 ONNX model are the same model: one calibration, one grid, one answer."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,8 @@ def test_int8_formats_agree_on_digits(subject):
 @pytest.mark.slow
 def test_int8_formats_agree_on_photographs():
     datasets = pytest.importorskip("sklearn.datasets")
-    from perceiver_edge.calibration import ArraySource, give_room, observe
+    from perceiver_edge.calibration import ArraySource, Ranges
+    from perceiver_edge.cores import calibrate
     from perceiver_edge.deployment import deploy
     from perceiver_edge.models import resolve_model
 
@@ -38,7 +41,15 @@ def test_int8_formats_agree_on_photographs():
     deployment = deploy(model, batch=1, with_mask=False)
     calibrating = ArraySource({"input": samples[:8]}, shape=model.sample_shape, description="photographs")
     kinds = tuple(Kind(format_, "int8") for format_ in FORMATS)
-    artefacts = build(deployment.traced, kinds, ranges=give_room(observe(deployment.taps, calibrating)), opset=18)
+    points, cores, decision = calibrate(deployment.survey, deployment.losses, calibrating)
+    assert len(cores) == 6, decision.reason
+    ranges = Ranges(
+        points=points, cores=cores, method="minmax", num_samples=8, source="photographs", is_random=False,
+        digests=frozenset(), fingerprint=model.fingerprint,
+    )  # fmt: skip
+    artefacts = build(
+        deployment.traced, kinds, opset=18, integer_form=functools.partial(deployment.integer_form, ranges)
+    )
     tflite, onnx = (
         np.stack([np.asarray(load(artefacts[kind])(sample[np.newaxis])).reshape(-1) for sample in samples[8:]])
         for kind in kinds

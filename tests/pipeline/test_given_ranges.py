@@ -30,7 +30,7 @@ def earlier(prepared) -> Ranges:
     """What a compilation with seed 0 would write, but for the points."""
     job = prepared()
     return Ranges(
-        points={}, method="minmax", num_samples=len(job.calibrating), source="arrays", is_random=False,
+        points={}, cores={}, method="minmax", num_samples=len(job.calibrating), source="arrays", is_random=False,
         digests=frozenset(job.calibrating.digests.values()), fingerprint=job.model.fingerprint,
     )  # fmt: skip
 

@@ -1,0 +1,102 @@
+"""The int8 form of a cross-attend's core: exact in float64 where no score exceeds its bound, and not where one does."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from perceiver_edge.lowering import integer_core as form
+from perceiver_edge.lowering import lower
+from perceiver_edge.lowering.execute import LoweredPerceiver
+from perceiver_edge.lowering.integer_core import Bound, with_integer_cores
+from perceiver_edge.lowering.program import single_precision
+from perceiver_edge.lowering.shared_context import CoreOperands
+
+ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
+ABSORBED_HEADS = {"cross_heads": 3, "cross_dim_head": 40}
+KEPT = {"cross_heads": 2, "cross_dim_head": 4, "num_freq_bands": 12}
+KEPT_TIED = KEPT | {"weight_tie_layers": True, "depth": 3}
+
+INPUTS = np.random.default_rng(0).standard_normal((2, 6, 8, 3))
+
+
+def bounds_of(program, inputs, *, margin=0.1):
+    """Right above the largest score of each row, as calibration finds them."""
+    bounds = {}
+
+    def core_tap(name: str, operands: CoreOperands) -> None:
+        scores = tf.matmul(operands.query, operands.keys, transpose_b=True)
+        bound = tf.reshape(tf.reduce_max(scores, axis=[0, -1]), [-1]).numpy() + margin
+        key, value = (float(tf.reduce_max(tf.abs(t))) for t in (operands.keys, operands.values))
+        bounds[name] = Bound(bound, key, value)
+
+    LoweredPerceiver(program, dtype=tf.float64)(tf.constant(inputs), core_tap=core_tap)
+    return bounds
+
+
+@pytest.fixture(params=[ABSORBED, ABSORBED_HEADS, KEPT, KEPT_TIED], ids=["absorbed", "3 heads", "kept", "kept, tied"])
+def lowered(request, plain):
+    return lower(plain(input_shape=(6, 8), **{"depth": 2} | request.param))[0]
+
+
+@pytest.mark.parametrize("chunk_bytes", [1 << 20, 64], ids=["whole", "in chunks"])
+def test_elu_is_exact(lowered, chunk_bytes, execute, relative_l2, monkeypatch):
+    monkeypatch.setitem(form.CHUNK_BYTES, "latency", chunk_bytes)
+    rewritten = with_integer_cores(lowered, bounds_of(lowered, INPUTS), exponential="elu", optimize_for="latency")
+    cores = [block.core for block in rewritten.cross_attentions()]
+    assert all(core is not None and (core.chunks > 1) == (chunk_bytes == 64) for core in cores)
+    assert relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS)) < 1e-9
+
+
+def test_sigmoid_is_exp_to_its_shift(lowered, execute, relative_l2):
+    bounds = bounds_of(lowered, INPUTS)
+    rewritten = with_integer_cores(lowered, bounds, exponential="sigmoid", optimize_for="latency")
+    error = relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS))
+    assert 1e-9 < error < math.exp(-form.SIGMOID_SHIFT)
+
+
+def test_a_score_above_its_bound_is_seen(lowered, execute, relative_l2):
+    bounds = bounds_of(lowered, INPUTS, margin=-0.5)
+    rewritten = with_integer_cores(lowered, bounds, exponential="elu", optimize_for="latency")
+    assert relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS)) > 1e-6
+
+
+def test_only_the_named_cores_change(lowered):
+    bounds = bounds_of(lowered, INPUTS)
+    name, bound = next(iter(bounds.items()))
+    rewritten = with_integer_cores(lowered, {name: bound}, exponential="elu", optimize_for="latency")
+    assert [block.core is not None for block in rewritten.cross_attentions()] == [key == name for key in bounds]
+
+
+def test_tied_projections_stay_one(plain):
+    program = lower(plain(input_shape=(6, 8), **KEPT_TIED))[0]
+    rewritten = with_integer_cores(program, bounds_of(program, INPUTS), exponential="elu", optimize_for="latency")
+    assert rewritten.cross_attentions()[1].value is not program.cross_attentions()[1].value
+    before, after = ([id(block.output) for block in p.cross_attentions()] for p in (program, rewritten))
+    assert before == after
+
+
+def test_no_core_where_a_context_is_not_shared_or_scores_are_scaled(plain):
+    block = plain(**ABSORBED).cross_attentions()[0]
+    assert not form.can_be_integer(block)
+    ready = lower(plain(**ABSORBED))[0].cross_attentions()[0]
+    assert form.can_be_integer(ready)
+    assert not form.can_be_integer(replace(ready, scale=0.5))
+
+
+@pytest.mark.parametrize(("tokens", "limit", "chunks"), [(48, 10**6, 1), (48, 100, 8), (67, 100, 1)])
+def test_chunks_are_equal_and_fit_where_they_can(tokens, limit, chunks, plain, monkeypatch):
+    monkeypatch.setitem(form.CHUNK_BYTES, "latency", limit)
+    program = lower(plain(input_shape=(1, tokens), num_latents=16, **ABSORBED))[0]
+    assert form.num_chunks(program, program.cross_attentions()[0], optimize_for="latency") == chunks
+
+
+def test_single_precision_keeps_what_is_shared(plain, execute, relative_l2):
+    program = lower(plain(input_shape=(6, 8), **KEPT_TIED))[0]
+    half = single_precision(program)
+    first, second = half.layers[1:3]
+    assert first is second
+    assert half.latents.dtype == np.float32
+    assert relative_l2(execute(half, INPUTS), execute(program, INPUTS)) < 1e-5
