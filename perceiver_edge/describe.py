@@ -72,9 +72,11 @@ def _artefact(kind: Kind, content: bytes) -> Artefact:
 def _require_int8(inside: Census, kind: Kind) -> None:
     """int8 asked for is int8 got: an engine that runs one GEMM in float makes the model slow, silently."""
     in_float = [gemm.name for gemm in inside.gemms if not gemm.is_int8]
+    # Only integer cores have these operators, and there they are look-ups in a table.
+    in_float += [kind for kind in ("ELU", "Sigmoid") if inside.operators_by_dtype.get(kind, {}).get("float32")]
     if in_float or inside.weights_dequantized_at_runtime:
         raise ConversionError(
             f"Parts of the int8 {kind.format} model do not run in int8.",
-            expected="every product with weights in int8, and no weight dequantised at run time",
+            expected="every product with weights and every integer core in int8, and no weight dequantised at run time",
             got=f"in float: {in_float or 'none'}; dequantised: {list(inside.weights_dequantized_at_runtime) or 'none'}",
         )
