@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from perceiver_edge.bundle import Bundle
-from perceiver_edge.demo.packages import engine_files
+from perceiver_edge.demo.packages import VERSIONS, engine_files
 from perceiver_edge.demo.server import Site
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
 from perceiver_edge.manifest import MANIFEST_NAME, Manifest
+from perceiver_edge.parity import ParityReport, gates_by_precision
 
 _PAGE = Path(__file__).parent / "page"
 _NUM_EXAMPLES = 10
@@ -32,13 +33,12 @@ def demo_site(bundle: Bundle, *, node_modules: Path | None) -> Site:
         NotRunError: the engines are not installed.
     """
     _require_picture_classifier(bundle.manifest, where=bundle.path)
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
     names = [MANIFEST_NAME, *bundle.manifest.artefacts]
     return {
         **page_files(),
         **engine_files(node_modules),
         **{f"bundle/{name}": bundle.path / name for name in names},
-        "examples.json": _examples(held_out),
+        "demo.json": _demo_data(bundle),
     }
 
 
@@ -75,18 +75,25 @@ def _require_picture_classifier(manifest: Manifest, *, where: Path) -> None:
             )  # fmt: skip
 
 
-def _examples(held_out: HeldOut) -> bytes:
-    """JSON: ``inputs``, each the base64 of little-endian float32, and their ``labels`` or null.
+def _demo_data(bundle: Bundle) -> bytes:
+    """What the page needs beside the manifest, as JSON.
 
-    One sample of every class where labels are known, else the first; at most `_NUM_EXAMPLES`.
+    ``examples``: ``input`` and the float reference's ``reference`` output, each the base64 of little-endian float32; one
+    sample of every class where labels are known, else the first; at most `_NUM_EXAMPLES`. ``bounds``: artefact → the
+    relative L2 error that the bundle's gates allow it. ``versions``: npm package → version.
     """
-    labels = held_out.labels
-    rows = range(len(held_out)) if labels is None else np.unique(labels, return_index=True)[1].tolist()
-    chosen = list(rows)[:_NUM_EXAMPLES]
-    inputs = held_out.inputs["input"].astype("<f4", copy=False)
-    return json.dumps(
-        {
-            "inputs": [base64.b64encode(inputs[row].tobytes()).decode() for row in chosen],
-            "labels": None if labels is None else [int(labels[row]) for row in chosen],
-        }
-    ).encode()
+    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
+    rows = range(len(held_out)) if held_out.labels is None else np.unique(held_out.labels, return_index=True)[1]
+    examples = [
+        {"input": _base64(held_out.inputs["input"][row]), "reference": _base64(held_out.reference[row])}
+        for row in rows[:_NUM_EXAMPLES]
+    ]
+    report = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
+    artefacts = bundle.manifest.artefacts
+    gates = gates_by_precision((a.precision for a in artefacts.values()), report.gate_overrides)
+    bounds = {name: gates[artefact.precision].relative_l2 for name, artefact in artefacts.items()}
+    return json.dumps({"examples": examples, "bounds": bounds, "versions": VERSIONS}).encode()
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()

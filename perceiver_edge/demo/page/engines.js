@@ -12,7 +12,7 @@ export const FORMATS = { litertjs: "tflite", "onnxruntime-web": "onnx" };
  * @param {Uint8Array} model a .tflite or .onnx file, as the engine wants it
  * @param {{accelerator: "wasm" | "webgpu", threads: number}} options more than one thread needs cross-origin isolation
  * @returns {Promise<{run: (feeds: Feed[]) => Promise<Result>, close: () => Promise<void>, isWhole: boolean}>}
- *   `isWhole`: the accelerator runs every operator. ONNX Runtime does not say, and is believed for WASM alone.
+ *   `isWhole`: nothing of the model runs elsewhere than asked. ONNX Runtime does not say, so only of WASM it is sure.
  *
  * A Feed is `{name, dtype, shape, data}`; a Result is `{data, shape, ms}` of the model's only output, where `ms` is the
  * wall-clock time from arrays in JavaScript to an array in JavaScript.
@@ -26,6 +26,9 @@ export function open(engine, model, options) {
 
 let loadedBuild = null;
 
+// LiteRT writes all its notices to stderr, which Emscripten takes for errors.
+const printErr = (line) => (/^(INFO|WARNING|VERBOSE):/.test(line) ? console.debug(line) : console.error(line));
+
 async function openLiteRt(model, { accelerator, threads }) {
   const litert = await import("@litertjs/core");
   // With JSPI LiteRT.js can run on WASM what WebGPU lacks; that build has no threads.
@@ -34,10 +37,11 @@ async function openLiteRt(model, { accelerator, threads }) {
   if (JSON.stringify(build) !== loadedBuild) {
     if (loadedBuild) litert.unloadLiteRt();
     loadedBuild = null;
+    globalThis.Module = { printErr };
     await litert.loadLiteRt(LITERT_WASM, build);
     loadedBuild = JSON.stringify(build);
   }
-  const compiled = await litert.loadAndCompile(model, { accelerator, cpuOptions: { numThreads: threads } });
+  const compiled = await litert.loadAndCompile(model, { accelerator, cpuOptions: { numThreads: threads }, gpuOptions: { precision: "fp32" } });
 
   async function run(feeds) {
     const start = performance.now();
@@ -49,7 +53,7 @@ async function openLiteRt(model, { accelerator, threads }) {
     for (const tensor of [...Object.values(inputs), ...outputs]) tensor.delete();
     return { data, shape, ms };
   }
-  return { run, close: async () => compiled.delete(), isWhole: compiled.isFullyAccelerated };
+  return { run, close: async () => compiled.delete(), isWhole: accelerator === "wasm" || compiled.isFullyAccelerated };
 }
 
 async function openOnnxRuntime(model, { accelerator, threads }) {

@@ -13,9 +13,6 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array, bo
  */
 globalThis.runModel = async ({ engine, accelerator, threads, samples, inputs }) => {
   const session = await open(engine, await fetched("model"), { accelerator, threads });
-  if (accelerator === "webgpu" && engine === "litertjs" && !session.isWhole) {
-    console.warn("LiteRT.js runs a part of this model on WASM.");
-  }
   const values = await Promise.all(inputs.map((_, index) => fetched(`input/${index}`)));
   const rows = [];
   for (let sample = 0; sample < samples; sample++) {
