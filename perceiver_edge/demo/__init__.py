@@ -1,1 +1,1 @@
-"""A bundle in the browser: `python -m perceiver_edge.demo` serves the page, `browser` runs models without showing one."""
+"""A bundle in the browser: `python -m perceiver_edge.demo` serves a page, `browser` runs models without one."""

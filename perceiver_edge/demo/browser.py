@@ -32,6 +32,11 @@ const [job, done] = arguments;
 runModel(job).then(done, (error) => done({ error: String(error?.message ?? error) }));
 """
 
+_HAS_WEBGPU = """
+const done = arguments[0];
+(navigator.gpu?.requestAdapter() ?? Promise.resolve(null)).then((adapter) => done(adapter !== null), () => done(false));
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class BrowserRun:
@@ -100,12 +105,6 @@ def browser_outputs(
         )
 
 
-_HAS_WEBGPU = """
-const done = arguments[0];
-(navigator.gpu?.requestAdapter() ?? Promise.resolve(null)).then((adapter) => done(adapter !== null), () => done(false));
-"""
-
-
 @contextmanager
 def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[WebDriver]:
     """A Chromium of its own profile, driven by Selenium; it keeps the console's messages for ``get_log("browser")``.
@@ -135,7 +134,9 @@ def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[W
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     except WebDriverException as error:
         raise NotRunError(
-            "The browser", missing=f"a Chromium that starts ({error.msg})", fix="install browser and driver of one version"
+            "The browser",
+            missing=f"a Chromium that starts ({error.msg})",
+            fix="install browser and driver of one version",
         ) from error
     try:
         browser.set_script_timeout(_TIMEOUT_S)

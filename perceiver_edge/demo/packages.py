@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from itertools import chain
 from pathlib import Path
 
 from perceiver_edge.errors import NotRunError
@@ -42,12 +43,12 @@ def engine_files(node_modules: Path | None = None) -> dict[str, Path]:
     folder = node_modules or default_node_modules()
     files = {}
     for package, patterns in _NEEDED.items():
-        found = [path for pattern in patterns for path in sorted((folder / package).glob(pattern))]
-        if _version(folder / package) != VERSIONS[package] or len(found) < len(patterns):
+        found = [sorted((folder / package).glob(pattern)) for pattern in patterns]
+        if _version(folder / package) != VERSIONS[package] or not all(found):
             raise NotRunError(
                 "The browser demo", missing=f"npm package {package} {VERSIONS[package]} in {folder}", fix=_fix(folder)
             )
-        files |= {f"node_modules/{path.relative_to(folder).as_posix()}": path for path in found}
+        files |= {f"node_modules/{path.relative_to(folder).as_posix()}": path for path in chain(*found)}
     return files
 
 

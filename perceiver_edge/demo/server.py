@@ -49,10 +49,10 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self._answer(with_body=True)
 
-        def do_HEAD(self) -> None:  # noqa: N802
+        def do_HEAD(self) -> None:
             self._answer(with_body=False)
 
         def _answer(self, *, with_body: bool) -> None:
@@ -76,7 +76,7 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
                 self.send_header(header, value)
             super().end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:
             """Nothing: the terminal is for what went wrong."""
 
     try:

@@ -78,9 +78,9 @@ def _require_picture_classifier(manifest: Manifest, *, where: Path) -> None:
 def _demo_data(bundle: Bundle) -> bytes:
     """What the page needs beside the manifest, as JSON.
 
-    ``examples``: ``input`` and the float reference's ``reference`` output, each the base64 of little-endian float32; one
-    sample of every class where labels are known, else the first; at most `_NUM_EXAMPLES`. ``bounds``: artefact → the
-    relative L2 error that the bundle's gates allow it. ``versions``: npm package → version.
+    ``examples``: ``input`` and the float reference's output, ``reference``, each the base64 of little-endian float32;
+    one sample of every class where labels are known, else the first; at most `_NUM_EXAMPLES`. ``bounds``: artefact →
+    the relative L2 error that the bundle's gates allow it. ``versions``: npm package → version.
     """
     held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
     rows = range(len(held_out)) if held_out.labels is None else np.unique(held_out.labels, return_index=True)[1]

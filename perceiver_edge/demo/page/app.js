@@ -41,6 +41,7 @@ function openEngine() {
   const artefacts = Object.fromEntries(names.map((name) => [name, manifest.artefacts[name]]));
   view.precisionCards(byId("precisions"), artefacts, state.chosen, choose);
   byId("about").textContent = about();
+  byId("claim").textContent = "Loading the models…";
   byId("trouble").hidden = true;
   const models = (state.models = new Map());
   state.answers = new Map();
@@ -63,7 +64,8 @@ async function openModel(name, models, options) {
     const [error, bound] = [model.error, demo.bounds[name]].map(view.relativeError);
     report({ status: `✓ error ${error} ≤ ${bound}${part}`, state: "ready" });
   } catch (error) {
-    report({ latency: "–", status: String(error?.message ?? error), state: "failed" });
+    report({ latency: "–", status: `not here: ${error?.message ?? error}`, state: "failed" });
+    if (name === state.chosen && state.models === models) byId("claim").textContent = "This model does not run here.";
     return;
   }
   if (state.models !== models) return; // the next engine's turn closes them
@@ -112,7 +114,7 @@ function showAnswer() {
 }
 
 function showLatency(name) {
-  const latency = view.milliseconds(state.models.get(name).latencyMs);
+  const latency = view.duration(state.models.get(name).latencyMs);
   view.cardStatus(byId("precisions"), name, { latency, state: "ready" });
   if (name === state.chosen) {
     const size = view.megabytes(manifest.artefacts[name].size_bytes);

@@ -45,7 +45,7 @@ export class Model {
     }
     this.error = Math.sqrt(difference / size);
     if (!(this.error <= bound)) {
-      throw new Error(`wrong answers here: relative error ${this.error.toPrecision(2)}, allowed ${bound}`);
+      throw new Error(`it answers wrongly, relative error ${this.error.toPrecision(2)}; allowed is ${bound}`);
     }
   }
 

@@ -16,8 +16,8 @@ export function megabytes(bytes) {
   return `${(bytes / 1e6).toPrecision(bytes < 1e7 ? 2 : 3)} MB`;
 }
 
-export function milliseconds(ms) {
-  return `${ms < 100 ? ms.toPrecision(2) : Math.round(ms)} ms`;
+export function duration(ms) {
+  return ms < 1000 ? `${ms.toPrecision(ms < 100 ? 2 : 3)} ms` : `${(ms / 1000).toPrecision(2)} s`;
 }
 
 export function percent(share) {
@@ -68,7 +68,7 @@ export function cardStatus(group, name, { latency, status, state }) {
   const card = [...group.children].find(({ dataset }) => dataset.value === name);
   card.dataset.state = state;
   if (latency) card.querySelector(".latency").textContent = latency;
-  if (status) card.querySelector(".status").textContent = status;
+  if (status) card.querySelector(".status").textContent = card.title = status;
 }
 
 /**
