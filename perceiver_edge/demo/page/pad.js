@@ -1,21 +1,35 @@
 // A drawing in the form that the digits model was trained on.
 
-// Of 32: strokes about as bold as those of the training digits, of which 30 % of the area is ink.
-const SIDE = 32, BLOCK = 4, STROKE = 4.8, SUPERSAMPLING = 4;
+const SIDE = 32, BLOCK = 4, CELLS = SIDE / BLOCK, SUPERSAMPLING = 4;
+const INK = 0.3; // of the area: the mean of every class of the training digits, the ones' too
+const THINNEST = 3, BOLDEST = 12, HALVINGS = 5;
 
 /**
- * Points to the model's input, as the digits' makers prepared theirs: the drawing fills the height of 32×32 pixels, ink is
- * counted in blocks of 4×4, and `upsample` makes 32×32 of the 8×8 counts.
+ * Points to the model's input, as the digits' makers prepared theirs: the drawing fills the height of 32×32 pixels, as
+ * bold as all of them are, ink is counted in blocks of 4×4, and `upsample` makes 32×32 of the 8×8 counts.
  *
  * @param {{x: number, y: number}[][]} strokes in any unit
  * @returns {Float32Array} [32, 32, 1], 1 is ink
  */
 export function rasterise(strokes) {
+  let [thin, bold] = [THINNEST, BOLDEST];
+  for (let halving = 0; halving < HALVINGS; halving++) {
+    const width = (thin + bold) / 2;
+    const counts = inkCounts(strokes, width);
+    const ink = counts.reduce((sum, count) => sum + count, 0) / counts.length;
+    if (ink < INK) thin = width;
+    else bold = width;
+  }
+  return upsample(inkCounts(strokes, (thin + bold) / 2), CELLS, SIDE);
+}
+
+/** The share of ink in each block, [8, 8], of strokes `lineWidth` pixels of 32 wide. */
+function inkCounts(strokes, lineWidth) {
   const points = strokes.flat();
   const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
   const left = Math.min(...xs), top = Math.min(...ys);
   const width = Math.max(...xs) - left, height = Math.max(...ys) - top;
-  const scale = (SIDE - STROKE) / Math.max(width, height, 1);
+  const scale = (SIDE - lineWidth) / Math.max(width, height, 1);
 
   const canvas = new OffscreenCanvas(SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -23,18 +37,18 @@ export function rasterise(strokes) {
   context.translate(SIDE / 2, SIDE / 2);
   context.scale(scale, scale);
   context.translate(-left - width / 2, -top - height / 2);
-  trace(context, strokes, STROKE / scale);
+  trace(context, strokes, lineWidth / scale);
 
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  const counts = new Float32Array((SIDE / BLOCK) ** 2);
+  const counts = new Float32Array(CELLS ** 2);
   const cell = BLOCK * SUPERSAMPLING;
   for (let y = 0; y < canvas.height; y++) {
     for (let x = 0; x < canvas.width; x++) {
       const alpha = data[4 * (y * canvas.width + x) + 3];
-      counts[Math.floor(y / cell) * (SIDE / BLOCK) + Math.floor(x / cell)] += alpha / 255 / cell ** 2;
+      counts[Math.floor(y / cell) * CELLS + Math.floor(x / cell)] += alpha / 255 / cell ** 2;
     }
   }
-  return upsample(counts, SIDE / BLOCK, SIDE);
+  return counts;
 }
 
 /** Bilinear, pixel centres at (i + 1/2) / length, the border repeats: `perceiver_edge.data.upsample`. */
