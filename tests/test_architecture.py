@@ -24,7 +24,7 @@ LAYERS = (
     {"checkpoints", "lowering", "parity", "progress"},
     {"cores", "model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
-    {"describe", "latency", "proof", "show"},
+    {"demo", "describe", "latency", "proof", "show"},
     {"job"},
     {"pipeline"},
     {"convert", "verify", "inspect", "train"},
@@ -76,6 +76,7 @@ ADAPTERS = {
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},
+    "selenium": {"demo.browser"},
     "torch": set(),
     "perceiver_pytorch": set(),
 }  # fmt: skip

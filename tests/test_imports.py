@@ -23,8 +23,9 @@ HEAVY = (
 )
 
 COMMANDS = sorted(
-    f"perceiver_edge.{file.stem}"
-    for file in Path(perceiver_edge.__file__).parent.glob("*.py")
+    f"perceiver_edge.{file.parent.name if file.stem == '__main__' else file.stem}"
+    for pattern in ("*.py", "*/__main__.py")
+    for file in Path(perceiver_edge.__file__).parent.glob(pattern)
     if re.search(r'^if __name__ == "__main__":', file.read_text(), re.MULTILINE)
 )
 
@@ -56,7 +57,7 @@ def test_importing_loads_nothing_heavy(code, tmp_path):
 
 
 def test_the_commands_are_found():
-    assert {"perceiver_edge.convert", "perceiver_edge.inspect"} <= set(COMMANDS)
+    assert {"perceiver_edge.convert", "perceiver_edge.demo", "perceiver_edge.inspect"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

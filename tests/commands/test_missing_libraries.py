@@ -74,7 +74,7 @@ def test_what_the_converters_import_is_what_is_checked():
     import perceiver_edge.converters
     import perceiver_edge.model
 
-    checked_where_used = {"numpy", "PIL", "safetensors", "rich"}
+    checked_where_used = {"numpy", "PIL", "safetensors", "rich", "selenium"}
     to_remake_the_data = {"sklearn"}
     come_with = {"onnx_ir": "onnxscript"}
     imported = set()

@@ -1,0 +1,78 @@
+// A picture as the models were calibrated on: what `perceiver_edge.calibration` does with Pillow, step by step.
+
+/**
+ * Turned upright, made grey or RGB, scaled to cover the input, cropped about the centre.
+ *
+ * @param {Blob} file a picture; a transparent one is laid on black
+ * @param {{height: number, width: number, channels: 1 | 3}} size
+ * @returns {Promise<Uint8ClampedArray>} [height, width, channels]
+ */
+export async function fittedPixels(file, { height, width, channels }) {
+  const picture = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillRect(0, 0, picture.width, picture.height);
+  context.drawImage(picture, 0, 0);
+  const source = withChannels(context.getImageData(0, 0, picture.width, picture.height).data, channels);
+
+  // ImageOps.fit: the largest box of the input's shape about the centre.
+  const box = { width: picture.width, height: picture.height };
+  if (picture.width / picture.height >= width / height) box.width = (picture.height * width) / height;
+  else box.height = (picture.width * height) / width;
+  const columns = resampling(picture.width, width, (picture.width - box.width) / 2, box.width);
+  const rows = resampling(picture.height, height, (picture.height - box.height) / 2, box.height);
+
+  const narrow = resampled(source, { outer: picture.height, inner: channels, length: picture.width }, columns);
+  return resampled(narrow, { outer: 1, inner: width * channels, length: picture.height }, rows);
+}
+
+/** (pixel / 255 - mean) / std, float32 [height, width, channels]. */
+export function normalised(pixels, { channels, mean, std }) {
+  const of = (values, index) => values[values.length === 1 ? 0 : index % channels];
+  return Float32Array.from(pixels, (pixel, index) => (pixel / 255 - of(mean, index)) / of(std, index));
+}
+
+/** RGBA bytes to RGB, or to grey by Pillow's ITU-R 601 weights. */
+function withChannels(rgba, channels) {
+  const pixels = new Uint8ClampedArray((rgba.length / 4) * channels);
+  for (let from = 0, to = 0; from < rgba.length; from += 4) {
+    const [red, green, blue] = [rgba[from], rgba[from + 1], rgba[from + 2]];
+    if (channels === 1) pixels[to++] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+    else for (const value of [red, green, blue]) pixels[to++] = value;
+  }
+  return pixels;
+}
+
+/** Of every output pixel: its first input pixel and the weights from there. A triangle, as wide as the reduction. */
+function resampling(length, size, start, extent) {
+  const scale = extent / size;
+  const support = Math.max(scale, 1);
+  return Array.from({ length: size }, (_, index) => {
+    const centre = start + (index + 0.5) * scale;
+    const first = Math.max(Math.trunc(centre - support + 0.5), 0);
+    const end = Math.min(Math.trunc(centre + support + 0.5), length);
+    const weights = Array.from({ length: end - first }, (_, tap) =>
+      Math.max(1 - Math.abs((first + tap + 0.5 - centre) / support), 0));
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return { first, weights: weights.map((weight) => weight / sum) };
+  });
+}
+
+/** One axis of [outer, length, inner], rounded to bytes as Pillow does after each axis. */
+function resampled(source, { outer, inner, length }, taps) {
+  const result = new Uint8ClampedArray(outer * taps.length * inner);
+  for (let block = 0, to = 0; block < outer; block++) {
+    for (const { first, weights } of taps) {
+      for (let offset = 0; offset < inner; offset++, to++) {
+        let from = (block * length + first) * inner + offset;
+        let sum = 0;
+        for (const weight of weights) {
+          sum += weight * source[from];
+          from += inner;
+        }
+        result[to] = Math.floor(sum + 0.5);
+      }
+    }
+  }
+  return result;
+}

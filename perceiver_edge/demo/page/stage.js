@@ -1,0 +1,93 @@
+// Where the input comes from: a pad for the digits, a picture for other models, and the bundle's examples for both.
+
+import { inkImage, Pad } from "./pad.js";
+import { fittedPixels, normalised } from "./picture.js";
+import { byId } from "./view.js";
+
+/** Whether a model reads drawings: its input and classes are those of the digits. */
+export function isDrawn({ input_shape: [height, width], input_channels: channels, num_classes: classes }) {
+  return height === 32 && width === 32 && channels === 1 && classes === 10;
+}
+
+/**
+ * @param {object} config of the manifest
+ * @param {Float32Array[]} examples in the model's own form
+ * @param {(input: Float32Array | null) => void} onInput
+ * @param {(error: Error) => void} onTrouble
+ */
+export function setUpStage(config, examples, onInput, onTrouble) {
+  const drawn = isDrawn(config);
+  byId("pad").hidden = byId("pad-hint").hidden = !drawn;
+  byId("drop").hidden = drawn;
+  const changed = (input) => {
+    byId("clear").disabled = input === null;
+    byId("pad-hint").hidden = !drawn || input !== null;
+    if (drawn) showSeen(input);
+    onInput(input);
+  };
+  const stage = drawn ? new Pad(byId("pad"), changed) : pictureStage(config, changed, onTrouble);
+  let next = 0;
+  byId("example").addEventListener("click", () => stage.show(examples[next++ % examples.length]));
+  byId("clear").addEventListener("click", () => stage.clear());
+}
+
+function showSeen(input) {
+  byId("seen").hidden = input === null;
+  if (input === null) return;
+  const canvas = byId("seen").querySelector("canvas");
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(inkImage(input, canvas.width, getComputedStyle(canvas).color), 0, 0);
+}
+
+function pictureStage(config, onInput, onTrouble) {
+  const [height, width] = config.input_shape;
+  const { input_channels: channels, image_mean: mean, image_std: std } = config;
+  const drop = byId("drop"), canvas = byId("picture");
+  Object.assign(canvas, { width, height });
+
+  const display = (pixels) => {
+    canvas.hidden = pixels === null;
+    byId("drop-hint").hidden = pixels !== null;
+    if (pixels) canvas.getContext("2d").putImageData(rgba(pixels, { width, height, channels }), 0, 0);
+  };
+  const take = async (file) => {
+    if (!file) return;
+    try {
+      const pixels = await fittedPixels(file, { height, width, channels });
+      display(pixels);
+      onInput(normalised(pixels, { channels, mean, std }));
+    } catch (error) {
+      onTrouble(new Error(`${file.name ?? "The picture"} cannot be read: ${error.message}`));
+    }
+  };
+  byId("file").addEventListener("change", ({ target }) => take(target.files[0]));
+  drop.addEventListener("dragover", (event) => event.preventDefault());
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  });
+  return {
+    show(sample) {
+      display(sample.map((value, index) =>
+        255 * (value * std[std.length === 1 ? 0 : index % channels] + mean[mean.length === 1 ? 0 : index % channels])));
+      onInput(sample);
+    },
+    clear() {
+      byId("file").value = "";
+      display(null);
+      onInput(null);
+    },
+  };
+}
+
+function rgba(pixels, { width, height, channels }) {
+  const image = new ImageData(width, height);
+  for (let index = 0; index < width * height; index++) {
+    for (let channel = 0; channel < 3; channel++) {
+      image.data[4 * index + channel] = pixels[index * channels + Math.min(channel, channels - 1)];
+    }
+    image.data[4 * index + 3] = 255;
+  }
+  return image;
+}

@@ -1,0 +1,70 @@
+"""Exactly the site's files are served, with the headers that cross-origin isolation needs."""
+
+import http.client
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from perceiver_edge.demo.server import make_server, served
+from perceiver_edge.errors import BadInputError
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """A request by its raw path, as no client would tidy it up, to (status, headers, body)."""
+    (tmp_path / "secret").write_text("not on the site")
+    (tmp_path / "engine.wasm").write_bytes(b"\0asm")
+    site = {"index.html": b"<p>hello", "a b.mjs": b"1", "bundle/x.tflite": b"abc", "e.wasm": tmp_path / "engine.wasm"}
+    with served(site) as address, closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)) as client:
+
+        def request(path, method="GET"):
+            client.request(method, path)
+            response = client.getresponse()
+            return response.status, response.headers, response.read()
+
+        yield request
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "type_"),
+    [
+        ("/", b"<p>hello", "text/html; charset=utf-8"),
+        ("/index.html?a=b", b"<p>hello", "text/html; charset=utf-8"),
+        ("/a%20b.mjs", b"1", "text/javascript; charset=utf-8"),
+        ("/bundle/x.tflite", b"abc", "application/octet-stream"),
+        ("/e.wasm", b"\0asm", "application/wasm"),
+    ],
+)
+def test_a_file_of_the_site(ask, path, body, type_):
+    status, headers, content = ask(path)
+    assert (status, content, headers["Content-Type"]) == (200, body, type_)
+
+
+@pytest.mark.parametrize("path", ["/", "/e.wasm", "/missing"])
+def test_every_answer_isolates_the_page(ask, path):
+    _, headers, _ = ask(path)
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+
+
+def test_head_has_the_length_and_no_body(ask):
+    status, headers, body = ask("/e.wasm", "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, "4", b"")
+    assert ask("/")[2] == b"<p>hello"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/secret", "/../secret", "/bundle/../secret", "/%2e%2e/secret", "/..%2fsecret", "//etc/passwd", "/bundle", "/\\"],
+)
+def test_what_is_not_on_the_site_is_not_found(ask, path):
+    status, _, body = ask(path)
+    assert status == 404
+    assert b"not on the site" not in body
+
+
+@pytest.mark.parametrize("port", [None, 70_000])
+def test_an_address_that_cannot_be_had(port):
+    with served({}) as address, pytest.raises(BadInputError, match="--port"):
+        make_server({}, host="127.0.0.1", port=port or urlsplit(address).port)
