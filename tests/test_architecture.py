@@ -53,7 +53,8 @@ MAY_KNOW_ALL_ENDS = {"job", "pipeline", "convert", "verify"}
 
 ADAPTERS = {
     "tensorflow": {
-        "converters.tflite", "converters.trace", "deployment", "held_out", "lowering.execute", "model.attention",
+        "converters.tflite", "converters.tflite_weights", "converters.trace",
+        "deployment", "held_out", "lowering.execute", "model.attention",
         "model.backend", "train",
     },
     "keras": {
@@ -68,7 +69,8 @@ ADAPTERS = {
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_graph", "runtime.litert", "runtime.probe",
+        "converters.census_tflite", "converters.tflite_graph", "converters.tflite_weights", "runtime.litert",
+        "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},
