@@ -72,7 +72,7 @@ def layer_outputs(
         for name, tensor in tensors.items():
             rows = values[tensor].reshape(-1, values[tensor].shape[-1])
             collected[name].append(rows[: len(rows) // batch_size * used])
-    return {name: np.concatenate(rows) for name, rows in collected.items()}
+    return _joined(collected)
 
 
 def layer_reference(
@@ -88,4 +88,9 @@ def layer_reference(
         for name, values in taps(held_out.batch(index, 1)).items():
             if name.endswith(".output"):
                 collected.setdefault(name, []).append(values)
-    return {name: np.concatenate(rows) for name, rows in collected.items()}
+    return _joined(collected)
+
+
+def _joined(collected: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """All rows of each tensor in one array; the parts, hundreds of megabytes together, are given up one by one."""
+    return {name: np.concatenate(collected.pop(name)) for name in list(collected)}

@@ -101,13 +101,16 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
         import onnx
     except ImportError:
         raise MissingExtraError("onnx", "convert") from None
-    proto = onnx.load_model_from_string(model)
-    _require_known(tensor_names, {name for node in proto.graph.node for name in node.output})
-    outputs = {output.name for output in proto.graph.output}
-    proto.graph.output.extend(
+    graph = onnx.load_model_from_string(model).graph
+    _require_known(tensor_names, {name for node in graph.node for name in node.output})
+    outputs = {output.name for output in graph.output}
+    del graph
+    further = onnx.ModelProto()
+    further.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(tensor_names) if name not in outputs
     )
-    runner = OnnxRuntimeRunner(proto.SerializeToString(), threads=threads, where="bytes")
+    # Serialised messages, one after the other, are one message: lists are joined, and no weight is copied.
+    runner = OnnxRuntimeRunner(model + further.SerializeToString(), threads=threads, where="bytes")
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         batch, _ = runner._checked(feeds)

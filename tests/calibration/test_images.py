@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perceiver_edge.calibration import open_source
+from perceiver_edge.calibration import images, open_source, split
 from perceiver_edge.errors import BadInputError
 
 Image = pytest.importorskip("PIL.Image")
@@ -125,3 +125,27 @@ def test_a_mean_that_does_not_fit_the_channels(tmp_path: Path) -> None:
     save(tmp_path / "a.png", plain(0))
     with pytest.raises(BadInputError, match="image_mean"):
         inputs(tmp_path, (8, 8, 1), image_mean=(0.1, 0.2, 0.3))
+
+
+def test_a_picture_that_changed_since_it_was_chosen_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_KEPT_BYTES", 0)
+    for value in (0, 100):
+        save(tmp_path / f"{value}.png", plain(value))
+    source = images.ImageFolder(tmp_path, shape=(8, 8, 3), image_mean=(0.0,), image_std=(1.0,))
+    part, _ = split(source, num_calibration=1, num_held_out=1, seed=0)
+    for value in (0, 100):
+        save(tmp_path / f"{value}.png", plain(value + 1))
+    with pytest.raises(BadInputError, match="has changed"):
+        list(part)
+
+
+def test_a_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in (0, 100):
+        save(tmp_path / f"{value}.png", plain(value))
+    decoded = []
+    read = images._read_pixels
+    monkeypatch.setattr(images, "_read_pixels", lambda path, **form: decoded.append(path) or read(path, **form))
+    source = images.ImageFolder(tmp_path, shape=(8, 8, 3), image_mean=(0.0,), image_std=(1.0,))
+    parts = split(source, num_calibration=1, num_held_out=1, seed=0)
+    assert [len(list(part)) for part in parts * 2] == [1] * 4
+    assert len(decoded) == 2

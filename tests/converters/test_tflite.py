@@ -85,3 +85,12 @@ def test_an_operator_without_a_builtin_is_named(trace_module, operator):
     functions = {"Svd": lambda x: tf.linalg.svd(x, compute_uv=False), "Betainc": lambda x: tf.math.betainc(x, x, x)}
     with pytest.raises(ConversionError, match=rf"(?s)builtin operators only \(no Flex\).*tf\.{operator}"):
         to_tflite(trace_module(functions[operator]))
+
+
+def test_weights_are_aligned_as_the_schema_asks(subject):
+    model = subject("tied_three_self_attends").tflite
+    graph = schema.Model.GetRootAs(model, 0)
+    for site in tflite_sites(model).values():
+        operator = graph.Subgraphs(0).Operators(int(site.operator))
+        buffer = graph.Buffers(graph.Subgraphs(0).Tensors(operator.Inputs(1)).Buffer())
+        assert (buffer._tab.Vector(buffer._tab.Offset(4))) % 16 == 0
