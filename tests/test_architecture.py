@@ -68,7 +68,8 @@ ADAPTERS = {
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_graph", "runtime.litert", "runtime.probe",
+        "converters.census_tflite", "converters.tflite_gpu", "converters.tflite_graph", "runtime.litert",
+        "runtime.litert_gpu_worker", "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},
