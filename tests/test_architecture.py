@@ -63,7 +63,7 @@ ADAPTERS = {
     "tf2onnx": {"converters.onnx"},
     "onnx": {
         "converters.census_onnx", "converters.onnx", "converters.onnx_canonical", "converters.onnx_fusion",
-        "converters.onnx_graph", "converters.onnx_quantize", "converters.points", "runtime.probe",
+        "converters.onnx_graph", "converters.onnx_half", "converters.onnx_quantize", "converters.points", "runtime.probe",
     },
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
