@@ -63,10 +63,13 @@ ADAPTERS = {
     "tf2onnx": {"converters.onnx"},
     "onnx": {
         "converters.census_onnx", "converters.onnx", "converters.onnx_canonical", "converters.onnx_fusion",
-        "converters.onnx_graph", "converters.onnx_half", "converters.onnx_quantize", "converters.points", "runtime.probe",
+        "converters.onnx_graph", "converters.onnx_half", "converters.onnx_quantize", "converters.points",
+        "runtime.probe",
     },
     "onnxscript": {"converters.onnx_fusion"},
-    "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
+    "onnxruntime": {
+        "converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime", "runtime.onnxruntime_cuda",
+    },
     "ai_edge_litert": {
         "converters.census_tflite", "converters.tflite_gpu", "converters.tflite_graph", "runtime.litert",
         "runtime.litert_gpu_worker", "runtime.probe",
