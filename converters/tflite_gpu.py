@@ -6,19 +6,24 @@ was seen with one operator at a time:
 - ``const @ x`` is refused, ``x @ const`` is not: a first query that is constant moves to the right, A B = (Bᵀ Aᵀ)ᵀ.
 - A sum, difference, product or quotient with a constant of several rows reads only the first of them, without a word.
   Its first axis is taken for the batch, so with one more axis before it, ``[n, c]`` as ``[1, n, c]``, it is right.
-- A TILE of a constant is refused: it is evaluated here.
+- A TILE of a constant is refused: it is evaluated here, up to a size that a file can bear.
 
 CPU engines run this form too, but no faster, so only the artefact meant for GPUs has it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+_LARGEST_TILE_BYTES = 2**26
+"""A larger one stays as it is, and the GPU refuses the model: a batch of 32 of the README model repeats 5 MB of position
+features to 167 MB."""
 
 _FILE_IDENTIFIER = b"TFL3"
 _OPERATOR = schema.BuiltinOperator
@@ -45,11 +50,15 @@ def _rewritten(graph: _Graph, operator: Any) -> Iterator[Any]:
         yield from _turned_round(graph, operator)
     elif kind in _ELEMENTWISE and any(_has_rows(graph, index) for index in operator.inputs):
         yield from _under_one_more_axis(graph, operator)
-    elif kind == _OPERATOR.TILE and graph.is_constant(operator.inputs[0]):
+    elif kind == _OPERATOR.TILE and graph.is_constant(operator.inputs[0]) and _fits(graph.shape(operator.outputs[0])):
         tiled = np.tile(graph.value(operator.inputs[0]), graph.value(operator.inputs[1]))
         graph.give_value(operator.outputs[0], tiled)
     else:
         yield operator
+
+
+def _fits(shape: tuple[int, ...]) -> bool:
+    return 4 * math.prod(shape) <= _LARGEST_TILE_BYTES
 
 
 def _turned_round(graph: _Graph, operator: Any) -> Iterator[Any]:

@@ -54,7 +54,7 @@ class Binding:
         self._io.synchronize_outputs()
 
     def get(self) -> dict[str, np.ndarray]:
-        return {name: value.numpy() for name, value in self._outputs.items()}
+        return {name: np.array(value.numpy()) for name, value in self._outputs.items()}
 
 
 class OnnxRuntimeCudaRunner(Runner):
