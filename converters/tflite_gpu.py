@@ -22,8 +22,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 _LARGEST_TILE_BYTES = 2**26
-"""A larger one stays as it is, and the GPU refuses the model: a batch of 32 of the README model repeats 5 MB of position
-features to 167 MB."""
+"""A larger one stays as it is, and the GPU refuses the model: a batch of 32 of the README model repeats 5 MB of
+position features to 167 MB."""
 
 _FILE_IDENTIFIER = b"TFL3"
 _OPERATOR = schema.BuiltinOperator
