@@ -20,7 +20,7 @@ PACKAGE = "perceiver_edge"
 
 LAYERS = (
     {"errors", "fourier"},
-    {"config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
+    {"accelerators", "config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
     {"model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
@@ -33,6 +33,7 @@ LAYERS = (
 """An area imports only from rows above its own, and within itself."""
 
 ONLY = {
+    "accelerators": {"errors"},
     "config": {"errors"},
     "metrics": {"errors"},
     "cli": {"errors"},
