@@ -15,9 +15,11 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
 from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from perceiver_edge.converters.onnx_graph import GEMM_OPERATORS, onnx_sites
+from perceiver_edge.converters.onnx_half import float32_nodes, without_round_trips
 from perceiver_edge.converters.sites import require_sites, scalable
 
 
@@ -71,10 +73,14 @@ def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """float16 throughout, float32 at the inputs and outputs. Meant for GPUs: CPUs convert back and forth."""
+    """float16, but for the inputs, the outputs and what `onnx_half` names. For GPUs: CPUs convert back and forth."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    return convert_float_to_float16(_copy(model), keep_io_types=True)
+    half = convert_float_to_float16(_copy(model), keep_io_types=True, node_block_list=float32_nodes(model))
+    converted = ONNXModel(without_round_trips(half))
+    converted.topological_sort()  # the casts of the inputs come last otherwise
+    onnx.checker.check_model(converted.model, full_check=True)
+    return converted.model
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

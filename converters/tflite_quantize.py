@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
 from perceiver_edge.converters.sites import require_sites, scalable
+from perceiver_edge.converters.tflite_gpu import for_gpu
 from perceiver_edge.converters.tflite_graph import tflite_sites
 
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
@@ -53,9 +54,9 @@ def tflite_dynamic(model: bytes) -> bytes:
 
 
 def tflite_fp16(model: bytes) -> bytes:
-    """Weights stored as float16; engines without fp16 arithmetic compute in float32."""
+    """Weights stored as float16, in the operators that GPUs run; engines without fp16 arithmetic compute in float32."""
     return _quantize(
-        model,
+        for_gpu(model),
         lambda recipe: recipe.add_weight_only_config(
             regex=".*",
             operation_name=_FULLY_CONNECTED,

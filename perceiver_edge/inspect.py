@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge import cli
+from perceiver_edge.accelerators import suited_to
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _summary(identity: Mapping[str, Any], taken: Census) -> Table:
         "sha256": identity["sha256"],
         "inputs": _described(taken.inputs),
         "outputs": _described(taken.outputs),
+        "suited to": suited_to(taken.format, _precision(taken)),
         "weights": ", ".join(f"{dtype} {size:,} bytes" for dtype, size in taken.weight_bytes.items()) or "none",
         "int8 GEMMs": _int8_share(taken),
         "quantize / dequantize": f"{taken.quantize_count} / {taken.dequantize_count}",
@@ -149,6 +151,13 @@ def _int8_share(taken: Census) -> str:
         return "no GEMM with weights"
     text = f"{sum(gemm.is_int8 for gemm in taken.gemms)} of {len(taken.gemms)} ({taken.int8_gemm_share:.0%})"
     return text if taken.int8_gemm_mac_share is None else f"{text}, {taken.int8_gemm_mac_share:.1%} of their MACs"
+
+
+def _precision(taken: Census) -> str:
+    """As `artefacts.Kind` names it."""
+    if any(gemm.is_int8 for gemm in taken.gemms):
+        return "dynamic" if any(gemm.dynamic for gemm in taken.gemms) else "int8"
+    return "fp16" if "float16" in taken.weight_bytes else "fp32"
 
 
 def _island_summary(taken: Census) -> str:

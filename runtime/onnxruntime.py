@@ -41,9 +41,7 @@ class OnnxRuntimeRunner(Runner):
             import onnxruntime
         except ImportError:
             raise MissingExtraError("onnxruntime", "onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = _LOG_FATAL_ONLY
+        options = optimising(onnxruntime.SessionOptions())
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
@@ -52,14 +50,28 @@ class OnnxRuntimeRunner(Runner):
             raise BadInputError(
                 "The model cannot be loaded.", expected="an undamaged TFLite or ONNX model", got=error, where=where
             ) from error
-        super().__init__(_specs(self._session.get_inputs(), where), _specs(self._session.get_outputs(), where))
+        super().__init__(specs(self._session.get_inputs(), where), specs(self._session.get_outputs(), where))
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
 
 
-def _specs(arguments: list[Any], where: str) -> dict[str, TensorSpec]:
-    specs = {}
+def optimising(options: Any) -> Any:
+    """The session options with every graph optimisation on, and without a log."""
+    import onnxruntime
+
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = _LOG_FATAL_ONLY
+    return options
+
+
+def specs(arguments: list[Any], where: str) -> dict[str, TensorSpec]:
+    """What a session says of its inputs or outputs.
+
+    Raises:
+        BadInputError: a type that is neither fed nor returned here.
+    """
+    found = {}
     for argument in arguments:
         if argument.type not in _DTYPE_OF:
             raise BadInputError(
@@ -69,5 +81,5 @@ def _specs(arguments: list[Any], where: str) -> dict[str, TensorSpec]:
                 where=where,
             )
         shape = tuple(size if isinstance(size, int) else VARYING for size in argument.shape or ())
-        specs[argument.name] = TensorSpec(shape, np.dtype(_DTYPE_OF[argument.type]))
-    return specs
+        found[argument.name] = TensorSpec(shape, np.dtype(_DTYPE_OF[argument.type]))
+    return found

@@ -20,7 +20,7 @@ PACKAGE = "perceiver_edge"
 
 LAYERS = (
     {"cache", "errors", "fourier", "provenance"},
-    {"config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
+    {"accelerators", "config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
     {"cores", "model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
@@ -33,6 +33,7 @@ LAYERS = (
 """An area imports only from rows above its own, and within itself."""
 
 ONLY = {
+    "accelerators": {"errors"},
     "config": {"errors"},
     "metrics": {"errors"},
     "cli": {"errors"},
@@ -64,15 +65,16 @@ ADAPTERS = {
     "tf2onnx": {"converters.onnx"},
     "onnx": {
         "converters.census_onnx", "converters.onnx", "converters.onnx_canonical", "converters.onnx_core",
-        "converters.onnx_fusion",
-        "converters.onnx_graph", "converters.onnx_quantize", "converters.points", "runtime.probe",
+        "converters.onnx_fusion", "converters.onnx_graph", "converters.onnx_half", "converters.onnx_quantize",
+        "converters.points", "runtime.probe",
     },
     "onnxscript": {"converters.onnx_fusion"},
-    "onnxruntime": {"converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime"},
+    "onnxruntime": {
+        "converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime", "runtime.onnxruntime_cuda",
+    },
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_core", "converters.tflite_graph",
-        "converters.tflite_weights", "runtime.litert",
-        "runtime.probe",
+        "converters.census_tflite", "converters.tflite_core", "converters.tflite_gpu", "converters.tflite_graph",
+        "converters.tflite_weights", "runtime.litert", "runtime.litert_gpu_worker", "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},

@@ -1,0 +1,59 @@
+"""ONNX Runtime on a GPU: what is said without one; the binding and the record of nodes, on the CPU provider."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from perceiver_edge.errors import NotRunError
+from perceiver_edge.runtime import load
+from perceiver_edge.runtime.onnxruntime_cuda import Binding, OnnxRuntimeCudaRunner, nodes_by_provider, require_all_on
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+HAS_CUDA = CUDA in onnxruntime.get_available_providers()
+
+
+@pytest.fixture
+def session(float_onnx):
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return onnxruntime.InferenceSession(float_onnx, options, providers=[CPU])
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
+def test_without_cuda_it_does_not_run_and_says_what_to_install(float_onnx):
+    with pytest.raises(NotRunError, match="onnxruntime-gpu") as caught:
+        OnnxRuntimeCudaRunner(float_onnx, where="model")
+    assert caught.value.runtime == "ONNX Runtime CUDA"
+
+
+def test_a_binding_computes_on_what_was_put_last(session, float_onnx, batch, expected):
+    specs = load(float_onnx)
+    binding = Binding(session, specs.inputs, specs.outputs, device="cpu")
+    binding.put({"input": 2 * batch})
+    binding.run()
+    doubled = binding.get()["logits"]
+    np.testing.assert_allclose(doubled, specs(2 * batch), rtol=1e-6)
+    binding.put({"input": batch})
+    binding.run()
+    np.testing.assert_allclose(binding.get()["logits"], expected, rtol=1e-5)
+    np.testing.assert_allclose(doubled, specs(2 * batch), rtol=1e-6)  # the arrays are the caller's
+
+
+def test_nodes_are_counted_by_provider(session):
+    assert nodes_by_provider(session) == {CPU: 5}
+
+
+def test_a_node_on_the_cpu_is_no_silent_fallback(session):
+    require_all_on(CPU, session.get_providers(), nodes_by_provider(session))
+    with pytest.raises(NotRunError, match=r"elsewhere: \{'CPUExecutionProvider': 5\}"):
+        require_all_on(CUDA, session.get_providers(), nodes_by_provider(session))
+    with pytest.raises(NotRunError, match="providers: CPUExecutionProvider"):
+        require_all_on(CUDA, [CPU], {CUDA: 5})
+
+
+@pytest.mark.devices
+@pytest.mark.skipif(not HAS_CUDA, reason="needs onnxruntime-gpu and an NVIDIA GPU")
+def test_on_a_gpu_it_computes_the_same(float_onnx, batch, expected):
+    runner = OnnxRuntimeCudaRunner(float_onnx, where="model")
+    np.testing.assert_allclose(runner(batch), expected, rtol=1e-3)  # TF32
+    assert set(runner.nodes) == {CUDA}
