@@ -114,7 +114,7 @@ def measure(bundle: Bundle, *, threads: int) -> list[Row]:
             f"{name} {engine}": functools.partial(_worker, bundle, name, engine, inputs, threads)
             for name, engine in pairs
         }
-        measured = measure_side_by_side(workers, rounds=None, budget_s=_BUDGET_S, with_outputs=False)
+        measured = measure_side_by_side(workers, rounds=None, budget_s=_BUDGET_S)
     rows = []
     for (name, engine), one in zip(pairs, measured.values(), strict=True):
         if isinstance(one, WorkerError):

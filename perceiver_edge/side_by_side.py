@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -31,14 +31,14 @@ class Measured:
 
 
 def measure_side_by_side(
-    workers: Mapping[str, Callable[[], Worker]], *, rounds: int | None, budget_s: float, with_outputs: bool
+    workers: Mapping[str, Callable[[], Worker]], *, rounds: int | None, budget_s: float, answering: Collection[str] = ()
 ) -> dict[str, Measured | WorkerError]:
     """Start all workers, one after the other, then time them in turns.
 
     Args:
         workers: by name, what starts each.
         rounds: timed turns of each, or None for as many as fit in ``budget_s`` (see `ROUNDS`).
-        with_outputs: also let each answer all its samples.
+        answering: those that also answer all their samples.
 
     Returns:
         by name, what was measured, or the error of a worker that failed; the others are measured all the same.
@@ -52,7 +52,7 @@ def measure_side_by_side(
             try:
                 worker = stack.enter_context(make())
                 started[name] = worker.start()
-                if with_outputs:
+                if name in answering:
                     outputs[name] = worker.outputs()
                 alive[name] = worker
             except WorkerError as error:

@@ -81,7 +81,7 @@ def test_no_such_program():
 def test_one_that_fails_does_not_stop_the_others(served):
     measured = measure_side_by_side(
         {"bad": lambda: served("1 / 0"), "good": lambda: served("feeds['input']")},
-        rounds=2, budget_s=0, with_outputs=True,
+        rounds=2, budget_s=0, answering=("bad", "good"),
     )  # fmt: skip
     assert list(measured) == ["bad", "good"]
     assert isinstance(measured["bad"], WorkerError)
