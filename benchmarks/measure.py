@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, Contender, by_engine, contender, ours
+from contenders import PEERS, Contender, Peer, by_engine, contender, ours
+from environments import CACHE
 from floor import floor_ms, measured_rates
 from operations import Operations, count
 from peer_files import peer_file, work_folder
@@ -56,7 +57,7 @@ def compare(
                 )  # fmt: skip
             for one, result in measured.items():
                 if not isinstance(result, Measured):
-                    missing.append({"made_by": one.made_by, "engine": one.engine, "reason": str(result)})
+                    missing.append(_missing(one, result, cache))
                 elif not (one.is_anchor and index):
                     floor = floor_ms(operations, rates.get(one.engine, {}), one.precision)
                     rows[one]["runs"][str(number)] = _run(one, result, measured, floor)
@@ -80,8 +81,14 @@ def prepare(
         try:
             present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
         except PerceiverEdgeError as error:
-            missing.append({"made_by": peer.made_by, "engine": peer.engine, "reason": str(error)})
+            missing.append(_missing(peer, error, cache))
     return present, missing
+
+
+def _missing(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
+    """A result is shown to others; the folders of this machine are not."""
+    reason = str(error).replace(str(cache.absolute()), str(CACHE))
+    return {"made_by": one.made_by, "engine": one.engine, "reason": reason}
 
 
 def _groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:

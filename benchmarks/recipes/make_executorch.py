@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import executorch.kernels.quantized  # noqa: F401, it registers what is quantised and not delegated
 import torch
 from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
