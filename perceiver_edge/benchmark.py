@@ -196,7 +196,7 @@ def _first_samples(bundle: Bundle, folder: Path) -> Path:
 
     batch = max(artefact.inputs[0].shape[0] for artefact in bundle.manifest.artefacts.values())
     path = folder / "inputs.npz"
-    np.savez(path, **_held_out(bundle).batch(0, batch))
+    np.savez(path, **_held_out(bundle).batch(0, batch))  # type: ignore[arg-type]  # a name could be that of an option
     return path
 
 
