@@ -49,15 +49,15 @@ def compare(
     operations = operations_of(subject)
     for number in threads:
         rates = measured_rates(cache, threads=number, again=rates_again, progress=progress)
-        groups = list(_groups(present, subject))
-        for index, group in enumerate(groups):
-            with progress(f"{number} thread{'s' * (number > 1)}, group {index + 1} of {len(groups)}"):
+        together = list(groups(present, subject))
+        for index, group in enumerate(together):
+            with progress(f"{number} thread{'s' * (number > 1)}, group {index + 1} of {len(together)}"):
                 measured = _measure(
-                    group, subject, work, threads=number, rounds=rounds, budget_s=budget_s / len(groups)
+                    group, subject, work, threads=number, rounds=rounds, budget_s=budget_s / len(together)
                 )  # fmt: skip
             for one, result in measured.items():
                 if not isinstance(result, Measured):
-                    missing.append(_missing(one, result, cache))
+                    missing.append(reason_of(one, result, cache))
                 elif not (one.is_anchor and index):
                     floor = floor_ms(operations, rates.get(one.engine, {}), one.precision)
                     rows[one]["runs"][str(number)] = _run(one, result, measured, floor)
@@ -81,17 +81,17 @@ def prepare(
         try:
             present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
         except PerceiverEdgeError as error:
-            missing.append(_missing(peer, error, cache))
+            missing.append(reason_of(peer, error, cache))
     return present, missing
 
 
-def _missing(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
+def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
     """A result is shown to others; the folders of this machine are not."""
     reason = str(error).replace(str(cache.absolute()), str(CACHE))
     return {"made_by": one.made_by, "engine": one.engine, "reason": reason}
 
 
-def _groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:
+def groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:
     """As many at once as memory holds; the anchors are in every group."""
     anchors = [one for one in present if one.is_anchor]
     room = MOST_BYTES_TOGETHER - sum(_weight(one, subject) for one in anchors)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, contender, ours
+from contenders import PEERS, Contender, contender, ours
+from measure import groups, reason_of
 from peer_files import peer_file, work_folder
 from subject import read_subject
 
@@ -68,25 +69,26 @@ def _point(
             try:
                 present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
             except PerceiverEdgeError as error:
-                missing.append({"made_by": peer.made_by, "reason": str(error)})
-    names = {f"{one.engine} {one.made_by}": one for one in present}
+                missing.append(reason_of(peer, error, cache))
+    measured: dict[Contender, Measured | PerceiverEdgeError] = {}
     with progress(f"{name}: measure"), tempfile.TemporaryDirectory() as inputs_folder:
         inputs = Path(inputs_folder, "inputs.npz")
         np.savez(inputs, input=subject.held_out.inputs["input"][:1])
-        measured = measure_side_by_side(
-            {key: functools.partial(one.worker, inputs, threads) for key, one in names.items()},
-            rounds=rounds, budget_s=_BUDGET_S,
-        )  # fmt: skip
+        for group in groups(present, subject):
+            of_group = measure_side_by_side(
+                {str(number): functools.partial(one.worker, inputs, threads) for number, one in enumerate(group)},
+                rounds=rounds, budget_s=_BUDGET_S,
+            )  # fmt: skip
+            measured = dict(zip(group, of_group.values(), strict=True)) | measured
     rows = []
-    for key, one in names.items():
-        result = measured[key]
+    for one, result in measured.items():
         if isinstance(result, Measured):
             rows.append(
                 {
-                    "made_by": one.made_by, "engine": one.engine, "p50_ms": result.latency.median_ms,
-                    "p90_ms": result.latency.p90_ms, "peak_bytes": result.peak_bytes,
+                    "made_by": one.made_by, "engine": one.engine, "p50_ms": round(result.latency.median_ms, 4),
+                    "p90_ms": round(result.latency.p90_ms, 4), "peak_bytes": result.peak_bytes,
                 }
             )  # fmt: skip
         else:
-            missing.append({"made_by": one.made_by, "reason": str(result)})
+            missing.append(reason_of(one, result, cache))
     return {"rows": rows, "missing": missing}

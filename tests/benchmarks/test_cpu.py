@@ -47,7 +47,7 @@ def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monke
     anchor = Contender(made_by="ours", precision="int8", is_ours=True, **one)
     others = [Contender(made_by=f"peer {n}", precision="int8", is_ours=False, **one) for n in range(7)]
     monkeypatch.setattr(measure, "MOST_BYTES_TOGETHER", 4 * 3.1e8)
-    groups = list(measure._groups([*others, anchor], Subject))
+    groups = list(measure.groups([*others, anchor], Subject))
     assert [group[0] for group in groups] == [anchor] * len(groups)
     assert [one for group in groups for one in group[1:]] == others
     assert max(map(len, groups)) == 4
