@@ -6,14 +6,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from machine import tool_versions
 from natural import samples_file
 
-import perceiver_edge
 from perceiver_edge.bundle import Bundle, read_bundle
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.samples import sample_digest
@@ -87,9 +88,8 @@ def read_subject(
 def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, progress: Progress) -> Bundle:
     """In a process of its own: the compiler's memory goes back to the system before anything is timed."""
     digest = hashlib.sha256(repr((arguments, model.fingerprint, tool_versions())).encode())
-    for package in ("", "converters", "calibration", "lowering", "model", "runtime"):
-        for source in sorted(_source_folder(package).glob("*.py")):
-            digest.update(source.read_bytes())
+    for source in _compiler_sources():
+        digest.update(source.read_bytes())
     folder = cache.absolute() / f"{name}_ours_{digest.hexdigest()[:12]}"
     if not (folder / "manifest.json").exists():
         command = [sys.executable, "-m", "perceiver_edge.convert", *arguments, "--output", str(folder), "--quiet"]
@@ -102,8 +102,22 @@ def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, pro
     return read_bundle(folder)
 
 
-def _source_folder(package: str) -> Path:
-    import importlib
-
-    module = importlib.import_module(f"perceiver_edge.{package}") if package else perceiver_edge
-    return Path(next(iter(module.__path__)))
+def _compiler_sources() -> Iterator[Path]:
+    """What decides the bytes of an artefact."""
+    parts = (
+        "converters",
+        "calibration",
+        "lowering",
+        "model",
+        "artefacts",
+        "config",
+        "deployment",
+        "fourier",
+        "pipeline",
+    )
+    for part in parts:
+        found = find_spec(f"perceiver_edge.{part}")  # without importing it: some would bring TensorFlow
+        assert found is not None
+        assert found.origin is not None
+        source = Path(found.origin)
+        yield from sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
