@@ -44,16 +44,16 @@ def bar_chart(result: Mapping[str, Any], path: Path) -> None:
         label = f"{milliseconds(run['p50_ms'])} ms, {megabytes(row['size_bytes'])} MB{note}"
         axes.annotate(label, (min(max(run["p50_ms"], run["p90_ms"]), limit), place), (6, 0),
                       textcoords="offset points", va="center", fontsize=9)  # fmt: skip
-    axes.set_yticks(range(len(rows)), [f"{row['made_by']} · {ENGINES[row['engine']]}" for row in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlim(0, limit * 1.25)
+    axes.set_xlim(0, limit * 1.4)
     axes.set_title(f"{result['model']}: one inference, ms ({threads} threads, median; whiskers p10–p90)", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     legend = {_OURS: "perceiver_edge", _PEER: "what a user would otherwise pick", "#e08e0b": "floor of that engine"}
     handles = [Patch(color=colour, label=label) for colour, label in legend.items()]
     handles.append(Patch(facecolor="#f3d9d9", edgecolor=_COLLAPSED, hatch="///", label="output has collapsed"))
-    axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=9)
-    axes.set_xlabel(textwrap.fill(conditions(result), 150), fontsize=7, loc="left")
+    axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
+    axes.set_xlabel(textwrap.fill(conditions(result), 110), fontsize=7, loc="left")
     _save(figure, path)
 
 
@@ -72,7 +72,7 @@ def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
             if (row["engine"], row["made_by"]) == (engine, made_by)
         ]
         sizes = [size for size, _ in measured]
-        label = f"{made_by} · {ENGINES[engine]}"
+        label = _label({"engine": engine, "made_by": made_by})
         time_axes.plot(sizes, [row["p50_ms"] for _, row in measured], label=label, **style)
         memory_axes.plot(sizes, [(row["peak_bytes"] or 0) / 1e6 for _, row in measured], **style)
     for axes, title in ((time_axes, "one inference, ms"), (memory_axes, "peak memory above the engine's, MB")):
@@ -83,6 +83,11 @@ def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
         axes.grid(alpha=0.3)
     figure.legend(*time_axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
     _save(figure, path)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    engine = ENGINES[row["engine"]]
+    return row["made_by"] if engine in row["made_by"] else f"{row['made_by']} · {engine}"
 
 
 def _save(figure: Figure, path: Path) -> None:
