@@ -1,83 +1,94 @@
-"""A result as an SVG of horizontal bars: medians, p10–p90 as whiskers, one block an engine."""
+"""Results as SVG, with matplotlib: one bar a contender, and lines over a swept size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from html import escape
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from presentation import ENGINES, conditions, megabytes, milliseconds
+import matplotlib as mpl
+from contenders import ENGINES
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from presentation import conditions, megabytes, milliseconds, ordered_rows, widest
 
-_WIDTH, _LEFT, _RIGHT = 980, 220, 290
-_ROW, _BAR = 26, 16
-_COLOURS = {"ours": "#1769aa", "peer": "#9aa5b1", "collapsed": "url(#collapsed)"}
-_LONGEST = 2.0
-"""The axis ends at this many times the slowest plain float32 model; longer bars are cut and say so."""
+_OURS, _PEER, _COLLAPSED = "#1769aa", "#9aa5b1", "#c0392b"
+_LONGEST = 3.0
+"""The axis ends at this many times the slowest float32 peer; a longer bar is cut, its label says how long."""
+
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "perceiver_edge", "font.family": "sans-serif"})
 
 
-def bar_chart(result: Mapping[str, Any]) -> str:
-    rows = result["rows"]
-    axis_ms = min(
-        max(row["p90_ms"] for row in rows),
-        _LONGEST * max(row["median_ms"] for row in rows if not row["is_ours"] and row["precision"] == "fp32"),
-    )
-    body: list[str] = []
-    y = 64
-    for engine in dict.fromkeys(row["engine"] for row in rows):
-        body.append(f'<text x="16" y="{y + 12}" font-weight="600">{escape(ENGINES[engine])}</text>')
-        y += _ROW
-        for row in sorted((row for row in rows if row["engine"] == engine), key=lambda row: row["median_ms"]):
-            body.extend(_bar(row, y, axis_ms))
-            y += _ROW
-        y += 12
-    title = f"{result['model']}: time of one inference, milliseconds (median; whiskers p10–p90)"
-    legend = "blue: perceiver_edge    grey: usual converters on the plain form    hatched: collapsed output"
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y + 40}" role="img" '
-            f'font-family="system-ui, sans-serif" font-size="13" fill="#1f2933">',
-            f"<title>{escape(title)}</title>",
-            '<defs><pattern id="collapsed" width="6" height="6" patternTransform="rotate(45)" '
-            'patternUnits="userSpaceOnUse"><rect width="6" height="6" fill="#f3d9d9"/>'
-            '<rect width="3" height="6" fill="#c0392b"/></pattern></defs>',
-            f'<rect width="{_WIDTH}" height="{y + 40}" fill="#ffffff"/>',
-            f'<text x="16" y="26" font-size="16" font-weight="600">{escape(title)}</text>',
-            f'<text x="16" y="46" fill="#52606d" xml:space="preserve">{escape(legend)}</text>',
-            *body,
-            *_wrapped(conditions(result), y + 12),
-            "</svg>\n",
+def bar_chart(result: Mapping[str, Any], path: Path) -> None:
+    """Medians of the widest run, fastest first; whiskers from p10 to p90, a tick at the floor."""
+    threads = widest(result)
+    rows = sorted(ordered_rows(result), key=lambda row: row["runs"][threads]["p50_ms"])
+    floats = [row["runs"][threads]["p50_ms"] for row in rows if row["precision"] == "fp32" and not row["is_ours"]]
+    longest = max(row["runs"][threads]["p90_ms"] for row in rows)
+    limit = min(longest, _LONGEST * max(floats)) if floats else longest
+    figure = Figure(figsize=(10, 1.4 + 0.32 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        run = row["runs"][threads]
+        collapsed = row["verdict"] == "collapsed"
+        axes.barh(
+            place, min(run["p50_ms"], limit), color="#f3d9d9" if collapsed else _OURS if row["is_ours"] else _PEER,
+            hatch="///" if collapsed else None, edgecolor=_COLLAPSED if collapsed else "none", linewidth=0, height=0.66,
+        )  # fmt: skip
+        if run["p90_ms"] <= limit:
+            axes.plot([run["p10_ms"], run["p90_ms"]], [place, place], color="#1f2933", linewidth=1)
+        if run["floor_ms"] is not None:
+            axes.plot([run["floor_ms"]] * 2, [place - 0.33, place + 0.33], color="#e08e0b", linewidth=2)
+        note = "" if row["verdict"] == "within bounds" else f", {row['verdict']}"
+        label = f"{milliseconds(run['p50_ms'])} ms, {megabytes(row['size_bytes'])} MB{note}"
+        axes.annotate(label, (min(max(run["p50_ms"], run["p90_ms"]), limit), place), (6, 0),
+                      textcoords="offset points", va="center", fontsize=9)  # fmt: skip
+    axes.set_yticks(range(len(rows)), [_label(row) for row in rows], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, limit * 1.4)
+    axes.set_title(f"{result['model']}: one inference, ms ({threads} threads, median; whiskers p10–p90)", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    legend = {_OURS: "perceiver_edge", _PEER: "what a user would otherwise pick", "#e08e0b": "floor of that engine"}
+    handles = [Patch(color=colour, label=label) for colour, label in legend.items()]
+    handles.append(Patch(facecolor="#f3d9d9", edgecolor=_COLLAPSED, hatch="///", label="output has collapsed"))
+    axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=9)
+    axes.set_xlabel(textwrap.fill(conditions(result), 110), fontsize=7, loc="left")
+    _save(figure, path)
+
+
+def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
+    """Time and peak memory of each contender over the swept size, both axes logarithmic."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    time_axes, memory_axes = figure.subplots(1, 2)
+    lines = dict.fromkeys((row["engine"], row["made_by"]) for point in sweep["points"] for row in point["rows"])
+    for engine, made_by in lines:
+        style = {"marker": "o" if engine == "litert" else "s", "markersize": 3, "linewidth": 1.4}
+        style |= {"linewidth": 2.2} if made_by.startswith("perceiver_edge") else {"linestyle": "--"}
+        measured = [
+            (point["size"], row)
+            for point in sweep["points"]
+            for row in point["rows"]
+            if (row["engine"], row["made_by"]) == (engine, made_by)
         ]
-    )
+        sizes = [size for size, _ in measured]
+        label = _label({"engine": engine, "made_by": made_by})
+        time_axes.plot(sizes, [row["p50_ms"] for _, row in measured], label=label, **style)
+        memory_axes.plot(sizes, [(row["peak_bytes"] or 0) / 1e6 for _, row in measured], **style)
+    for axes, title in ((time_axes, "one inference, ms"), (memory_axes, "peak memory above the engine's, MB")):
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel(sweep["axis"])
+        axes.grid(alpha=0.3)
+    figure.legend(*time_axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
+    _save(figure, path)
 
 
-def _bar(row: Mapping[str, Any], y: int, axis_ms: float) -> Iterator[str]:
-    scale = (_WIDTH - _LEFT - _RIGHT) / axis_ms
-    is_cut = row["median_ms"] > axis_ms
-    length = min(row["median_ms"], axis_ms) * scale
-    colour = _COLOURS["collapsed" if row["verdict"] == "collapsed" else "ours" if row["is_ours"] else "peer"]
-    middle = y + _BAR / 2
-    yield f'<text x="{_LEFT - 8}" y="{y + 12}" text-anchor="end">{escape(row["made_by"])}</text>'
-    yield f'<rect x="{_LEFT}" y="{y}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>'
-    end = _LEFT + length
-    if is_cut:
-        yield f'<path d="M{end - 14:.1f} {y + _BAR + 2} l6 -{_BAR + 4}" stroke="#ffffff" stroke-width="4"/>'
-    else:
-        low, high = (_LEFT + min(row[key], axis_ms) * scale for key in ("p10_ms", "p90_ms"))
-        yield f'<path d="M{low:.1f} {middle} H{high:.1f}" stroke="#1f2933" stroke-width="1.2"/>'
-        end = max(end, high)
-    note = "" if row["verdict"] == "within bounds" else f", {row['verdict']}"
-    label = f"{milliseconds(row['median_ms'])} ms, {row['speedup']:.2f}×, {megabytes(row['size_bytes'])} MB{note}"
-    yield f'<text x="{end + 8:.1f}" y="{y + 12}">{escape(label)}</text>'
+def _label(row: Mapping[str, Any]) -> str:
+    engine = ENGINES[row["engine"]]
+    return row["made_by"] if engine in row["made_by"] else f"{row['made_by']} · {engine}"
 
 
-def _wrapped(text: str, y: int) -> Iterator[str]:
-    """In lines of at most about the width of the picture."""
-    words, line = text.split(), ""
-    lines = []
-    for word in words:
-        if len(line) + len(word) > 140:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    for number, part in enumerate([*lines, line]):
-        yield f'<text x="16" y="{y + 15 * number}" font-size="11" fill="#52606d">{escape(part)}</text>'
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, format="svg", metadata={"Date": None})

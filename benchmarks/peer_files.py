@@ -1,74 +1,97 @@
-"""Make the peers that are not there yet, each in its own process, in a folder that later runs find again."""
+"""Make the peers' models that are not there yet, one at a time, each in its own process and its own environment."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from contenders import CHECKPOINT, Peer
+from environments import THIS, python_of
 from machine import tool_versions
-from peers import CALIBRATION, MODEL, PEERS
 
 from perceiver_edge.checkpoints import save_checkpoint
-from perceiver_edge.errors import BadInputError, ConversionError
+from perceiver_edge.errors import ConversionError
 from perceiver_edge.models import NamedModel
 from perceiver_edge.progress import Progress
 
-WORK = Path("build") / "plain_form"
-_PEERS_SCRIPT = Path(__file__).with_name("peers.py")
+_HERE = Path(__file__).parent
+_RECIPES = _HERE / "recipes"
+_LONGEST_S = 1800
 
 
-def peer_files(model: NamedModel, calibration: np.ndarray, *, progress: Progress) -> dict[str, Path]:
-    """Files by the names of `PEERS`.
+def work_folder(cache: Path, model: NamedModel, calibration: np.ndarray) -> Path:
+    """Where the peers of this model with this calibration lie; made if need be.
 
     Args:
         calibration: what the peers are calibrated with, float32 ``[n, *axes, channels]``.
+    """
+    digest = hashlib.sha256(repr((model.fingerprint, calibration.shape)).encode() + calibration.tobytes())
+    work = cache.absolute() / f"{model.name}_{digest.hexdigest()[:12]}"
+    if not (work / "calibration.npy").exists():
+        save_checkpoint(dataclasses.replace(model.checkpoint, input_spec=model.input_spec), work / "model")
+        np.save(work / "calibration.npy", calibration)
+    return work
+
+
+def peer_file(peer: Peer, work: Path, cache: Path, progress: Progress) -> Path:
+    """The peer's model, made now if it is not there or if its recipe or its tools have changed since.
+
+    A failure is kept like a model, so that a run that goes on does not wait for it again.
 
     Raises:
-        BadInputError: the work folder cannot be written.
-        ConversionError: a converter failed; its output is in the log file that the message names.
+        NotRunError: its environment is not made.
+        ConversionError: its tools failed; what they said last is in the message, the rest in the log that it names.
     """
-    work = WORK / f"{model.name}_{_key(model, calibration)[:12]}"
-    files = {name: work / name for name in PEERS}
-    missing = [name for name, path in files.items() if not path.exists()]
-    if missing:
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            np.save(work / CALIBRATION, calibration)
-        except OSError as error:
-            raise BadInputError("The work folder cannot be written.", got=error, where=work) from error
-        save_checkpoint(dataclasses.replace(model.checkpoint, input_spec=model.input_spec), work / MODEL)
-    for name in missing:
-        with progress(f"make the peer: {PEERS[name].made_by}"):
-            _make(work, name)
-    return files
+    python = python_of(peer.environment, cache)
+    if peer.recipe is None:
+        rate = work / "rate.json"
+        return rate if rate.exists() else work / CHECKPOINT
+    file, record = work / peer.file, work / f"{peer.file}.json"
+    key = _key(peer)
+    known = json.loads(record.read_text()) if record.exists() else {}
+    if known.get("key") != key:
+        with progress(f"make the peer: {peer.made_by}"):
+            known = {"key": key, "failure": _make(peer, python, work)}
+        record.write_text(json.dumps(known))
+    if known["failure"] is not None:
+        raise ConversionError(
+            f"{peer.made_by} could not be made.", got=known["failure"], where=work / f"{peer.file}.log",
+            fix=f"after a change elsewhere, remove {record.name} there to try again",
+        )  # fmt: skip
+    return file
 
 
-def _key(model: NamedModel, calibration: np.ndarray) -> str:
-    """Of everything that a peer depends on."""
+def _key(peer: Peer) -> str:
+    """Of all that the file depends on beside the work folder: the recipes' sources and the versions of the tools."""
     digest = hashlib.sha256()
-    for part in (model.checkpoint.fingerprint, model.sample_shape, tool_versions(), _PEERS_SCRIPT.read_text()):
-        digest.update(repr(part).encode())
-    digest.update(calibration.tobytes())
+    for name in ("recipe", "plain_torch", "plain_tensorflow", peer.recipe):
+        digest.update((_RECIPES / f"{name}.py").read_bytes())
+    versions = repr(tool_versions()).encode()
+    if peer.environment != THIS:
+        versions = (_HERE / "peers" / f"{peer.environment}.txt").read_bytes()
+    digest.update(versions)
     return digest.hexdigest()
 
 
-def _make(work: Path, name: str) -> None:
-    log = work / f"{name}.log"
+def _make(peer: Peer, python: Path, work: Path) -> str | None:
+    """None, or why it could not be made, in a line."""
+    log = work / f"{peer.file}.log"
     with log.open("w") as stream:
-        done = subprocess.run(
-            [sys.executable, str(_PEERS_SCRIPT), str(work), name],
-            stdout=stream, stderr=subprocess.STDOUT, check=False, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
-        )  # fmt: skip
-    if done.returncode != 0:
-        lines = log.read_text(errors="replace").strip().splitlines()
-        killed = " (killed: out of memory?)" if done.returncode == -9 else ""
-        raise ConversionError(
-            f"A peer could not be made: {PEERS[name].made_by}.",
-            expected=name, got=f"exit code {done.returncode}{killed}: {lines[-1] if lines else 'no output'}", where=log,
-            fix="read the log; peers that are done are kept, so that the next run goes on from here",
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [str(python), str(_RECIPES / f"{peer.recipe}.py"), str(work), peer.file],
+                stdout=stream, stderr=subprocess.STDOUT, check=False, timeout=_LONGEST_S,
+                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"not done after {_LONGEST_S} s"
+    if done.returncode == 0:
+        return None
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    killed = " (killed: out of memory?)" if done.returncode == -9 else ""
+    return f"exit code {done.returncode}{killed}: {lines[-1][:300]}"

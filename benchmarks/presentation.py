@@ -7,40 +7,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from contenders import ENGINES
+
 from perceiver_edge.errors import BadInputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-BENCHMARK = "plain_form"
+BENCHMARK = "cpu"
 
-ENGINES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "tflite_runtime": "tflite-runtime"}
 _HEADINGS = (
-    "engine",
-    "model",
-    "MB",
-    "ms",
-    "p10–p90",
-    "× plain",
-    "cosine",
-    "rel. L2",
-    "sens.",
-    "top-1",
-    "acc.",
-    "verdict",
-)
+    "engine", "model", "MB", "ms", "p10–p90", "ms, 1 thread", "× ours", "× floor", "first", "load", "peak MB", "cosine",
+    "rel. L2", "sens.", "top-1", "acc.", "verdict",
+)  # fmt: skip
 _TEXT_COLUMNS = {"engine", "model", "verdict"}
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """``× plain``: how many times as fast as the same engine's plain float32 model."""
+def widest(result: Mapping[str, Any]) -> str:
+    """The run with the most threads, which the table and the picture show first."""
+    return max(result["threads"], key=int)
+
+
+def ordered_rows(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those that the widest run has, as they are listed."""
+    return [row for row in result["rows"] if widest(result) in row["runs"]]
+
+
+def _cells(row: Mapping[str, Any], threads: str) -> tuple[str, ...]:
+    run = row["runs"][threads]
+    single = row["runs"].get("1")
     return (
         ENGINES[row["engine"]],
         row["made_by"],
         megabytes(row["size_bytes"]),
-        milliseconds(row["median_ms"]),
-        f"{milliseconds(row['p10_ms'])}–{milliseconds(row['p90_ms'])}",
-        f"{row['speedup']:.2f}",
+        milliseconds(run["p50_ms"]),
+        f"{milliseconds(run['p10_ms'])}–{milliseconds(run['p90_ms'])}",
+        "–" if single is None else milliseconds(single["p50_ms"]),
+        _text(run["ratio"], ".2f"),
+        _text(run["times_floor"], ".2f"),
+        milliseconds(run["first_ms"]),
+        milliseconds(run["load_ms"]),
+        "–" if run["peak_bytes"] is None else megabytes(run["peak_bytes"]),
         _text(row["cosine"], ".4f"),
         _text(row["relative_l2"], ".2g"),
         _text(row["sensitivity_ratio"], ".3f"),
@@ -51,7 +58,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.3g}"
+    return f"{size_bytes / 1e6:,.0f}" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.3g}"
 
 
 def milliseconds(value: float) -> str:
@@ -67,11 +74,12 @@ def conditions(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
     weights = ", random weights" if result["is_random_weights"] else ""
     hurry = " (quick: not a measurement)" if result["quick"] else ""
+    rounds = {len(run["samples_ms"]) for row in result["rows"] for run in row["runs"].values()}
     return (
         f"{result['model']}{weights}, {result['input_shape']} input, {machine['cpu']} ({machine['architecture']}: "
-        f"{' '.join(machine['instructions']) or 'no instruction set known'}), {result['threads']} of "
-        f"{machine['processors']} processors, {result['rounds']} rounds, {result['num_samples']} held-out samples"
-        f"{hurry}"
+        f"{' '.join(machine['instructions']) or 'no instruction set known'}), {widest(result)} of "
+        f"{machine['processors']} processors, {'–'.join(map(str, sorted({min(rounds), max(rounds)})))} rounds, "
+        f"{result['num_samples']} held-out samples{hurry}"
     )
 
 
@@ -85,12 +93,12 @@ def terminal_table(result: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="left" if heading in _TEXT_COLUMNS else "right", no_wrap=True)
     styles = {"within bounds": "green", "out of bounds": "yellow", "collapsed": "red"}
     engine = None
-    for row in result["rows"]:
+    for row in ordered_rows(result):
         if row["engine"] != engine:
             engine = row["engine"]
             table.add_section()
             table.add_row(Text(ENGINES[engine], "italic"))
-        _, *others, verdict = _cells(row)
+        _, *others, verdict = _cells(row, widest(result))
         style = "bold" if row["is_ours"] else ""
         table.add_row(*(Text(cell, style) for cell in others), Text(verdict, styles[verdict]))
     return table
@@ -99,11 +107,16 @@ def terminal_table(result: Mapping[str, Any]) -> Table:
 def markdown_table(result: Mapping[str, Any]) -> str:
     ruler = [":--" if heading in _TEXT_COLUMNS else "--:" for heading in _HEADINGS]
     lines = [list(_HEADINGS), ruler]
-    for row in result["rows"]:
-        engine, made_by, *numbers = _cells(row)
+    for row in ordered_rows(result):
+        engine, made_by, *numbers = _cells(row, widest(result))
         lines.append([engine, f"**{made_by}**" if row["is_ours"] else made_by, *numbers])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table}\n\n{conditions(result)}."
+    missing = "".join(f"\nNot run: {gone}" for gone in not_run(result))
+    return f"{table}\n\n{conditions(result)}.\n{missing}"
+
+
+def not_run(result: Mapping[str, Any]) -> list[str]:
+    return [f"{one['made_by']} ({' '.join(one['reason'].split())})" for one in result["missing"]]
 
 
 def read_result(path: Path) -> dict[str, Any]:

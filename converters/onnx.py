@@ -37,7 +37,7 @@ def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
     """
     if not TRACED_OPSET <= opset <= LATEST_OPSET:
         raise BadInputError("The ONNX opset is out of range.", expected=f"{TRACED_OPSET} to {LATEST_OPSET}", got=opset)
-    weights = {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
+    weights = _weights(traced)
     model = _tf2onnx(traced)
     _require_known_operators(model)
     if opset != TRACED_OPSET:
@@ -46,6 +46,15 @@ def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
     model = canonical(name_by_site(separate_residuals(_with_initializers(model, weights))))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def translate(traced: Traced) -> onnx.ModelProto:
+    """What tf2onnx alone makes of the trace, with none of our fusions: what others' quantisers are compared on."""
+    return _with_initializers(_tf2onnx(traced), _weights(traced))
+
+
+def _weights(traced: Traced) -> dict[str, np.ndarray]:
+    return {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
 
 
 def _require_known_operators(model: onnx.ModelProto) -> None:

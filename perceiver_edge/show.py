@@ -123,6 +123,42 @@ def plan(job: Job, *, as_json: bool) -> None:
     console.print(lowering)
 
 
+def benchmark(
+    rows: Sequence[Mapping[str, Any]],
+    profiles: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    device: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """What `perceiver_edge.benchmark` measured: a line an artefact and engine, then times by operator."""
+    if as_json:
+        _print_json({"device": device, "threads": threads, "rows": list(rows), "profiles": dict(profiles)})
+        return
+    console = result_console()
+    table = _table("artefact", "engine", "load", "first", "p50", "p90", "peak memory")
+    for row in rows:
+        times = (_ms(row[key]) for key in ("load_ms", "first_ms", "p50_ms", "p90_ms"))
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.1f} MB"
+        table.add_row(row["artefact"], row["engine"], *times, peak)
+    console.print(table)
+    console.print(
+        f"{device}, {threads} threads. Each in a process of its own, in turns; memory above that of the engine alone.",
+        markup=False,
+    )
+    for name, times_of in profiles.items():
+        of_operators = _table("operator", "calls", "time", "share", title=f"{name}: time by operator")
+        total = sum(time["ms"] for time in times_of)
+        for time in times_of:
+            share = f"{time['ms'] / total:.1%}"
+            of_operators.add_row(time["operator"], f"{time['calls']:g}", f"{time['ms']:.3g} ms", share)
+        console.print(of_operators)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
+
+
 def _calibration(job: Job) -> str:
     if job.options.quantize != "int8":
         return "nothing: only int8 needs ranges"

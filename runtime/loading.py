@@ -58,6 +58,11 @@ def is_tflite(content: bytes) -> bool:
     return content[4:8] == b"TFL3"
 
 
+def installed_engines(able: tuple[Engine, ...]) -> tuple[Engine, ...]:
+    """Those of the engines that are on this machine, found without importing them."""
+    return tuple(engine for engine in able if find_spec(_LIBRARY_OF[engine][0]) is not None)
+
+
 def _read(model: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         content, where = model, "bytes"
@@ -81,7 +86,7 @@ def _choose(engine: Engine | None, able: tuple[Engine, ...], where: str) -> Engi
         raise BadInputError(
             "The engine does not run models of this format.", expected=" or ".join(able), got=engine, where=where
         )
-    for candidate in (engine,) if engine else able:
-        if find_spec(_LIBRARY_OF[candidate][0]) is not None:
-            return candidate
+    wanted = (engine,) if engine else able
+    if installed := installed_engines(wanted):
+        return installed[0]
     raise MissingExtraError(*_LIBRARY_OF[engine or able[0]])

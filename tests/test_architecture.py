@@ -24,10 +24,11 @@ LAYERS = (
     {"checkpoints", "lowering", "parity", "progress"},
     {"cores", "model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
-    {"demo", "describe", "latency", "proof", "show"},
+    {"android", "profile", "worker"},
+    {"demo", "describe", "latency", "proof", "show", "side_by_side"},
     {"job"},
     {"pipeline"},
-    {"convert", "verify", "inspect", "train"},
+    {"benchmark", "convert", "verify", "inspect", "train"},
     {PACKAGE},  # the public names: for users, never for the package itself
 )
 """An area imports only from rows above its own, and within itself."""
@@ -46,6 +47,9 @@ ONLY = {
     "parity": {"errors", "metrics"},
     "model": {"errors", "config", "fourier", "checkpoints"},
     "manifest": {"errors", "config", "lowering"},
+    "android": {"errors"},
+    "profile": {"errors"},
+    "worker": {"errors", "runtime"},  # runs beside any engine, where little else of the package can be imported
 }
 """Narrower than its row: what each of these areas knows, and nothing else."""
 
@@ -70,7 +74,8 @@ ADAPTERS = {
     },
     "onnxscript": {"converters.onnx_fusion"},
     "onnxruntime": {
-        "converters.census_onnx", "converters.onnx_quantize", "runtime.onnxruntime", "runtime.onnxruntime_cuda",
+        "converters.census_onnx", "converters.onnx_quantize", "profile", "runtime.onnxruntime",
+        "runtime.onnxruntime_cuda",
     },
     "ai_edge_litert": {
         "converters.census_tflite", "converters.tflite_core", "converters.tflite_gpu", "converters.tflite_graph",

@@ -1,0 +1,128 @@
+"""Who is measured: ours, and what a user would otherwise pick, each in its engine and its environment."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments import THIS, python_of
+
+from perceiver_edge.bundle import Bundle
+from perceiver_edge.worker import Worker
+
+ENGINES = {
+    "litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch",
+    "executorch": "ExecuTorch",
+}  # fmt: skip
+_OURS = ("litert", "onnxruntime")
+"""The engines that `perceiver_edge.worker` serves; `serve_peer.py` serves the others."""
+
+CHECKPOINT = "model/model.safetensors"
+_REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """One thing that a user would otherwise pick.
+
+    ``file``: in a work folder. ``recipe``: the script in ``recipes/`` that makes it, None where the checkpoint is
+    what is loaded. ``environment``: where recipe and engine live. ``mode``: see `serve_peer`. ``precision`` chooses the
+    parity bounds: ``fp32``, ``fp16`` (bfloat16 too), ``dynamic`` or ``int8``.
+    """
+
+    made_by: str
+    engine: str
+    precision: str
+    file: str
+    recipe: str | None = None
+    environment: str = THIS
+    mode: str = ""
+
+
+_tflite = functools.partial(Peer, engine="litert", recipe="make_tflite")
+_onnx = functools.partial(Peer, engine="onnxruntime", recipe="make_onnx")
+_openvino = functools.partial(Peer, engine="openvino", recipe="make_openvino", environment="openvino")
+_torch = functools.partial(Peer, engine="torch", file=CHECKPOINT, environment="torch")
+_executorch = functools.partial(Peer, engine="executorch", recipe="make_executorch", environment="executorch")
+
+PEERS: tuple[Peer, ...] = (
+    _tflite(made_by="TF converter float32", precision="fp32", file="plain_fp32.tflite"),
+    _tflite(made_by="TF converter dynamic", precision="dynamic", file="plain_dynamic.tflite"),
+    _tflite(made_by="TF converter full int8", precision="int8", file="plain_int8.tflite"),
+    _onnx(made_by="tf2onnx float32", precision="fp32", file="plain_fp32.onnx"),
+    _onnx(made_by="ORT quantize_dynamic", precision="dynamic", file="plain_dynamic.onnx"),
+    _onnx(made_by="ORT quantize_static", precision="int8", file="plain_int8.onnx"),
+    _openvino(made_by="OpenVINO float32", precision="fp32", file="openvino_fp32.xml", mode="f32"),
+    _openvino(made_by="OpenVINO default (bfloat16)", precision="fp16", file="openvino_fp32.xml", mode="default"),
+    _openvino(made_by="OpenVINO + NNCF int8", precision="int8", file="openvino_int8.xml", mode="default"),
+    _torch(made_by="perceiver-pytorch eager", precision="fp32", mode="eager"),
+    _torch(made_by="perceiver-pytorch torch.compile", precision="fp32", mode="compile"),
+    _torch(made_by="perceiver-pytorch dynamic int8", precision="dynamic", mode="dynamic"),
+    _executorch(made_by="ExecuTorch XNNPACK float32", precision="fp32", file="executorch_fp32.pte"),
+    _executorch(made_by="ExecuTorch XNNPACK dynamic", precision="dynamic", file="executorch_dynamic.pte"),
+    _executorch(made_by="ExecuTorch XNNPACK int8", precision="int8", file="executorch_int8.pte"),
+)
+"""Each after what it is made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A model file that is there, and how it is run. ``size_bytes``: with all that lies beside it."""
+
+    made_by: str
+    engine: str
+    precision: str
+    is_ours: bool
+    file: Path
+    python: Path
+    mode: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        weights = self.file.with_suffix(".bin")  # OpenVINO's
+        return self.file.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether others are held against it: ours in int8."""
+        return self.is_ours and self.precision == "int8"
+
+    def worker(self, inputs: Path, threads: int) -> Worker:
+        """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.worker.serve`."""
+        if self.engine in _OURS:
+            options = ("--engine", self.engine, "--threads", str(threads), "--batch", "1")
+            return Worker([sys.executable, "-m", "perceiver_edge.worker", str(self.file), str(inputs), *options])
+        script = Path(__file__).with_name("serve_peer.py")
+        command = [self.python, script, self.engine, self.mode, self.file, inputs, threads]
+        path = os.pathsep.join(filter(None, (str(_REPOSITORY), os.environ.get("PYTHONPATH"))))
+        return Worker([str(part) for part in command], environment={"PYTHONPATH": path})
+
+
+def ours(bundle: Bundle) -> list[Contender]:
+    """Every artefact of the bundle."""
+    return [
+        Contender(
+            made_by=f"perceiver_edge {artefact.precision}",
+            engine="litert" if artefact.format == "tflite" else "onnxruntime",
+            precision=artefact.precision, is_ours=True, file=bundle.path / name, python=Path(sys.executable),
+        )
+        for name, artefact in bundle.manifest.artefacts.items()
+    ]  # fmt: skip
+
+
+def contender(peer: Peer, file: Path, cache: Path) -> Contender:
+    """Raises NotRunError: the peer's environment is not made."""
+    return Contender(
+        made_by=peer.made_by, engine=peer.engine, precision=peer.precision, is_ours=False, file=file,
+        python=python_of(peer.environment, cache), mode=peer.mode,
+    )  # fmt: skip
+
+
+def by_engine(contenders: Sequence[Contender]) -> list[Contender]:
+    """Engine by engine, peers before ours."""
+    order = list(ENGINES)
+    return sorted(contenders, key=lambda one: (order.index(one.engine), one.is_ours))

@@ -1,0 +1,187 @@
+"""How do our models compare, on this CPU, with what a user would otherwise pick, and with the fastest possible?
+
+    python benchmarks/cpu.py [--model NAME] [--quick]      measure; the default is digits
+    python benchmarks/cpu.py --sweep tokens|latents        time and memory over a size of the README model
+    python benchmarks/cpu.py --table RESULT.json           print a result as a Markdown table
+
+Peers' environments are made once with ``python benchmarks/environments.py``; one that is not made is reported as
+missing, with the reason. Peers' models and our bundles are made on the first run and kept in ``build/peers/``: a run
+that was stopped goes on where it was, and later runs only measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from environments import CACHE
+
+from perceiver_edge import cli
+from perceiver_edge.errors import EXIT_OK, BadInputError
+
+if TYPE_CHECKING:
+    from subject import Subject
+
+    from perceiver_edge.progress import Progress
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = ("digits", "readme", "paper", "video", "audio", "points", "tiny")
+_BUDGET_S = 90.0
+_QUICK_ROUNDS = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/cpu.py",
+        description="Compare our models with what a user would otherwise pick: latency, memory, size and parity.",
+    )
+    parser.add_argument("--model", choices=MODELS, default="digits", help="default: %(default)s")
+    parser.add_argument("--sweep", choices=("tokens", "latents"), help="instead: vary one size of the README model")
+    parser.add_argument("--table", type=Path, metavar="RESULT.json", help="instead: print a result as Markdown")
+    parser.add_argument(
+        "--threads", type=_positive, nargs="+", default=[1, 2], metavar="N", help="measured one after the other"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, metavar="N",
+        help=f"turns of each model (default: as fit in {_BUDGET_S:g} s for each number of threads, at least 5)",
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help=f"try it out: {_QUICK_ROUNDS} rounds, 2 threads")
+    parser.add_argument("--prepare", action="store_true", help="only make what is to be measured: ours, and the peers")
+    parser.add_argument("--rates", action="store_true", help="measure the rates of the floor again")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="environments, peers, bundles (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.json", help="an .svg is written beside it (default: benchmarks/results/)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        arguments.rounds, arguments.threads = arguments.rounds or _QUICK_ROUNDS, arguments.threads[-1:]
+    command = _table if arguments.table else _sweep if arguments.sweep else _measure
+    return cli.run(lambda: command(arguments))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from presentation import markdown_table, read_result
+
+    print(markdown_table(read_result(arguments.table)))
+    return EXIT_OK
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    from chart import bar_chart
+    from floor import measured_rates
+    from measure import compare, operations_of
+    from presentation import BENCHMARK, not_run, terminal_table
+    from subject import read_subject
+
+    from perceiver_edge.progress import on_console
+
+    progress = on_console(quiet=False)
+    output = _output(arguments, f"{BENCHMARK}_{arguments.model}")
+    subject = read_subject(arguments.model, arguments.cache, progress=progress)
+    if arguments.prepare:
+        return _prepare(subject, arguments.cache, progress)
+    manifest = subject.bundle.manifest
+    about = {
+        "benchmark": BENCHMARK,
+        "model": arguments.model,
+        "weights_fingerprint": manifest.weights_fingerprint,
+        "is_random_weights": manifest.is_random_weights,
+        "input_shape": "×".join(map(str, subject.model.sample_shape)),
+        "samples": Path(subject.held_out.source).name,  # a result is shown to others, this machine's folders are not
+        "num_samples": len(subject.held_out),
+        "num_calibration": len(subject.calibration),
+        "threads": [str(number) for number in arguments.threads],
+        "quick": arguments.quick,
+        "operations": vars(operations_of(subject)),
+        **_where(),
+    }
+    rows, missing = compare(
+        subject, arguments.cache, threads=arguments.threads, rounds=arguments.rounds, budget_s=_BUDGET_S,
+        rates_again=arguments.rates, progress=progress,
+    )  # fmt: skip
+    rates = {
+        number: measured_rates(arguments.cache, threads=int(number), again=False, progress=progress)
+        for number in about["threads"]
+    }
+    result = {**about, "rates_per_s": rates, "rows": rows, "missing": missing}
+    _write(result, output)
+    bar_chart(result, output.with_suffix(".svg"))
+    console = cli.result_console()
+    console.width = max(console.width, 200)
+    console.print(terminal_table(result))
+    for reason in not_run(result):
+        print(f"not run: {reason}")
+    print(f"{output}\n{output.with_suffix('.svg')}")
+    return EXIT_OK
+
+
+def _prepare(subject: Subject, cache: Path, progress: Progress) -> int:
+    from measure import prepare
+
+    present, missing = prepare(subject, cache, progress)
+    print(
+        f"{len(present)} are ready to be measured, {len(missing)} are not:",
+        *(one["reason"] for one in missing),
+        sep="\n",
+    )
+    return EXIT_OK
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from chart import line_chart
+    from sweep import sweep
+
+    from perceiver_edge.progress import on_console
+
+    output = _output(arguments, f"sweep_{arguments.sweep}")
+    measured = sweep(
+        arguments.sweep, arguments.cache, threads=arguments.threads[-1], rounds=arguments.rounds, quick=arguments.quick,
+        progress=on_console(quiet=False),
+    )  # fmt: skip
+    result = {**measured, **_where()}
+    _write(result, output)
+    line_chart(result, output.with_suffix(".svg"))
+    print(f"{output}\n{output.with_suffix('.svg')}")
+    return EXIT_OK
+
+
+def _where() -> dict[str, Any]:
+    from environments import requirements
+    from machine import describe_machine, tool_versions
+
+    return {"machine": describe_machine(), "versions": tool_versions(), "peers": requirements()}
+
+
+def _write(result: dict[str, Any], output: Path) -> None:
+    output.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _output(arguments: argparse.Namespace, name: str) -> Path:
+    """Checked before the long work, not after it."""
+    output = arguments.output or (arguments.cache if arguments.quick else RESULTS) / f"{name}.json"
+    if output.suffix != ".json":
+        raise BadInputError("The result is a JSON file.", expected="--output FILE.json", got=output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(output if output.exists() else output.parent, os.W_OK):
+            raise PermissionError("no permission to write")
+    except OSError as error:
+        raise BadInputError("The result cannot be written.", got=error, where=output) from error
+    return output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""Contenders in, one row each out: what they answer, judged first, and how long they take, all in turns."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contenders import PEERS, Contender, Peer, by_engine, contender, ours
+from environments import CACHE
+from floor import floor_ms, measured_rates
+from operations import Operations, count
+from peer_files import peer_file, work_folder
+from subject import Subject
+
+from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.parity import Gates, Judgement, judge
+from perceiver_edge.progress import Progress
+from perceiver_edge.runtime import paired_ratio
+from perceiver_edge.side_by_side import Measured, measure_side_by_side
+
+COLLAPSED_BELOW = 0.1
+"""A sensitivity ratio under this: the output hardly depends on the input any more."""
+
+MOST_BYTES_TOGETHER = 9e9
+"""Of all models that are loaded at once, as `_weight` guesses."""
+
+_METRICS = ("cosine", "relative_l2", "sensitivity_ratio", "top1_agreement", "accuracy")
+
+
+def compare(
+    subject: Subject, cache: Path, *, threads: Sequence[int], rounds: int | None, budget_s: float, rates_again: bool,
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:  # fmt: skip
+    """(a row for each contender that runs, a reason for each that does not), ready for JSON.
+
+    Args:
+        rounds: timed turns of each; None for as many as fit in ``budget_s``, for each number of threads.
+        rates_again: do not use the rates of the floor that were measured before.
+    """
+    work = work_folder(cache, subject.model, subject.calibration)
+    present, missing = prepare(subject, cache, progress)
+    rows = {one: _row(one) for one in by_engine(present)}
+    operations = operations_of(subject)
+    for number in threads:
+        rates = measured_rates(cache, threads=number, again=rates_again, progress=progress)
+        together = list(groups(present, subject))
+        for index, group in enumerate(together):
+            with progress(f"{number} thread{'s' * (number > 1)}, group {index + 1} of {len(together)}"):
+                measured = _measure(
+                    group, subject, work, threads=number, rounds=rounds, budget_s=budget_s / len(together)
+                )  # fmt: skip
+            for one, result in measured.items():
+                if not isinstance(result, Measured):
+                    missing.append(reason_of(one, result, cache))
+                elif not (one.is_anchor and index):
+                    floor = floor_ms(operations, rates.get(one.engine, {}), one.precision)
+                    rows[one]["runs"][str(number)] = _run(one, result, measured, floor)
+    for one, row in rows.items():
+        if row["runs"]:
+            row.update(_judged(subject, np.load(_answers(one, subject, work)), one.precision))
+    return [row for row in rows.values() if row["runs"]], missing
+
+
+def operations_of(subject: Subject) -> Operations:
+    return count(subject.model.checkpoint.config, subject.model.input_spec.shape)
+
+
+def prepare(
+    subject: Subject, cache: Path, progress: Progress
+) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
+    """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet."""
+    work = work_folder(cache, subject.model, subject.calibration)
+    present, missing = ours(subject.bundle), []
+    for peer in PEERS:
+        try:
+            present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
+        except PerceiverEdgeError as error:
+            missing.append(reason_of(peer, error, cache))
+    return present, missing
+
+
+def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
+    """A result is shown to others; the folders of this machine are not."""
+    reason = str(error).replace(str(cache.absolute()), str(CACHE))
+    return {"made_by": one.made_by, "engine": one.engine, "reason": reason}
+
+
+def groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:
+    """As many at once as memory holds; the anchors are in every group."""
+    anchors = [one for one in present if one.is_anchor]
+    room = MOST_BYTES_TOGETHER - sum(_weight(one, subject) for one in anchors)
+    group: list[Contender] = []
+    left = room
+    for one in present:
+        if one.is_anchor:
+            continue
+        if group and _weight(one, subject) > left:
+            yield anchors + group
+            group, left = [], room
+        group.append(one)
+        left -= _weight(one, subject)
+    yield anchors + group
+
+
+def _weight(one: Contender, subject: Subject) -> float:
+    """Bytes, roughly: the engine, the weights with a packed copy, and some scores of every latent for every token."""
+    latents = subject.model.checkpoint.config.num_latents
+    return 3e8 + 3 * one.size_bytes + 6 * 4 * latents * float(np.prod(subject.model.input_spec.shape))
+
+
+def _measure(
+    group: Sequence[Contender], subject: Subject, work: Path, *, threads: int, rounds: int | None, budget_s: float
+) -> dict[Contender, Measured | PerceiverEdgeError]:
+    names = {f"{one.engine} {one.made_by}": one for one in group}
+    unheard = [name for name, one in names.items() if not _answers(one, subject, work).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        np.savez(inputs, **subject.held_out.inputs)
+        measured = measure_side_by_side(
+            {name: functools.partial(one.worker, inputs, threads) for name, one in names.items()},
+            rounds=rounds, budget_s=budget_s, answering=unheard,
+        )  # fmt: skip
+    for name, one in names.items():
+        result = measured[name]
+        if isinstance(result, Measured) and result.outputs is not None:
+            _answers(one, subject, work).parent.mkdir(exist_ok=True)
+            np.save(_answers(one, subject, work), result.outputs)
+    return {one: measured[name] for name, one in names.items()}
+
+
+def _answers(one: Contender, subject: Subject, work: Path) -> Path:
+    """Where the answers of this very file to these very samples are kept: the slowest take minutes to answer all."""
+    status = one.file.stat()
+    digest = hashlib.sha256(repr((str(one), status.st_size, status.st_mtime_ns)).encode())
+    digest.update(subject.held_out.reference.tobytes())
+    return work / "answers" / f"{digest.hexdigest()[:16]}.npy"
+
+
+def _row(one: Contender) -> dict[str, Any]:
+    return {
+        "made_by": one.made_by, "engine": one.engine, "precision": one.precision, "is_ours": one.is_ours,
+        "file": one.file.name, "size_bytes": one.size_bytes, "runs": {},
+    }  # fmt: skip
+
+
+def _run(
+    one: Contender, result: Measured, group: dict[Contender, Measured | PerceiverEdgeError], floor: float | None
+) -> dict[str, Any]:
+    """``ratio``: the median over rounds of its time over the anchor's, of the same engine or else of LiteRT."""
+    anchors = {other.engine: other for other in group if other.is_anchor and isinstance(group[other], Measured)}
+    anchor = anchors.get(one.engine) or anchors.get("litert")
+    against = group[anchor] if anchor else None
+    latency = result.latency
+    return {
+        "p50_ms": round(latency.median_ms, 4), "p10_ms": round(latency.p10_ms, 4), "p90_ms": round(latency.p90_ms, 4),
+        "first_ms": round(result.started.first_ms, 3), "load_ms": round(result.started.load_ms, 3),
+        "peak_bytes": result.peak_bytes,
+        "ratio": round(paired_ratio(latency, against.latency), 4) if isinstance(against, Measured) else None,
+        "against": anchor.engine if anchor else None,
+        "floor_ms": None if floor is None else round(floor, 4),
+        "times_floor": None if floor is None else round(latency.median_ms / floor, 3),
+        "samples_ms": [round(sample, 4) for sample in latency.samples_ms],
+    }  # fmt: skip
+
+
+def _judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, Any]:
+    """With random weights the largest logit leads by next to nothing, so there the choice of class is not judged."""
+    is_judged_by_class = subject.model.checkpoint.config.final_classifier_head and not subject.model.is_random_weights
+    gates = Gates.for_precision(precision)
+    judgement = judge(
+        subject.held_out.reference, outputs, is_classifier=is_judged_by_class, labels=subject.held_out.labels,
+        gates=gates if is_judged_by_class else replace(gates, top1_agreement=None),
+    )  # fmt: skip
+    return {
+        "verdict": verdict(judgement), **{name: _number(getattr(judgement.metrics, name)) for name in _METRICS}
+    }  # fmt: skip
+
+
+def verdict(judgement: Judgement) -> str:
+    """Collapsed goes first: such a model may still have a high cosine."""
+    if judgement.metrics.sensitivity_ratio < COLLAPSED_BELOW:
+        return "collapsed"
+    return "within bounds" if judgement.passed else "out of bounds"
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN; a metric that cannot be measured is null, and its verdict is never ``within bounds``."""
+    return None if value is None or not np.isfinite(value) else float(value)

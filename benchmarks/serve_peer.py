@@ -1,0 +1,81 @@
+"""Serve one model of an engine that perceiver_edge does not use, in that engine's own environment.
+
+    python benchmarks/serve_peer.py ENGINE MODE FILE INPUTS.npz THREADS
+
+Needs numpy, the engine, and ``perceiver_edge.worker`` on the path (it asks for numpy alone).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from perceiver_edge.worker import Call, serve
+
+sys.path.append(str(Path(__file__).with_name("recipes")))
+
+
+def openvino(mode: str, file: Path, threads: int) -> Callable[[], Call]:
+    """``default``: the precision OpenVINO chooses, bfloat16 where the processor has it; or ``f32``."""
+    import openvino as ov
+
+    core = ov.Core()
+
+    def open_model() -> Call:
+        hint = {} if mode == "default" else {"INFERENCE_PRECISION_HINT": "f32"}
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, **hint}
+        model = core.compile_model(file, "CPU", options)
+        request = model.create_infer_request()
+        return lambda feeds: np.array(request.infer(list(feeds.values()))[0])
+
+    return open_model
+
+
+def torch(mode: str, file: Path, threads: int) -> Callable[[], Call]:
+    """``eager``, ``compile``, or ``dynamic`` int8; the file is the checkpoint's, in a work folder's model folder."""
+    import perceiver_pytorch  # noqa: F401, imported before memory is counted
+    import torch
+    from plain_torch import plain_module
+
+    torch.set_num_threads(threads)
+    work = file.parent.parent if file.name == "model.safetensors" else file.parent
+
+    def open_model() -> Call:
+        module = plain_module(work)
+        if mode == "dynamic":
+            module = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
+        if mode == "compile":
+            module = torch.compile(module)
+
+        @torch.inference_mode()
+        def call(feeds: dict[str, np.ndarray]) -> np.ndarray:
+            return module(torch.from_numpy(feeds["input"])).numpy()
+
+        return call
+
+    return open_model
+
+
+def executorch(_mode: str, file: Path, threads: int) -> Callable[[], Call]:
+    import torch
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
+
+    _unsafe_reset_threadpool(threads)
+    runtime = Runtime.get()
+
+    def open_model() -> Call:
+        program = runtime.load_program(file)
+        method = program.load_method("forward")
+        return lambda feeds: method.execute([torch.from_numpy(feeds["input"])])[0].numpy().copy()
+
+    return open_model
+
+
+if __name__ == "__main__":
+    _, engine, mode, file, inputs, threads = sys.argv
+    opener = {"openvino": openvino, "torch": torch, "executorch": executorch}[engine]
+    serve(opener(mode, Path(file).absolute(), int(threads)), Path(inputs))

@@ -1,0 +1,145 @@
+"""The benchmark, end to end on the smallest model, as a user runs it; and its arithmetic."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cpu.py"
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_floor_is_the_time_of_the_products_and_of_the_exponentials():
+    from floor import floor_ms
+    from operations import Operations
+
+    operations = Operations(weight_macs=3_000, core_macs=1_000, exponentials=500)
+    rates = {"float32": 1e6, "int8": 4e6, "exp": 1e5}
+    assert floor_ms(operations, rates, "fp32") == pytest.approx(4 + 5)
+    assert floor_ms(operations, rates, "int8") == floor_ms(operations, rates, "dynamic") == pytest.approx(1 + 5)
+    assert floor_ms(operations, rates, "fp16") is None
+
+
+def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monkeypatch):
+    import measure
+    from contenders import Contender
+
+    class Subject:
+        class model:  # noqa: N801
+            class input_spec:  # noqa: N801
+                shape = (2,)
+
+            class checkpoint:  # noqa: N801
+                class config:  # noqa: N801
+                    num_latents = 1
+
+    file = tmp_path / "model"
+    file.write_bytes(bytes(1_000_000))
+    one = {"engine": "litert", "file": file, "python": tmp_path}
+    anchor = Contender(made_by="ours", precision="int8", is_ours=True, **one)
+    others = [Contender(made_by=f"peer {n}", precision="int8", is_ours=False, **one) for n in range(7)]
+    monkeypatch.setattr(measure, "MOST_BYTES_TOGETHER", 4 * 3.1e8)
+    groups = list(measure.groups([*others, anchor], Subject))
+    assert [group[0] for group in groups] == [anchor] * len(groups)
+    assert [one for group in groups for one in group[1:]] == others
+    assert max(map(len, groups)) == 4
+
+
+def test_a_missing_environment_is_a_reason_not_a_silence(tmp_path):
+    from contenders import PEERS, contender
+
+    from perceiver_edge.errors import NotRunError
+
+    peer = next(peer for peer in PEERS if peer.environment == "openvino")
+    with pytest.raises(NotRunError, match=r"environments\.py openvino"):
+        contender(peer, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("video", (16, 64, 64, 3)), ("audio", (12288, 1)), ("points", (2048, 3))])
+def test_synthetic_inputs_are_distinct_finite_and_the_same_each_time(name, shape, tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn brings the photographs")
+    from natural import samples_file
+
+    from perceiver_edge.models import resolve_model
+
+    samples = np.load(samples_file(resolve_model(name), tmp_path / "a", count=3))
+    assert samples.shape == (3, *shape)
+    assert np.isfinite(samples).all()
+    assert np.abs(samples).max() <= 1
+    assert not np.allclose(samples[0], samples[1])
+    np.testing.assert_array_equal(samples, np.load(samples_file(resolve_model(name), tmp_path / "b", count=3)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds ``result.json``, with all that was made below ``cache``; no environment of another engine is there."""
+    pytest.importorskip("sklearn", reason="scikit-learn brings the photographs")
+    pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
+    pytest.importorskip("sympy", reason="ONNX Runtime's pre-processing needs sympy")
+    folder = tmp_path_factory.mktemp("cpu")
+    done = run("--model", "tiny", "--quick", "--cache", "cache", "--output", "result.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.mark.slow
+def test_all_of_this_environment_is_measured_and_the_rest_is_named(result):
+    measured = {(row["engine"], row["precision"], row["is_ours"]) for row in result["rows"]}
+    engines = ("litert", "onnxruntime")
+    peers = {(engine, precision, False) for engine in engines for precision in ("fp32", "dynamic", "int8")}
+    assert measured == peers | {(engine, precision, True) for engine in engines for precision in ("fp32", "int8")}
+    assert {one["engine"] for one in result["missing"]} == {"openvino", "torch", "executorch"}
+    assert all("environments.py" in one["reason"] for one in result["missing"])
+
+
+@pytest.mark.slow
+def test_a_row_has_all_that_was_asked_for(result):
+    for row in result["rows"]:
+        assert row["relative_l2"] < (1e-5 if row["precision"] == "fp32" else 0.5)
+        run = row["runs"]["2"]
+        assert len(run["samples_ms"]) == 3
+        assert run["times_floor"] > 1
+        assert run["load_ms"] > 0
+        if row["precision"] == "int8" and row["is_ours"]:
+            assert (run["ratio"], run["against"]) == (1, row["engine"])
+
+
+@pytest.mark.slow
+def test_a_second_run_only_measures(folder):
+    def made():
+        files = (path for path in (folder / "cache").rglob("*") if path.suffix in {".tflite", ".onnx", ".npy"})
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = made()
+    done = run("--model", "tiny", "--quick", "--cache", "cache", "--output", "again.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert made() == before
+
+
+@pytest.mark.slow
+def test_the_table_and_the_picture_show_every_row(folder, result):
+    table = run("--table", folder / "result.json", cwd=folder).stdout
+    picture = (folder / "result.svg").read_text()
+    for row in result["rows"]:
+        assert row["made_by"] in table
+        assert row["made_by"] in picture
+    assert all(one["made_by"] in table for one in result["missing"])
+
+
+def test_a_table_of_something_else_is_refused(tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    done = run("--table", tmp_path / "other.json", cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
