@@ -54,7 +54,7 @@ def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: 
             figures |= {
                 name: {"median_ms": t.median_ms, "p10_ms": t.p10_ms, "p90_ms": t.p90_ms} for name, t in timed.items()
             }
-    return Latencies(_device(), threads, min(rounds), {name: figures[name] for name in models})
+    return Latencies(describe_device(), threads, min(rounds), {name: figures[name] for name in models})
 
 
 def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict[str, Latency]:
@@ -67,7 +67,8 @@ def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict
     return interleaved_latency(calls, rounds=rounds, warmup=rounds // 10 + 1)
 
 
-def _device() -> str:
+def describe_device() -> str:
+    """This machine, in words."""
     return f"{platform.machine()} {platform.system()}, {_processor()}"
 
 

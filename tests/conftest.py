@@ -1,4 +1,4 @@
-"""What all tests share: the ``--slow`` option, the grid of configurations, and the golden outputs.
+"""What all tests share: what only runs when asked for, the grid of configurations, and the golden outputs.
 
 A test with an argument ``grid_case`` runs for every configuration of ``golden/grid.json`` and gets a `GridCase`; one
 with ``golden_case`` runs for those with a stored output and gets a `GoldenCase`. ``golden/make_golden.py`` says how
@@ -92,11 +92,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+    for marker, asked_for, how in (
+        ("slow", config.getoption("--slow"), "--slow"),
+        ("devices", "devices" in config.getoption("-m"), "-m devices"),
+    ):
+        for item in items:
+            if item.get_closest_marker(marker) and not asked_for:
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: run with {how}"))
 
 
 @pytest.fixture(scope="session")

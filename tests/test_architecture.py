@@ -25,7 +25,7 @@ LAYERS = (
     {"model", "models", "manifest"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
     {"describe", "latency", "proof", "show"},
-    {"job"},
+    {"devices", "job"},
     {"pipeline"},
     {"convert", "verify", "inspect", "train"},
     {PACKAGE},  # the public names: for users, never for the package itself
