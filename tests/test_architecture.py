@@ -22,7 +22,7 @@ LAYERS = (
     {"errors", "fourier"},
     {"config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
-    {"model", "models", "manifest"},
+    {"manifest", "mobile_code", "model", "models"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
     {"describe", "latency", "proof", "show"},
     {"devices", "job"},
