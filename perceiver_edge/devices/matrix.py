@@ -87,6 +87,10 @@ def run_matrix(
     Args:
         artefacts: by file name.
         gates: by precision, against the float reference.
+
+    Raises:
+        BadInputError: no artefact is of a format that these runtimes take.
+        MissingExtraError: a native engine is not installed.
     """
     table = sorted(runtimes, key=lambda runtime: runtime.name not in NATIVE.values())
     rows = []
@@ -101,6 +105,12 @@ def run_matrix(
                 )  # fmt: skip
             rows.append(row)
             native = outputs if runtime.name == NATIVE[artefact.format] else native
+    if not rows:
+        raise BadInputError(
+            "These runtimes take none of the artefacts.",
+            expected=" or ".join(sorted({format_ for runtime in table for format_ in runtime.formats})),
+            got=", ".join(artefacts),
+        )
     return Matrix(
         name=name, device=describe_device(), num_samples=len(held_out), samples_source=held_out.source,
         is_random_weights=is_random_weights, runtimes={runtime.name: runtime.about for runtime in table},

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from perceiver_edge.devices import arm64, tflite_runtime
-from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError
+from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime import Engine, load, run_all
 
 Kind = Literal["measured", "functional"]
@@ -28,7 +28,8 @@ class Runtime:
             where it is emulated: the numbers are right, a time means nothing.
         about: what runs where, in a phrase.
         run: the model's bytes and its inputs by name ``[n, ...]`` → its output ``[n, ...]``. Raises NotRunError where
-            the runtime is not here, BadInputError where it refuses the model.
+            the runtime is not here (MissingExtraError where that is an engine of this environment), BadInputError where
+            it refuses the model.
         version: of its engine; asked for only after a run.
     """
 
@@ -45,10 +46,7 @@ NATIVE: Mapping[str, str] = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
 def _native(engine: Engine, model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    try:
-        return run_all(load(model, engine=engine), inputs)
-    except MissingExtraError as error:
-        raise NotRunError(engine, missing=error, fix="pip install 'perceiver-edge[verify]'") from error
+    return run_all(load(model, engine=engine), inputs)
 
 
 def _here(engine: Engine, *, format_: str, distribution: str, title: str) -> Runtime:

@@ -93,6 +93,14 @@ def test_another_class_on_another_processor_is_a_failure(matrix):
     assert "top1_agreement" in [check.name for check in row.native.failures]
 
 
+def test_runtimes_that_take_nothing_of_the_bundle_prove_nothing(held_out):
+    with pytest.raises(BadInputError, match="These runtimes take none of the artefacts"):
+        run_matrix(
+            "tiny", {}, held_out, runtimes=RUNTIMES, gates={}, is_classifier=True, is_random_weights=False,
+            progress=silent,
+        )  # fmt: skip
+
+
 def test_the_document_is_json_that_keeps_everything(matrix):
     made = matrix(_runtime("phone", _absent), _runtime("nan", lambda model, inputs: inputs["input"] * np.nan))
     document = json.loads(json.dumps(made.to_dict(), allow_nan=False))
