@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ import numpy as np
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime import batch
 
 if TYPE_CHECKING:
     from perceiver_edge.calibration import Samples
@@ -43,8 +45,16 @@ class HeldOut:
 
     def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
         """``size`` samples from ``start``; past the end the last one is repeated, because artefacts have one shape."""
-        rows = np.minimum(np.arange(start, start + size), len(self) - 1)
-        return {name: np.ascontiguousarray(values[rows]) for name, values in self.inputs.items()}
+        return batch(self.inputs, start, size)
+
+    def first(self, count: int) -> HeldOut:
+        """The first ``count`` samples, or all where there are fewer."""
+        return dataclasses.replace(
+            self,
+            inputs={name: values[:count] for name, values in self.inputs.items()},
+            reference=self.reference[:count],
+            labels=None if self.labels is None else self.labels[:count],
+        )
 
     def to_bytes(self) -> bytes:
         """A compressed ``.npz``; the same value always gives the same bytes."""

@@ -256,7 +256,7 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: numbers that JSON lacks are the strings ``nan``, ``inf`` and ``-inf``."""
-        return {"passed": self.passed, **_jsonable(self)}
+        return {"passed": self.passed, **jsonable(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ParityReport:
@@ -308,16 +308,16 @@ def _advice(artefact: ArtefactParity) -> Iterator[str]:
     yield "see where the error grows layer by layer; more or other calibration samples, or another method, often help"
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        fields = {field.name: _jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {field.name: jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
         if isinstance(value, Check | Judgement | ArtefactParity):
             fields["passed"] = value.passed
         return fields
     if isinstance(value, Mapping):
-        return {name: _jsonable(item) for name, item in value.items()}
+        return {name: jsonable(item) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

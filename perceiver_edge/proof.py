@@ -9,7 +9,7 @@ import numpy as np
 from perceiver_edge.converters.points import observable_outputs, quantised_points
 from perceiver_edge.held_out import HeldOut
 from perceiver_edge.parity import ArtefactParity, Gates, LayerError, judge, layer_errors
-from perceiver_edge.runtime import Runner, load, probe
+from perceiver_edge.runtime import Runner, load, probe, run_all
 
 LAYER_SAMPLES = 4
 """Held-out samples that errors by layer are measured on: enough to rank layers, and probing is slow."""
@@ -53,9 +53,7 @@ def output_step(model: bytes) -> float:
 
 def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:
     """The artefact's output for every held-out sample, ``[samples, ...]``."""
-    batch_size = runner.batch_size
-    results = [runner(held_out.batch(start, batch_size)) for start in range(0, len(held_out), batch_size)]
-    return np.concatenate([np.asarray(result) for result in results])[: len(held_out)]
+    return run_all(runner, held_out.inputs)
 
 
 def layer_outputs(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.manifest import Artefact, Manifest, TensorSpec
+from perceiver_edge.mobile_code import mobile_code
 from perceiver_edge.parity import ArtefactParity, Check, LayerError, ParityReport
 
 if TYPE_CHECKING:
@@ -51,10 +52,21 @@ def render_report(
 def render_model_card(
     manifest: Manifest, parity: ParityReport, *, latency: Latencies | None = None, device: str | None = None
 ) -> str:
-    """Markdown with the numbers and, per format, a snippet that runs in the bundle's folder. Arguments as above."""
+    """Markdown with the numbers, per format a snippet that runs in the bundle's folder, and the same for mobile apps.
+
+    Arguments as above.
+    """
     view = _view(manifest, parity, latency=latency, device=device)
-    snippets = [_snippet(name, artefact) for name, artefact in _preferred(manifest).items()]
-    return _render("model_card.md.j2", {**view, "snippets": snippets, "preprocessing": _preprocessing(manifest)})
+    preferred = _preferred(manifest).items()
+    return _render(
+        "model_card.md.j2",
+        {
+            **view,
+            "snippets": [_snippet(name, artefact) for name, artefact in preferred],
+            "mobile": [mobile_code(name, artefact) for name, artefact in preferred],
+            "preprocessing": _preprocessing(manifest),
+        },
+    )
 
 
 def _render(template: str, view: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from perceiver_edge.bundle import Bundle
+    from perceiver_edge.devices.matrix import Matrix, Row
     from perceiver_edge.job import Job
+    from perceiver_edge.metrics import Metrics
     from perceiver_edge.progress import FinishedStage
 
 _LAYERS_SHOWN = 12
@@ -93,6 +95,44 @@ def parity(report: ParityReport, *, as_json: bool) -> None:
                 layer.name, f"{layer.relative_l2:.3g}", f"{layer.sqnr_db:.1f} dB", f"{layer.cosine:.5f}", mark
             )
         console.print(layers)
+
+
+def matrix(result: Matrix, *, as_json: bool) -> None:
+    """Artefacts × runtimes: the answers beside the float reference's and beside this processor's."""
+    if as_json:
+        _print_json(result.to_dict())
+        return
+    console = result_console()
+    table = _table("runtime", "", "rel. L2", "cosine", "top-1", "cosine to native", "top-1 to native", "")
+    artefact = None
+    for row in result.rows:
+        if row.artefact != artefact:
+            artefact = row.artefact
+            table.add_section()
+            table.add_row(f"[italic]{artefact}[/italic]")
+        mark = "[red]✗[/red]" if row.failed else "" if row.status == "not run" else "[green]✓[/green]"
+        table.add_row(row.runtime, row.status, *_agreement(row), mark)
+    console.print(table)
+    for row in {(row.runtime, row.reason): row for row in result.rows if row.status == "not run"}.values():
+        fix = "" if row.fix is None else f"\n  To run it: {row.fix}"
+        console.print(f"[yellow]![/yellow] {row.runtime} did not run: {row.reason}{fix}")
+    console.print(f"{result.num_samples} held-out samples ({result.samples_source}). Native: {result.device}.")
+
+
+def _agreement(row: Row) -> tuple[str, str, str, str, str]:
+    """Against the reference: relative L2, cosine, top-1; against the native engine: cosine, top-1."""
+    reference, native = (None if judged is None else judged.metrics for judged in (row.reference, row.native))
+    return (
+        "" if reference is None else f"{reference.relative_l2:.2g}",
+        "" if reference is None else f"{reference.cosine:.5f}",
+        "" if reference is None else _top1(reference),
+        "" if native is None else "identical" if native.max_abs_error == 0 else f"{native.cosine:.6f}",
+        "" if native is None else _top1(native),
+    )
+
+
+def _top1(metrics: Metrics) -> str:
+    return "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}"
 
 
 def plan(job: Job, *, as_json: bool) -> None:

@@ -22,11 +22,11 @@ LAYERS = (
     {"cache", "errors", "fourier", "provenance"},
     {"accelerators", "config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
-    {"cores", "model", "models", "manifest"},
+    {"cores", "manifest", "mobile_code", "model", "models"},
     {"artefacts", "bundle", "deployment", "held_out", "libraries", "report", "representative"},
     {"android", "profile", "worker"},
     {"demo", "describe", "latency", "proof", "show", "side_by_side"},
-    {"job"},
+    {"devices", "job"},
     {"pipeline"},
     {"benchmark", "convert", "verify", "inspect", "train"},
     {PACKAGE},  # the public names: for users, never for the package itself

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge import verify
+from perceiver_edge.devices.elsewhere import FOLDER_VARIABLE
 from perceiver_edge.manifest import FileRecord, Manifest
 from perceiver_edge.parity import Gates
 
@@ -151,6 +152,59 @@ def test_without_any_stderr(bundle):
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0
     assert json.loads(done.stdout)["passed"]
+
+
+@pytest.fixture
+def no_devices(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "devices"))
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_runtimes_that_are_not_here_are_said_and_the_others_run(bundle, tmp_path, fingerprint, capsys):
+    before, output = fingerprint(bundle), tmp_path / "devices.json"
+    command = [str(bundle), "--runtimes", "all", "--samples", "4", "--output", str(output), "--quiet"]
+    assert verify.main(command) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "tflite-runtime did not run: a virtual environment with" in told
+    assert "To run it: python3.11 -m perceiver_edge.devices.tflite_runtime" in told
+    document = json.loads(output.read_text())
+    assert document["num_samples"] == 4
+    ran = {row["runtime"]: row["artefact"] for row in document["rows"] if row["status"] != "not run"}
+    assert ran == {"litert": "tiny_int8.tflite", "onnxruntime": "tiny_int8.onnx"}
+    assert fingerprint(bundle) == before
+
+
+@pytest.mark.usefixtures("no_devices")
+def test_a_runtimes_wrong_answer_is_a_failed_gate(bundle, tiny, tmp_path, capsys):
+    from perceiver_edge import convert
+
+    other = tmp_path / "other"
+    assert convert.main([*tiny, "--seed", "1", "--only", "--formats", "onnx", "--output", str(other), "--quiet"]) == 0
+    _replace(bundle, "tiny_int8.onnx", (other / "tiny_int8.onnx").read_bytes())
+    capsys.readouterr()
+    assert verify.main([str(bundle), "--quiet", "--runtimes", "onnxruntime", "--json"]) == 1
+    told = capsys.readouterr()
+    assert [row["reference"]["passed"] for row in json.loads(told.out)["rows"]] == [True, False]
+    assert "error: 1 of 2 rows failed." in told.err
+    assert "tiny_int8.onnx in onnxruntime" in told.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--runtimes", "abacus"], "No such runtime."),
+        (["--runtimes", "all", "--samples", "1"], "--samples is out of range"),
+        (["--runtimes", "all", "--threads", "2"], "--threads does not go with --runtimes"),
+        (["--output", "devices.json"], "--output and --samples go with --runtimes"),
+    ],
+)
+def test_options_of_the_matrix_that_do_not_go(options, message, bundle, capsys):
+    try:
+        code = verify.main([str(bundle), "--quiet", *options])
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_threads_out_of_range(bundle, capsys):
