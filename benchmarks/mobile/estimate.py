@@ -27,7 +27,7 @@ from perceiver_edge.errors import EXIT_OK, BadInputError
 class Core:
     """``*_macs``: multiply-accumulates a cycle at the peak rate of the kernels' inner loop, Q registers.
 
-    ``int8_by``: with which instructions. ``source``: LLVM's scheduling model that has their rates, and where it is known
+    ``int8_by``: with which instructions. ``source``: LLVM's scheduling model that has their rates, and where known
     the number of Arm's Software Optimization Guide for the core.
     """
 
@@ -45,7 +45,7 @@ _WITHOUT_DOT = "SMULL + SMLAL2 (8 products each) + SADALP"
 CORES = (
     Core(
         "Cortex-A53", 1.4, "Raspberry Pi 3 B+", 16 / 3, 4, f"{_WITHOUT_DOT}: 16 in 3 cycles",
-        "AArch64SchedA53; Arm publishes no guide for it",
+        "AArch64SchedA53; no guide of Arm's was found",
     ),
     Core(
         "Cortex-A72", 1.5, "Raspberry Pi 4", 8, 4, f"{_WITHOUT_DOT}: 16 in 2 cycles, SADALP on a pipe of its own",
