@@ -22,14 +22,13 @@ from perceiver_edge.converters.census_graph import INTEGER_WEIGHTS, Graph, Opera
 from perceiver_edge.converters.census_tflite import read_tflite
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
-_GUIDE_TABLES = "tables “ASIMD integer” (SDOT; SMULL, SMLAL; SADALP) and “ASIMD floating-point” (FMLA)"
-
 
 @dataclass(frozen=True)
 class Core:
     """``*_macs``: multiply-accumulates a cycle at the peak rate of the kernels' inner loop, Q registers.
 
-    ``int8_by`` and ``source``: with which instructions, and who publishes their rates.
+    ``int8_by``: with which instructions. ``source``: LLVM's scheduling model that has their rates, and where known
+    the number of Arm's Software Optimization Guide for the core.
     """
 
     name: str
@@ -46,25 +45,22 @@ _WITHOUT_DOT = "SMULL + SMLAL2 (8 products each) + SADALP"
 CORES = (
     Core(
         "Cortex-A53", 1.4, "Raspberry Pi 3 B+", 16 / 3, 4, f"{_WITHOUT_DOT}: 16 in 3 cycles",
-        "LLVM's scheduling model AArch64SchedA53: one Q-register operation a cycle; Arm publishes no guide for it",
+        "AArch64SchedA53; no guide of Arm's was found",
     ),
     Core(
         "Cortex-A72", 1.5, "Raspberry Pi 4", 8, 4, f"{_WITHOUT_DOT}: 16 in 2 cycles, SADALP on a pipe of its own",
-        f"Cortex-A72 Software Optimization Guide, ARM UAN 0016A, {_GUIDE_TABLES}; the same in LLVM's model",
+        "AArch64SchedA57, which LLVM uses for it; guide ARM UAN 0016A",
     ),
     Core(
-        "Cortex-A55", 2.0, "small core of phones", 16, 4, "SDOT: 16 a cycle",
-        f"Cortex-A55 Software Optimization Guide, {_GUIDE_TABLES}; the same in LLVM's model AArch64SchedA55",
+        "Cortex-A55", 2.0, "small core of phones", 16, 4, "SDOT: 16 a cycle", "AArch64SchedA55",
     ),
     Core(
         "Cortex-A76", 2.4, "Raspberry Pi 5", 32, 8, "SDOT: 16 on each of two pipes",
-        f"Cortex-A76 Software Optimization Guide, PJDOC-466751330-7215, {_GUIDE_TABLES}; "
-        "the same in LLVM's model AArch64SchedNeoverseN1, its server twin",
+        "AArch64SchedNeoverseN1, of its server twin; guide PJDOC-466751330-7215",
     ),
     Core(
         "Cortex-X1", 2.84, "large core of phones of 2021", 64, 16, "SDOT: 16 on each of four pipes",
-        f"Cortex-X1 Core Software Optimization Guide, PJDOC-466751330-12804, {_GUIDE_TABLES}; "
-        "four pipes take them in LLVM's model AArch64SchedNeoverseV1, its server twin, too",
+        "AArch64SchedNeoverseV1, of its server twin; guide PJDOC-466751330-12804",
     ),
 )  # fmt: skip
 
