@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--optimize-for",
         choices=("latency", "memory"),
         default="latency",
-        help="memory: take the tokens of an int8 cross-attend in smaller chunks (default: %(default)s)",
+        help="memory: attend to the tokens in chunks wherever softmax is computed in float (default: %(default)s)",
     )
     shape.add_argument("--opset", type=int, default=18, help="ONNX opset, 18 to 20 (default: %(default)s)")
 

@@ -51,24 +51,23 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     """Lower the model and trace it for ``batch`` samples; ``with_mask`` adds a boolean input ``mask``.
 
     Args:
-        optimize_for: a key of `lowering.integer_core.CHUNK_BYTES`.
+        optimize_for: a key of `lowering.OPTIMIZE_FOR`.
     """
-    program, decisions = lower(plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape))
+    plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
+    program, decisions = lower(plain, optimize_for=optimize_for)
     program = single_precision(program)
     inputs = {INPUT: ((batch, *model.sample_shape), tf.float32)}
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
     output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
     traced = trace(LoweredPerceiver(program), inputs=inputs, output_name=output_name)
-    watch = _Watch(program, inputs, optimize_for)
+    watch = _Watch(program, inputs)
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
             return IntegerForm(traced, {name: ranges.points[name] for name in watch.point_names}, {})
         exponential = EXPONENTIALS[format_]
-        rewritten = with_integer_cores(
-            program, bounds_of(ranges.cores), exponential=exponential, optimize_for=optimize_for
-        )
+        rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
         names: list[str] = []
         tapped = functools.partial(LoweredPerceiver(rewritten), tap=lambda name, _: names.append(name))
         integer = trace(tapped, inputs=inputs, output_name=output_name)
@@ -83,7 +82,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 class _Watch:
     """One program, run sample by sample; traced when first asked."""
 
-    def __init__(self, program: Program, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]], optimize_for: str):
+    def __init__(self, program: Program, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]]) -> None:
         self._module = LoweredPerceiver(program)
         self._single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
         blocks = {
@@ -91,7 +90,7 @@ class _Watch:
             for index, layer in enumerate(program.layers)
             for name, block in layer.blocks
         }
-        self._chunks = lambda name: num_chunks(program, blocks[name], optimize_for=optimize_for)
+        self._chunks = lambda name: num_chunks(program, blocks[name])
         # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
         self._order: list[str] = []
 

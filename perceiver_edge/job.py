@@ -15,8 +15,7 @@ from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.held_out import require_mask_agreement
 from perceiver_edge.latency import default_threads
-from perceiver_edge.lowering import Decision, lower, plain_program
-from perceiver_edge.lowering.integer_core import CHUNK_BYTES
+from perceiver_edge.lowering import OPTIMIZE_FOR, Decision, lower, plain_program
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.parity import Gates, gates_by_precision
 from perceiver_edge.representative import NUM_CALIBRATION, choose_samples, read_ranges
@@ -63,7 +62,7 @@ class Options:
         observes = self.quantize == "int8" and self.calibration is None
         _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
-        _require(self.optimize_for in CHUNK_BYTES, "optimize_for", ", ".join(CHUNK_BYTES), self.optimize_for)
+        _require(self.optimize_for in OPTIMIZE_FOR, "optimize_for", ", ".join(OPTIMIZE_FOR), self.optimize_for)
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
         _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
         if self.input_shape is not None:
@@ -100,7 +99,8 @@ class Job:
 
     def lowering_decisions(self) -> tuple[Decision, ...]:
         checkpoint = self.model.checkpoint
-        return lower(plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape))[1]
+        plain = plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape)
+        return lower(plain, optimize_for=self.options.optimize_for)[1]
 
 
 def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Options, *, dry_run: bool = False) -> Job:

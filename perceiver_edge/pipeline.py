@@ -79,7 +79,7 @@ def compile(
         formats: ``tflite``, ``onnx`` or both.
         only: leave out the float32 peers.
         opset: of the ONNX models, 18 to 20.
-        optimize_for: ``latency``, or ``memory``, which takes the tokens of a cross-attend in smaller chunks.
+        optimize_for: ``latency``, or ``memory``: attend to tokens in chunks, also where softmax is in float.
         output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
         threads: for proving and for the latency measurement; by default all processors, at most 4.
         seed: draws samples, and the weights of a preset without weights.

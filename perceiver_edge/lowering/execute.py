@@ -145,13 +145,51 @@ class _Run:
         context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
-        scores = self.per_head_product(query, context, keys, block.heads, transpose=True)
-        weights = tf.nn.softmax(self.masked(scaled(scores, block.scale)))
-        attended = self.per_head_product(weights, context, values, block.heads, transpose=False)
+        attended = self.attend(query, context, keys, values, block)
         if self.core_tap is not None and self.mask is None and can_be_integer(block):
             self.core_tap(name, self.shared.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
         return attended, context if values is None else values
+
+    def attend(
+        self,
+        query: tf.Tensor,
+        context: tf.Tensor,
+        keys: tf.Tensor | None,
+        values: tf.Tensor | None,
+        block: CrossAttention,
+    ) -> tf.Tensor:
+        """Softmax attention in the block's chunks of tokens; `chunk_keys` has the equations."""
+        tokens = self.program.tokens // block.chunks
+
+        def part(tensor: tf.Tensor | None, chunk: int) -> tf.Tensor | None:
+            """Of the context, or of keys or values, whose rows are those of all samples."""
+            if tensor is None or block.chunks == 1:
+                return tensor
+            rows = tf.reshape(tensor, [self.batch, self.program.tokens, -1])
+            rows = tf.slice(rows, [0, chunk * tokens, 0], [self.batch, tokens, rows.shape[-1]])
+            return rows if len(tensor.shape) == 3 else tf.reshape(rows, [self.batch * tokens, -1])
+
+        merged: tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None = None
+        for chunk in range(block.chunks):
+            own_context, own_keys, own_values = (part(tensor, chunk) for tensor in (context, keys, values))
+            scores = self.per_head_product(query, own_context, own_keys, block.heads, transpose=True)
+            mask = None if self.mask is None else self.mask[..., chunk * tokens : (chunk + 1) * tokens]
+            scores = masked(scaled(scores, block.scale), mask)
+            if block.chunks == 1:
+                return self.per_head_product(tf.nn.softmax(scores), context, values, block.heads, transpose=False)
+            largest = tf.reduce_max(scores, axis=-1, keepdims=True)
+            if merged is not None:
+                largest = tf.maximum(merged[0], largest)
+            weights = tf.exp(scores - largest)
+            total = tf.reduce_sum(weights, axis=-1, keepdims=True)
+            weighted = self.per_head_product(weights, own_context, own_values, block.heads, transpose=False)
+            if merged is not None:
+                kept = tf.exp(merged[0] - largest)
+                total, weighted = merged[1] * kept + total, merged[2] * kept + weighted
+            merged = largest, total, weighted
+        assert merged is not None
+        return merged[2] / merged[1]
 
     def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
         """As `float_core`, in the form of `lowering.integer_core`."""
@@ -185,10 +223,6 @@ class _Run:
         rows = tf.reshape(left, [self.batch, -1, left.shape[-1]])
         product = tf.matmul(rows, context, transpose_b=transpose)
         return tf.reshape(product, [self.batch, heads, -1, product.shape[-1]])
-
-    def masked(self, scores: tf.Tensor) -> tf.Tensor:
-        """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
-        return scores if self.mask is None else tf.where(self.mask, scores, scores.dtype.min)
 
     def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of all tokens ``[B * T, h * d]``; made once for all layers that share weights and context."""
@@ -226,6 +260,11 @@ class _Run:
                 self.tap(f"{name}.hull", hull)
             self.tap(f"{name}.output", y)
         return y
+
+
+def masked(scores: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
+    return scores if mask is None else tf.where(mask, scores, scores.dtype.min)
 
 
 def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:

@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from perceiver_edge.lowering.chunk_keys import fitting_chunks
 from perceiver_edge.lowering.program import (
     Array,
     Block,
@@ -56,11 +57,8 @@ SCORE_RANGE = math.log(2 * STEPS)
 ROOM = 0.5
 """Widths of its own range by which a chunk's sum may leave it on a new sample."""
 
-CHUNK_BYTES = {"latency": 2 << 20, "memory": 1 << 19}
-"""Of int8 scores at a time, by what is optimised for: one core's share of a second-level cache, or a quarter of it."""
-
-MOST_CHUNKS = 64
-"""Each chunk is four operators a cross-attend."""
+CHUNK_BYTES = 2 << 20
+"""Of int8 scores at a time: what second-level caches of two cores hold. Smaller chunks are no faster."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,9 @@ def groups_and_rows(block: CrossAttention, num_latents: int) -> tuple[int, int]:
     return (1, block.heads * num_latents) if block.key is None else (block.heads, num_latents)
 
 
-def num_chunks(program: Program, block: CrossAttention, *, optimize_for: str) -> int:
-    """The fewest equal chunks of tokens whose int8 scores for all rows fit `CHUNK_BYTES`."""
-    rows = block.heads * program.latents.shape[0]
-    limit = CHUNK_BYTES[optimize_for]
-    divisors = [n for n in range(1, MOST_CHUNKS + 1) if program.tokens % n == 0]
-    return next((n for n in divisors if rows * program.tokens // n <= limit), divisors[-1])
+def num_chunks(program: Program, block: CrossAttention) -> int:
+    """Chunks of tokens whose int8 scores for all rows fit `CHUNK_BYTES`."""
+    return fitting_chunks(program, block, bytes_per_score=1, limit_bytes=CHUNK_BYTES)
 
 
 def with_integer_cores(
@@ -105,7 +100,6 @@ def with_integer_cores(
     bounds: Mapping[str, Bound],
     *,
     exponential: Exponential,
-    optimize_for: str,
 ) -> Program:
     """The same program with the cross-attends named in ``bounds`` (``layers.<i>.<block>``) in their int8 form.
 
@@ -130,7 +124,7 @@ def with_integer_cores(
             bound=given.bound.reshape(groups, rows),
             key_ones=given.key_ones,
             value_ones=given.value_ones,
-            chunks=num_chunks(program, block, optimize_for=optimize_for),
+            chunks=num_chunks(program, block),
             exponential=exponential,
             mean_value=block.value,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.chunk_keys import chunk_keys
 from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
@@ -19,11 +20,17 @@ RULES: tuple[Rule, ...] = (
     fuse_qkv,
 )
 
+OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {
+    "latency": RULES,
+    "memory": (*RULES, chunk_keys),  # last: absorption changes what there is to chunk
+}
+"""The schedule by what matters most."""
 
-def lower(program: Program) -> tuple[Program, tuple[Decision, ...]]:
+
+def lower(program: Program, *, optimize_for: str = "latency") -> tuple[Program, tuple[Decision, ...]]:
     """Apply every rule in order; the result computes the same function (float64: to 1e-9)."""
     decisions = []
-    for rule in RULES:
+    for rule in OPTIMIZE_FOR[optimize_for]:
         program, decision = rule(program)
         decisions.append(decision)
     return program, tuple(decisions)

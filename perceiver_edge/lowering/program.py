@@ -62,7 +62,8 @@ class CrossAttention:
     ``query`` is a Linear on the normalised latents, or an array ``[latents, heads * channels]`` once it is constant.
     ``context_norm`` is None where the program's shared, already normalised context is read.
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
-    is aggregated. ``scale`` multiplies the scores. ``core`` is None where softmax is computed in float.
+    is aggregated. ``scale`` multiplies the scores. ``chunks``: the tokens are attended to in so many. ``core`` is None
+    where softmax is computed in float.
     """
 
     norm: Norm
@@ -73,6 +74,7 @@ class CrossAttention:
     output: Linear
     heads: int
     scale: float
+    chunks: int = 1
     core: IntegerCore | None = None
 
 

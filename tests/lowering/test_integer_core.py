@@ -43,8 +43,8 @@ def lowered(request, plain):
 
 @pytest.mark.parametrize("chunk_bytes", [1 << 20, 64], ids=["whole", "in chunks"])
 def test_elu_is_exact(lowered, chunk_bytes, execute, relative_l2, monkeypatch):
-    monkeypatch.setitem(form.CHUNK_BYTES, "latency", chunk_bytes)
-    rewritten = with_integer_cores(lowered, bounds_of(lowered, INPUTS), exponential="elu", optimize_for="latency")
+    monkeypatch.setattr(form, "CHUNK_BYTES", chunk_bytes)
+    rewritten = with_integer_cores(lowered, bounds_of(lowered, INPUTS), exponential="elu")
     cores = [block.core for block in rewritten.cross_attentions()]
     assert all(core is not None and (core.chunks > 1) == (chunk_bytes == 64) for core in cores)
     assert relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS)) < 1e-9
@@ -52,27 +52,27 @@ def test_elu_is_exact(lowered, chunk_bytes, execute, relative_l2, monkeypatch):
 
 def test_sigmoid_is_exp_to_its_shift(lowered, execute, relative_l2):
     bounds = bounds_of(lowered, INPUTS)
-    rewritten = with_integer_cores(lowered, bounds, exponential="sigmoid", optimize_for="latency")
+    rewritten = with_integer_cores(lowered, bounds, exponential="sigmoid")
     error = relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS))
     assert 1e-9 < error < math.exp(-form.SIGMOID_SHIFT)
 
 
 def test_a_score_above_its_bound_is_seen(lowered, execute, relative_l2):
     bounds = bounds_of(lowered, INPUTS, margin=-0.5)
-    rewritten = with_integer_cores(lowered, bounds, exponential="elu", optimize_for="latency")
+    rewritten = with_integer_cores(lowered, bounds, exponential="elu")
     assert relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS)) > 1e-6
 
 
 def test_only_the_named_cores_change(lowered):
     bounds = bounds_of(lowered, INPUTS)
     name, bound = next(iter(bounds.items()))
-    rewritten = with_integer_cores(lowered, {name: bound}, exponential="elu", optimize_for="latency")
+    rewritten = with_integer_cores(lowered, {name: bound}, exponential="elu")
     assert [block.core is not None for block in rewritten.cross_attentions()] == [key == name for key in bounds]
 
 
 def test_tied_projections_stay_one(plain):
     program = lower(plain(input_shape=(6, 8), **KEPT_TIED))[0]
-    rewritten = with_integer_cores(program, bounds_of(program, INPUTS), exponential="elu", optimize_for="latency")
+    rewritten = with_integer_cores(program, bounds_of(program, INPUTS), exponential="elu")
     assert rewritten.cross_attentions()[1].value is not program.cross_attentions()[1].value
     before, after = ([id(block.output) for block in p.cross_attentions()] for p in (program, rewritten))
     assert before == after
@@ -88,9 +88,9 @@ def test_no_core_where_a_context_is_not_shared_or_scores_are_scaled(plain):
 
 @pytest.mark.parametrize(("tokens", "limit", "chunks"), [(48, 10**6, 1), (48, 100, 8), (67, 100, 1)])
 def test_chunks_are_equal_and_fit_where_they_can(tokens, limit, chunks, plain, monkeypatch):
-    monkeypatch.setitem(form.CHUNK_BYTES, "latency", limit)
+    monkeypatch.setattr(form, "CHUNK_BYTES", limit)
     program = lower(plain(input_shape=(1, tokens), num_latents=16, **ABSORBED))[0]
-    assert form.num_chunks(program, program.cross_attentions()[0], optimize_for="latency") == chunks
+    assert form.num_chunks(program, program.cross_attentions()[0]) == chunks
 
 
 def test_single_precision_keeps_what_is_shared(plain, execute, relative_l2):

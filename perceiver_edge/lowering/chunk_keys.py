@@ -1,0 +1,45 @@
+"""Attend to the tokens chunk by chunk, so that the scores of all tokens never exist at once.
+
+    m' = max(m, max_t s_t)        over the tokens t of the next chunk, starting from m = -inf, l = 0, a = 0
+    l' = l · exp(m − m') + Σ_t exp(s_t − m')
+    a' = a · exp(m − m') + Σ_t exp(s_t − m') v_t
+    softmax(s) v = a / l          after the last chunk
+
+(Milakov and Gimelshein 2018, arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682.) Exact for any chunks. It costs
+time, a few passes over the scores more than a softmax, and saves memory: N·T numbers a head become N·T / chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perceiver_edge.lowering.program import Block, CrossAttention, Program, map_blocks
+from perceiver_edge.lowering.rule import Decision
+
+MOST_CHUNKS = 64
+"""Each chunk is some ten operators a cross-attend."""
+
+CHUNK_BYTES = 8 << 20
+"""Of float32 scores at a time: little beside the weights of a model that has so many tokens."""
+
+
+def chunk_keys(program: Program) -> tuple[Program, Decision]:
+    """Let every cross-attend whose scores are large take its tokens in chunks."""
+    blocks = program.cross_attentions()
+    chunks = {id(block): fitting_chunks(program, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES) for block in blocks}
+    if all(chunks[id(block)] == block.chunks for block in blocks):
+        return program, Decision("chunk_keys", False, f"the scores of every cross-attend fit {CHUNK_BYTES:,} bytes")
+
+    def rewrite(block: Block) -> Block:
+        return replace(block, chunks=chunks[id(block)]) if isinstance(block, CrossAttention) else block
+
+    most = max(chunks.values())
+    return map_blocks(program, rewrite), Decision("chunk_keys", True, f"the tokens in up to {most} chunks")
+
+
+def fitting_chunks(program: Program, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:
+    """The fewest equal chunks of tokens whose scores, for all rows of queries, fit the limit; or the most there are."""
+    rows = block.heads * program.latents.shape[0]
+    divisors = [n for n in range(1, MOST_CHUNKS + 1) if program.tokens % n == 0]
+    fits = (n for n in divisors if bytes_per_score * rows * program.tokens // n <= limit_bytes)
+    return next(fits, divisors[-1])
