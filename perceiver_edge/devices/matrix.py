@@ -122,6 +122,10 @@ def _run(
     row: Row, runtime: Runtime, model: bytes, held_out: HeldOut, *, gates: Gates, native: np.ndarray | None,
     is_classifier: bool,
 ) -> tuple[Row, np.ndarray | None]:  # fmt: skip
+    if row.precision not in runtime.precisions:
+        precisions = " or ".join(runtime.precisions)
+        reason, fix = f"an artefact in {precisions}", f"take the bundle of convert --quantize {runtime.precisions[-1]}"
+        return dataclasses.replace(row, status="not run", reason=reason, fix=fix), None
     try:
         outputs = runtime.run(model, held_out.inputs)
     except NotRunError as error:

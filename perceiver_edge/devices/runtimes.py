@@ -10,11 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from perceiver_edge.demo.packages import VERSIONS
 from perceiver_edge.devices import arm64, tflite_runtime
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime import Engine, load, run_all
 
 Kind = Literal["measured", "functional"]
+PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 ALL = "all"
 
 
@@ -27,6 +29,7 @@ class Runtime:
         kind: ``measured`` where the processor is the real one, so that a time taken there would count; ``functional``
             where it is emulated: the numbers are right, a time means nothing.
         about: what runs where, in a phrase.
+        precisions: those of the artefacts that it is for; of others it says so, and does not run.
         run: the model's bytes and its inputs by name ``[n, ...]`` → its output ``[n, ...]``. Raises NotRunError where
             the runtime is not here (MissingExtraError where that is an engine of this environment), BadInputError where
             it refuses the model.
@@ -39,6 +42,7 @@ class Runtime:
     about: str
     run: Callable[[bytes, Mapping[str, np.ndarray]], np.ndarray]
     version: Callable[[], str]
+    precisions: tuple[str, ...] = PRECISIONS
 
 
 NATIVE: Mapping[str, str] = {"tflite": "litert", "onnx": "onnxruntime"}
@@ -66,6 +70,30 @@ def _arm64(engine: Engine, cpu: arm64.Cpu, *, format_: str, distribution: str, t
     )  # fmt: skip
 
 
+def _browser(engine: Literal["litertjs", "onnxruntime-web"], package: str, *, format_: str, title: str) -> Runtime:
+    def run(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        from perceiver_edge.demo.browser import browser_outputs
+
+        return browser_outputs(model, inputs, engine=engine).outputs
+
+    return Runtime(
+        name=engine, formats=(format_,), kind="measured", about=f"{title} as WebAssembly in a headless Chromium",
+        run=run, version=lambda: VERSIONS[package],
+    )  # fmt: skip
+
+
+def _litert_gpu(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    from perceiver_edge.runtime.litert_gpu import run_on_gpu
+
+    return run_on_gpu(model, inputs)
+
+
+def _cuda(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    from perceiver_edge.runtime.onnxruntime_cuda import OnnxRuntimeCudaRunner
+
+    return run_all(OnnxRuntimeCudaRunner(model, where="bytes"), inputs)
+
+
 _LITERT = {"format_": "tflite", "distribution": "ai-edge-litert", "title": "LiteRT"}
 _ONNXRUNTIME = {"format_": "onnx", "distribution": "onnxruntime", "title": "ONNX Runtime"}
 
@@ -77,8 +105,20 @@ RUNTIMES: tuple[Runtime, ...] = (
         run=tflite_runtime.outputs, version=tflite_runtime.version,
     ),
     *(_arm64("litert", cpu, **_LITERT) for cpu in arm64.CPUS),
+    _browser("litertjs", "@litertjs/core", format_="tflite", title="LiteRT.js"),
+    Runtime(
+        name="litert-webgpu", formats=("tflite",), kind="functional", precisions=("fp16",),
+        about="LiteRT's GPU accelerator through Vulkan, on a GPU or on one that software emulates",
+        run=_litert_gpu, version=functools.partial(version, "ai-edge-litert"),
+    ),
     _here("onnxruntime", **_ONNXRUNTIME),
     *(_arm64("onnxruntime", cpu, **_ONNXRUNTIME) for cpu in arm64.CPUS),
+    _browser("onnxruntime-web", "onnxruntime-web", format_="onnx", title="ONNX Runtime Web"),
+    Runtime(
+        name="onnxruntime-cuda", formats=("onnx",), kind="measured", precisions=("fp32", "fp16"),
+        about="ONNX Runtime's CUDA provider on an NVIDIA GPU",
+        run=_cuda, version=functools.partial(version, "onnxruntime-gpu"),
+    ),
 )  # fmt: skip
 
 
