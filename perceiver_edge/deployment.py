@@ -149,7 +149,7 @@ class _Watch:
         return tf.function(function, autograph=False, input_signature=[self._single]).get_concrete_function()
 
     def _ordered(self, points: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-        return {name: points[name].numpy() for name in self._order}
+        return {name: np.asarray(memoryview(points[name])) for name in self._order}  # numpy() would copy
 
 
 def _tensors(arrays: Feeds) -> dict[str, tf.Tensor]:
