@@ -31,6 +31,7 @@ _LONGEST_S = 600
 
 _ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 _REFUSED = re.compile(r"not supported by GPU delegate:\n((?:[A-Z][A-Z0-9_]*: .*\n)+)")
+_INVALID = re.compile(r"Validation error: (.+)")
 _NO_GPU = "Failed to initialize WebGPU environment"
 _ERROR = re.compile(r"^(?:ERROR|Warning): (?:\[.*?\] )?(.+)", re.MULTILINE)
 
@@ -57,7 +58,8 @@ class LiteRtGpuRunner(Runner):
 
         Raises:
             NotRunError: no Vulkan loader or no GPU.
-            BadInputError: the GPU refuses operators of the model, or would compute some wrongly.
+            BadInputError: the GPU refuses operators of the model, would compute some wrongly, or is too small; the
+                last may come with the first call.
             PerceiverEdgeError: the process ended or did not answer.
             MissingExtraError: ai-edge-litert is not installed.
         """
@@ -117,6 +119,7 @@ class LiteRtGpuRunner(Runner):
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         reply = self._ask(feeds)
+        self._require_valid()
         if not isinstance(reply, Outputs):
             raise PerceiverEdgeError(f"{RUNTIME} failed in a call.", got=reply, where=self.adapter)
         self.call_ms = reply.call_ms
@@ -134,6 +137,7 @@ class LiteRtGpuRunner(Runner):
                 return pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             status = self._process.wait()
+            self._require_valid()
             raise PerceiverEdgeError(
                 f"{RUNTIME} ended in the middle of a call.",
                 expected=f"an answer within {_LONGEST_S} s",
@@ -143,6 +147,15 @@ class LiteRtGpuRunner(Runner):
             ) from None
         finally:
             watchdog.cancel()
+
+    def _require_valid(self) -> None:
+        """LiteRT goes on after what WebGPU refuses, and reads zeros."""
+        if invalid := _INVALID.search(self._written()):
+            raise BadInputError(
+                "The model does not fit this GPU.",
+                expected="batch × tokens of at most 4 times the side of the GPU's largest texture",
+                got=invalid[1], fix="compile for a batch of 1, or fewer tokens",
+            )  # fmt: skip
 
     def _written(self) -> str:
         """What LiteRT and the driver have written so far."""

@@ -53,6 +53,30 @@ def test_a_driver_that_hangs_is_an_error_of_ours(monkeypatch, float_tflite):
         LiteRtGpuRunner(float_tflite, half=False, where="model")
 
 
+SAYS_INVALID = "import os, sys; os.write(2, b'Validation error: Texture size exceeded\\n'); "
+
+
+@pytest.mark.parametrize("then", ["os.abort()", "ready_then_zeros()"])
+def test_what_webgpu_refuses_is_an_error_even_where_there_is_an_answer(monkeypatch, float_tflite, batch, then):
+    """Outputs are zeros then, or LiteRT crashes."""
+    ready_then_zeros = """
+import numpy as np, pickle
+from perceiver_edge.runtime.litert_gpu_worker import Loaded, Outputs
+from perceiver_edge.runtime.runner import TensorSpec
+def ready_then_zeros():
+    os.write(2, b"Selected adapter: A GPU, arch=x, adapterType=discrete\\n")
+    out, logits = sys.stdout.buffer, TensorSpec((1, 3), np.dtype("float32"))
+    for reply in (Loaded({"input": TensorSpec((1, 4, 6), np.dtype("float32"))}, {"logits": logits}),
+                  Outputs({"logits": np.zeros((1, 3), np.float32)}, 1.0)):
+        pickle.load(sys.stdin.buffer)
+        pickle.dump(reply, out)
+        out.flush()
+"""
+    monkeypatch.setattr(litert_gpu, "_WORKER", (sys.executable, "-c", f"{SAYS_INVALID}{ready_then_zeros}\n{then}"))
+    with pytest.raises(BadInputError, match=r"does not fit this GPU(.|\n)*Texture size exceeded"):
+        run_on_gpu(float_tflite, {"input": batch})
+
+
 def test_refused_operators_are_read_from_the_log():
     log = (
         "INFO: something\nERROR: Following operations are not supported by GPU delegate:\n"
