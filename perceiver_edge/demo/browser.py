@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from perceiver_edge.demo.packages import engine_files
-from perceiver_edge.demo.server import served
+from perceiver_edge.demo.server import Site, served
 from perceiver_edge.demo.site import page_files
 from perceiver_edge.errors import BadInputError, NotRunError
 
@@ -72,12 +72,18 @@ def browser_outputs(
         BadInputError: samples that cannot be fed, or the engine refuses the model; the message has its own words.
     """
     arrays = {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-    (num_samples,) = {len(values) for values in arrays.values()}
+    num_samples = len(next(iter(arrays.values())))
+    if not num_samples or any(len(values) != num_samples for values in arrays.values()):
+        raise BadInputError(
+            "The inputs are not samples side by side.",
+            expected="one number of samples for all, at least 1",
+            got={name: len(values) for name, values in arrays.items()},
+        )
     for name, values in arrays.items():
         if values.dtype.name not in _DTYPES:
             raise BadInputError("An input has a dtype that pages do not feed.", expected=", ".join(_DTYPES),
                                 got=values.dtype, where=name)  # fmt: skip
-    site = {
+    site: Site = {
         **page_files(),
         **engine_files(node_modules),
         "model": model,

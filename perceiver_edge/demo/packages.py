@@ -41,7 +41,7 @@ def engine_files(node_modules: Path | None = None) -> dict[str, Path]:
         NotRunError: a package is missing or has another version; the message has the command that installs it.
     """
     folder = node_modules or default_node_modules()
-    files = {}
+    files: dict[str, Path] = {}
     for package, patterns in _NEEDED.items():
         found = [sorted((folder / package).glob(pattern)) for pattern in patterns]
         if _version(folder / package) != VERSIONS[package] or not all(found):

@@ -52,6 +52,13 @@ def test_a_dtype_that_is_not_fed():
         browser_outputs(b"", {"input": np.zeros((1, 2))}, engine="litertjs")
 
 
+@pytest.mark.parametrize("lengths", [(0, 0), (2, 3)])
+def test_inputs_of_unequal_or_no_length(lengths):
+    inputs = {name: np.zeros((length, 4), np.float32) for name, length in zip("ab", lengths, strict=True)}
+    with pytest.raises(BadInputError, match="side by side"):
+        browser_outputs(b"", inputs, engine="litertjs")
+
+
 def test_without_selenium(monkeypatch):
     monkeypatch.setitem(sys.modules, "selenium", None)
     with pytest.raises(NotRunError, match=r"pip install 'perceiver-edge\[browser\]'"), headless_browser():
