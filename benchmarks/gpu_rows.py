@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from comparison import verdict
 from gpu_contenders import Contender, Running
 from gpu_subject import Subject
 from gpu_timing import in_turns, pairwise
+from measure import verdict
 
 from perceiver_edge.errors import NotRunError, PerceiverEdgeError
 from perceiver_edge.parity import Judgement, judge

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
+from perceiver_edge.converters.onnx_canonical import canonical
 
 _MOVES = ("Reshape", "Slice", "Transpose")
 """They only move values, so int8 moves as float does, in a quarter of the bytes."""
@@ -46,7 +47,7 @@ def with_int8_cores(model: onnx.ModelProto, params: Mapping[str, CoreParams]) ->
     for node in exponentials:
         editor.quantise_chunk(node, params[core_name(node.name or "")])
     edited.graph.sort()
-    return ir.to_proto(RemoveUnusedNodesPass()(edited).model)
+    return canonical(ir.to_proto(RemoveUnusedNodesPass()(edited).model))
 
 
 class _Editor:

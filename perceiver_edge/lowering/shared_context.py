@@ -73,7 +73,8 @@ class SharedContext:
         _, mean = self._centred(core.chunks)
         batch, groups = mean.shape[0], core.bound.shape[0]
         if core.mean_value is None:
-            return mean[:, tf.newaxis]
+            # Once: converters merge equal operators, and which of them stays is not the same in every run.
+            return self._once(("mean value", None), lambda: tf.expand_dims(mean, 1))
         projected = self._once(
             ("mean value", id(core.mean_value)),
             lambda: self._linear(tf.reshape(mean, [batch, -1]), core.mean_value, name),
