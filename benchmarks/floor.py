@@ -10,7 +10,8 @@ An engine's rate for a precision is the best that any of its models reached; for
     floor = (weight MACs + core MACs) / GEMM rate + exponentials / exp rate
 
 with the int8 rate for both kinds of product where the artefact is int8: no less than that is possible however the core
-of the attention is computed. Memory traffic, normalisations and GELU are free in it.
+of the attention is computed. Static int8 pays nothing for exponentials, which are look-ups in a table there. Memory
+traffic, normalisations and GELU are free in it.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def floor_ms(operations: Operations, rates: dict[str, float], precision: str) ->
     gemm_per_s, exp_per_s = rates.get(KINDS[precision]), rates.get("exp")
     if gemm_per_s is None or exp_per_s is None:
         return None
-    macs = operations.weight_macs + operations.core_macs
-    return 1000 * (macs / gemm_per_s + operations.exponentials / exp_per_s)
+    macs, exponentials = operations.weight_macs + operations.core_macs, operations.exponentials
+    return 1000 * (macs / gemm_per_s + (0 if precision == "int8" else exponentials) / exp_per_s)
 
 
 def measured_rates(cache: Path, *, threads: int, again: bool, progress: Progress) -> Rates:

@@ -24,7 +24,8 @@ def test_the_floor_is_the_time_of_the_products_and_of_the_exponentials():
     operations = Operations(weight_macs=3_000, core_macs=1_000, exponentials=500)
     rates = {"float32": 1e6, "int8": 4e6, "exp": 1e5}
     assert floor_ms(operations, rates, "fp32") == pytest.approx(4 + 5)
-    assert floor_ms(operations, rates, "int8") == floor_ms(operations, rates, "dynamic") == pytest.approx(1 + 5)
+    assert floor_ms(operations, rates, "dynamic") == pytest.approx(1 + 5)
+    assert floor_ms(operations, rates, "int8") == pytest.approx(1)  # exponentials come from a table
     assert floor_ms(operations, rates, "fp16") is None
 
 
