@@ -72,6 +72,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         tapped = functools.partial(LoweredPerceiver(rewritten), tap=lambda name, _: names.append(name))
         integer = trace(tapped, inputs=inputs, output_name=output_name)
         points = ranges.points | site_ranges(ranges.cores)
+        names = [name for name in names if not name.endswith(HULL_SUFFIX)]
         return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
 
     return Deployment(
