@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"try it out: {_QUICK_ROUNDS} rounds, 2 threads")
     parser.add_argument("--prepare", action="store_true", help="only make what is to be measured: ours, and the peers")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), metavar="WORD", help="peers with such a word in their name, such as int8"
+    )
     parser.add_argument("--rates", action="store_true", help="measure the rates of the floor again")
     parser.add_argument("--cache", type=Path, default=CACHE, help="environments, peers, bundles (default: %(default)s)")
     parser.add_argument(
@@ -92,7 +95,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     output = _output(arguments, f"{BENCHMARK}_{arguments.model}")
     subject = read_subject(arguments.model, arguments.cache, progress=progress)
     if arguments.prepare:
-        return _prepare(subject, arguments.cache, progress)
+        return _prepare(subject, arguments, progress)
     manifest = subject.bundle.manifest
     about = {
         "benchmark": BENCHMARK,
@@ -110,7 +113,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     }
     rows, missing = compare(
         subject, arguments.cache, threads=arguments.threads, rounds=arguments.rounds, budget_s=_BUDGET_S,
-        rates_again=arguments.rates, progress=progress,
+        rates_again=arguments.rates, leave_out=arguments.leave_out, progress=progress,
     )  # fmt: skip
     rates = {
         number: measured_rates(arguments.cache, threads=int(number), again=False, progress=progress)
@@ -128,10 +131,10 @@ def _measure(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _prepare(subject: Subject, cache: Path, progress: Progress) -> int:
+def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress) -> int:
     from measure import prepare
 
-    present, missing = prepare(subject, cache, progress)
+    present, missing = prepare(subject, arguments.cache, progress, leave_out=arguments.leave_out)
     print(
         f"{len(present)} are ready to be measured, {len(missing)} are not:",
         *(one["reason"] for one in missing),

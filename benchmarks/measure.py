@@ -35,16 +35,17 @@ _METRICS = ("cosine", "relative_l2", "sensitivity_ratio", "top1_agreement", "acc
 
 def compare(
     subject: Subject, cache: Path, *, threads: Sequence[int], rounds: int | None, budget_s: float, rates_again: bool,
-    progress: Progress,
+    leave_out: Sequence[str], progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:  # fmt: skip
     """(a row for each contender that runs, a reason for each that does not), ready for JSON.
 
     Args:
         rounds: timed turns of each; None for as many as fit in ``budget_s``, for each number of threads.
         rates_again: do not use the rates of the floor that were measured before.
+        leave_out: see `prepare`.
     """
     work = work_folder(cache, subject.model, subject.calibration)
-    present, missing = prepare(subject, cache, progress)
+    present, missing = prepare(subject, cache, progress, leave_out=leave_out)
     rows = {one: _row(one) for one in by_engine(present)}
     operations = operations_of(subject)
     for number in threads:
@@ -72,12 +73,21 @@ def operations_of(subject: Subject) -> Operations:
 
 
 def prepare(
-    subject: Subject, cache: Path, progress: Progress
+    subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = ()
 ) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
-    """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet."""
+    """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet.
+
+    Args:
+        leave_out: peers with one of these words in their name are not made, and that is their reason.
+    """
     work = work_folder(cache, subject.model, subject.calibration)
     present, missing = ours(subject.bundle), []
     for peer in PEERS:
+        if word := next((word for word in leave_out if word in peer.made_by), None):
+            missing.append(
+                {"made_by": peer.made_by, "engine": peer.engine, "reason": f"left out by --leave-out {word}"}
+            )
+            continue
         try:
             present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
         except PerceiverEdgeError as error:
