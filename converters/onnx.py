@@ -37,7 +37,8 @@ def to_onnx(traced: Traced, *, opset: int = TRACED_OPSET) -> onnx.ModelProto:
     """
     if not TRACED_OPSET <= opset <= LATEST_OPSET:
         raise BadInputError("The ONNX opset is out of range.", expected=f"{TRACED_OPSET} to {LATEST_OPSET}", got=opset)
-    weights = {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
+    captures = traced.function.graph.captures
+    weights = {placeholder.name: np.asarray(memoryview(tensor)) for tensor, placeholder in captures}  # not copied
     model = _tf2onnx(traced)
     _require_known_operators(model)
     if opset != TRACED_OPSET:

@@ -12,7 +12,7 @@ from perceiver_edge.runtime._quiet import stderr_held_back
 
 COMPILER = (
     "tensorflow", "keras", "tf2onnx", "onnx", "onnxscript", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer",
-    "jinja2",
+    "flatbuffers", "jinja2",
 )  # fmt: skip
 VERIFIER = {
     "tflite": ("ai_edge_litert",),
