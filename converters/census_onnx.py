@@ -30,13 +30,16 @@ def read_onnx(model: bytes) -> Graph:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(error.name or "onnx", "convert") from None
-    try:
-        optimized = _optimized(model, onnx, onnxruntime)
-    except Exception as error:  # neither library's exceptions have a base class of their own
-        raise BadInputError(
-            "The ONNX model cannot be read.", expected="an undamaged TFLite or ONNX model", got=error
-        ) from error
-    tensors = _tensors(optimized, onnx, onnxruntime)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        try:
+            _optimize(model, path, onnxruntime)
+            optimized = onnx.load(path)
+        except Exception as error:  # neither library's exceptions have a base class of their own
+            raise BadInputError(
+                "The ONNX model cannot be read.", expected="an undamaged TFLite or ONNX model", got=error
+            ) from error
+        tensors = _tensors(optimized, path, onnx, onnxruntime)
     file = onnx.load_model_from_string(model)
     dtype_of = _dtype_namer(onnx)
     return Graph(
@@ -55,18 +58,15 @@ def read_onnx(model: bytes) -> Graph:
     )
 
 
-def _optimized(model: bytes, onnx: Any, onnxruntime: Any) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.optimized_model_filepath = str(path)
-        options.log_severity_level = _LOG_FATAL_ONLY
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return onnx.load(path)
+def _optimize(model: bytes, path: Path, onnxruntime: Any) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = _LOG_FATAL_ONLY
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _tensors(optimized: Any, onnx: Any, onnxruntime: Any) -> dict[str, Tensor]:
+def _tensors(optimized: Any, path: Path, onnx: Any, onnxruntime: Any) -> dict[str, Tensor]:
     """Every tensor of the optimised graph, with the shape and dtype that ONNX Runtime infers.
 
     It saves few of them, and onnx's own inference does not know ONNX Runtime's operators. So all are made outputs of a
@@ -77,19 +77,20 @@ def _tensors(optimized: Any, onnx: Any, onnxruntime: Any) -> dict[str, Tensor]:
         weight.name: Tensor(weight.name, tuple(weight.dims), dtype_of(weight.data_type), constant=True)
         for weight in optimized.graph.initializer
     }
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(optimized)
     named = {output.name for output in optimized.graph.output}
-    exposed.graph.output.extend(
+    further = onnx.ModelProto()
+    further.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name)
         for node in optimized.graph.node
         for name in node.output
         if name and name not in named
     )
+    with path.open("ab") as file:  # serialised messages, one after the other, are one message: their lists are joined
+        file.write(further.SerializeToString())
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _LOG_FATAL_ONLY
-    session = onnxruntime.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     for argument in (*session.get_inputs(), *session.get_outputs()):
         shape = argument.shape
         tensors[argument.name] = Tensor(

@@ -54,7 +54,8 @@ def translate(traced: Traced) -> onnx.ModelProto:
 
 
 def _weights(traced: Traced) -> dict[str, np.ndarray]:
-    return {placeholder.name: tensor.numpy() for tensor, placeholder in traced.function.graph.captures}
+    captures = traced.function.graph.captures
+    return {placeholder.name: np.asarray(memoryview(tensor)) for tensor, placeholder in captures}  # not copied
 
 
 def _require_known_operators(model: onnx.ModelProto) -> None:

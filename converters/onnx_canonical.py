@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import onnx
 
@@ -23,16 +24,23 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     used = [constants[name] for name in names if name in constants]
     for value in (*used, *graph.value_info):
         value.name = names.get(value.name, value.name)
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    for field in ("node", "initializer", "value_info"):
-        result.graph.ClearField(field)
+    result = _copy_without(model, "graph")
+    result.graph.CopyFrom(_copy_without(graph, "node", "initializer", "value_info"))
     result.graph.node.extend(nodes)
     result.graph.initializer.extend(used)
     computed = {name for node in nodes for name in node.output}
     shapes = {value.name: value for value in graph.value_info if value.name in computed}
     result.graph.value_info.extend(shapes[name] for name in sorted(shapes))
     return result
+
+
+def _copy_without(message: Any, *names: str) -> Any:
+    """A copy that lacks these fields; clearing them in a whole copy would not free the memory of its weights."""
+    copy = type(message)()
+    for field, value in message.ListFields():
+        if field.name not in names:
+            copy.MergeFrom(type(message)(**{field.name: value}))
+    return copy
 
 
 def _ordered(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -128,7 +128,7 @@ def _convert(args: argparse.Namespace) -> int:
     except ParityError as failure:
         show.parity(failure.report, as_json=args.json)
         raise
-    show.bundle(bundle, finished, as_json=args.json)
+    show.bundle(bundle, as_json=args.json, stages=finished)
     return EXIT_OK
 
 

@@ -22,6 +22,7 @@ from perceiver_edge.job import OPSETS, Job, Options, prepare
 from perceiver_edge.latency import Latencies, measure_latency
 from perceiver_edge.lowering import Decision
 from perceiver_edge.manifest import Manifest, seal
+from perceiver_edge.memory import give_back_memory
 from perceiver_edge.parity import ParityError, ParityReport
 from perceiver_edge.progress import Progress, Stage, silent
 from perceiver_edge.proof import layer_reference, prove
@@ -121,6 +122,7 @@ def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = 
             integer_key=[ranges.to_json(), options.optimize_for] if ranges else None,
         )  # fmt: skip
     with progress("take stock of operators"):
+        give_back_memory()
         manifest = describe(model, artefacts, decisions=decisions, ranges=ranges)
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
@@ -133,6 +135,7 @@ def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = 
         raise ParityError(parity, outcome="nothing was published")
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
     with progress("measure latency"):
+        give_back_memory()
         latency = measure_latency(models, held_out, threads=options.num_threads)
     with progress("publish"):
         files = models | _documents(manifest, parity, latency, held_out, ranges)
@@ -179,6 +182,7 @@ def _prove(
 ) -> ParityReport:
     proven = []
     for done, (kind, content) in enumerate(artefacts.items(), start=1):
+        give_back_memory()  # engines hold a model several times over while they load it
         proven.append(
             prove(
                 kind.file_name(job.model.name), content, held_out,

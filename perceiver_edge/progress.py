@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+from perceiver_edge.memory import peak_memory_bytes
 
 
 @dataclass
@@ -82,15 +82,3 @@ def _line(stage: FinishedStage) -> str:
     cached = " (cached)" if stage.is_cached else ""
     memory = "" if stage.peak_bytes is None else f"  {stage.peak_bytes / 1e6:,.0f} MB"
     return f"[green]✓[/green] {stage.title}{cached} [dim]{stage.seconds:.1f} s{memory}[/dim]"
-
-
-def peak_memory_bytes() -> int | None:
-    """The most memory that this process has held at once (peak resident set size); None where the system is silent."""
-    if sys.platform == "win32":
-        return None
-    if sys.platform == "linux":  # getrusage would count what the parent held before it started this program
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS

@@ -26,7 +26,7 @@ _WIDTH_WITH_ERRORS = 110
 """A narrower terminal gets the table without the columns that the report has too."""
 
 
-def bundle(result: Bundle, stages: Sequence[FinishedStage], *, as_json: bool) -> None:
+def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = ()) -> None:
     """A finished bundle: size, latency, accuracy and parity of each artefact; as JSON, what each stage took too."""
     report = ParityReport.from_dict(json.loads(result.read("parity.json")))
     latency = json.loads(result.read("latency.json"))

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU, with all its graph optimisations."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ class OnnxRuntimeRunner(Runner):
 
     engine = "onnxruntime"
 
-    def __init__(self, content: bytes, *, threads: int | None, where: str) -> None:
+    def __init__(self, content: bytes | Path, *, threads: int | None, where: str) -> None:
         """
         Args:
-            content: the model, its weights inside.
+            content: the model, its weights inside, or a file of it.
             threads: intra-operator threads; None for ONNX Runtime's default of one per physical core.
             where: the file's name, for messages.
 

@@ -2,7 +2,9 @@
 
 import difflib
 import struct
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,9 +81,11 @@ def _with_outputs(model: bytes, tensor_names: Sequence[str]) -> bytes:
     _require_known(tensor_names, index_of)
     outputs = dict.fromkeys([*graph.OutputsAsNumpy().tolist(), *(index_of[name] for name in tensor_names)])
     field = graph._tab.Pos + graph._tab.Offset(_OUTPUTS_SLOT)
-    extended = bytearray(model) + bytes(-len(model) % 4)
-    struct.pack_into("<I", extended, field, len(extended) - field)
-    return bytes(extended + struct.pack(f"<{len(outputs) + 1}I", len(outputs), *outputs))
+    padding = bytes(-len(model) % 4)
+    offset = struct.pack("<I", len(model) + len(padding) - field)
+    vector = struct.pack(f"<{len(outputs) + 1}I", len(outputs), *outputs)
+    whole = memoryview(model)  # its weights are copied once
+    return b"".join([whole[:field], offset, whole[field + len(offset) :], padding, vector])
 
 
 def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
@@ -109,8 +113,14 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
     further.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(tensor_names) if name not in outputs
     )
-    # Serialised messages, one after the other, are one message: lists are joined, and no weight is copied.
-    runner = OnnxRuntimeRunner(model + further.SerializeToString(), threads=threads, where="bytes")
+    with tempfile.TemporaryDirectory() as folder:  # from a file, because a session keeps the bytes that it is given
+        path = Path(folder) / "probed.onnx"
+        with path.open(
+            "wb"
+        ) as file:  # serialised messages, one after the other, are one message: their lists are joined
+            file.write(model)
+            file.write(further.SerializeToString())
+        runner = OnnxRuntimeRunner(path, threads=threads, where="bytes")
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         batch, _ = runner._checked(feeds)

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGE = "perceiver_edge"
 
 LAYERS = (
-    {"cache", "errors", "fourier", "provenance"},
+    {"cache", "errors", "fourier", "memory", "provenance"},
     {"accelerators", "config", "metrics", "cli", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering", "parity", "progress"},
     {"cores", "manifest", "mobile_code", "model", "models"},
