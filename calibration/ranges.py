@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +138,17 @@ class Ranges:
                 got=f"also {', '.join(unknown)}",
                 fix="Remove these lines, or calibrate again.",
             )
+
+    def require_cores(self, rows: Mapping[str, int]) -> None:
+        """Raises BadInputError unless every core is one of ``rows``, which says how many rows of scores it has."""
+        for name, core in self.cores.items():
+            if rows.get(name) != len(core.bound):
+                raise BadInputError(
+                    "The calibration has a core that this model cannot run in int8.",
+                    expected=f"{rows[name]} bounds" if name in rows else ", ".join(rows) or "none (there is a mask)",
+                    got=f"{len(core.bound)} bounds" if name in rows else name,
+                    fix="Remove this line, or calibrate again.",
+                )
 
 
 def _parse_range(name: str, pair: Any, where: object) -> Range:

@@ -47,7 +47,9 @@ def with_int8_cores(model: onnx.ModelProto, params: Mapping[str, CoreParams]) ->
     for node in exponentials:
         editor.quantise_chunk(node, params[core_name(node.name or "")])
     edited.graph.sort()
-    return canonical(ir.to_proto(RemoveUnusedNodesPass()(edited).model))
+    result = canonical(ir.to_proto(RemoveUnusedNodesPass()(edited).model))
+    onnx.checker.check_model(result, full_check=True)
+    return result
 
 
 class _Editor:

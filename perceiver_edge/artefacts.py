@@ -44,6 +44,7 @@ def build(
     integer_form: Callable[[str], IntegerForm] | None,
     opset: int,
     cache: Cache = NO_CACHE,
+    trace_key: object = None,
     integer_key: object = None,
 ) -> dict[Kind, bytes]:
     """Convert and quantise.
@@ -52,7 +53,7 @@ def build(
         traced: what float models are made from.
         integer_form: from a format to what its int8 model is made from; needed for int8.
         cache: of this model's results: its basis tells models apart.
-        integer_key: JSON-ready; what the integer form depends on besides.
+        trace_key, integer_key: JSON-ready; what the trace, and the integer form, depend on besides.
 
     Raises:
         ConversionError: a model cannot be expressed in the format, or sites and ranges do not match.
@@ -63,7 +64,7 @@ def build(
         make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
         for kind in (kind for kind in kinds if kind.format == format_):
             used = integer_key if kind.precision == "int8" else None
-            parts = ["artefact", inputs, kind.format, kind.precision, opset, used]
+            parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, used]
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
     return artefacts
 

@@ -17,8 +17,8 @@ from perceiver_edge.cores import Extents, IntegerForm, bounds_of, params_of, sit
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.execute import CoreTap, LoweredPerceiver, Tap
-from perceiver_edge.lowering.integer_core import num_chunks, with_integer_cores
-from perceiver_edge.lowering.program import Exponential, single_precision
+from perceiver_edge.lowering.integer_core import can_be_integer, num_chunks, with_integer_cores
+from perceiver_edge.lowering.program import CrossAttention, Exponential, single_precision
 from perceiver_edge.lowering.shared_context import CoreOperands
 from perceiver_edge.models import NamedModel
 
@@ -30,12 +30,19 @@ EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """``traced``: what float models are converted from. ``decisions``: what lowering did and why.
+    """A lowered model, ready to be observed and converted.
 
-    All feeds are of batch 1, by name. ``taps``: → every quantisation point's activation by name, and hulls
-    (`calibration.hull`). ``survey``: → the same, and the extents of every core. ``losses``: with a bound for each core,
-    → what int8 would lose there (`lowering.core_survey`). ``point_names``: of the float form. ``integer_form``: what an
-    int8 model of a format is converted from.
+    All feeds are of batch 1, by name.
+
+    Attributes:
+        traced: what float models are converted from.
+        decisions: what lowering did and why.
+        taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
+        survey: → the same, and the extents of every core (`lowering.core_survey`).
+        losses: with a bound for each core → what int8 would lose there.
+        point_names: the quantisation points of the float form.
+        core_rows: the rows of scores of every core that has an int8 form.
+        integer_form: what an int8 model of a format is converted from.
     """
 
     traced: Traced
@@ -44,6 +51,7 @@ class Deployment:
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
+    core_rows: Mapping[str, int]
     integer_form: Callable[[Ranges, str], IntegerForm]
 
 
@@ -76,8 +84,19 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
 
     return Deployment(
-        traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names, integer_form
+        traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
+        {} if with_mask else _core_rows(program), integer_form,
     )  # fmt: skip
+
+
+def _core_rows(program: Program) -> dict[str, int]:
+    latents = program.latents.shape[0]
+    return {
+        f"layers.{index}.{name}": block.heads * latents
+        for index, layer in enumerate(program.layers)
+        for name, block in layer.blocks
+        if isinstance(block, CrossAttention) and can_be_integer(program, block)
+    }
 
 
 class _Watch:

@@ -63,6 +63,10 @@ class Options:
         _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
         _require(self.optimize_for in OPTIMIZE_FOR, "optimize_for", ", ".join(OPTIMIZE_FOR), self.optimize_for)
+        _require(
+            not (self.quantize == "fp16" and self.optimize_for == "memory"), "optimize_for",
+            "latency with quantize fp16, whose models are for GPUs and keep attention whole", self.optimize_for,
+        )  # fmt: skip
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
         _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
         if self.input_shape is not None:

@@ -119,7 +119,7 @@ def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = 
         artefacts = build(
             deployment.traced, job.kinds, opset=options.opset, cache=cache,
             integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
-            integer_key=[ranges.to_json(), options.optimize_for] if ranges else None,
+            trace_key=options.optimize_for, integer_key=ranges.to_json() if ranges else None,
         )  # fmt: skip
     with progress("take stock of operators"):
         give_back_memory()
@@ -156,6 +156,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     """The ranges, and which cores they let run in int8."""
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
+        job.ranges.require_cores(deployment.core_rows)
         return job.ranges, given_cores(job.ranges.cores)
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]

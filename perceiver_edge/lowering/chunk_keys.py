@@ -28,7 +28,7 @@ def chunk_keys(program: Program) -> tuple[Program, Decision]:
     blocks = program.cross_attentions()
     chunks = {id(block): fitting_chunks(program, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES) for block in blocks}
     if all(chunks[id(block)] == block.chunks for block in blocks):
-        return program, Decision("chunk_keys", False, f"the scores of every cross-attend fit {CHUNK_BYTES:,} bytes")
+        return program, Decision("chunk_keys", False, f"no scores of over {CHUNK_BYTES:,} bytes that can be divided")
 
     def rewrite(block: Block) -> Block:
         return replace(block, chunks=chunks[id(block)]) if isinstance(block, CrossAttention) else block

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SIGMOID_SHIFT, STEPS
+from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SHIFT_CHANNELS, SIGMOID_SHIFT, STEPS
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 
@@ -26,12 +26,16 @@ def extents(operands: CoreOperands) -> dict[str, tf.Tensor]:
 def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, tf.Tensor]:
     """What int8 would make of this core, its weights and its products with the bound ``[g * R]``.
 
+    Left out: int8 in the projections of query and context, which every int8 model has, with or without an int8 core.
+
     Returns:
         ``error``: squared L2 error of what is attended to (the worse of both forms), and its squared norm.
         ``weighted``, ``total``: [min, max] over the chunks.
     """
     groups, rows = operands.query.shape[1:3]
-    query = _rounded(operands.query)
+    # The query shares its scale with what it holds against the channels of ones.
+    lowest = -(tf.reduce_max(bound) + SIGMOID_SHIFT) / (SHIFT_CHANNELS * tf.reduce_max(tf.abs(operands.keys)))
+    query = _rounded(operands.query, lowest=lowest)
     keys, values = (_rounded(t, symmetric=True) for t in (operands.keys, operands.values))
     lowered = tf.matmul(query, keys, transpose_b=True) - tf.reshape(bound, [1, groups, rows, 1])
     step = SCORE_RANGE / STEPS
@@ -67,9 +71,11 @@ def _averages(weighted: tf.Tensor, total: tf.Tensor, operands: CoreOperands) -> 
     return tf.reduce_sum(weighted, axis=0) / tf.maximum(tf.reduce_sum(total, axis=0) + tokens, 1.0)
 
 
-def _rounded(values: tf.Tensor, *, room: float = 0.0, symmetric: bool = False) -> tf.Tensor:
-    """To 256 levels from minimum to maximum, both moved out by ``room`` widths."""
-    low, high = tf.reduce_min(values), tf.reduce_max(values)
+def _rounded(
+    values: tf.Tensor, *, room: float = 0.0, symmetric: bool = False, lowest: tf.Tensor | float = 0.0
+) -> tf.Tensor:
+    """To 256 levels from minimum (at most ``lowest``) to maximum, both moved out by ``room`` widths."""
+    low, high = tf.minimum(tf.reduce_min(values), lowest), tf.maximum(tf.reduce_max(values), 0.0)
     width = 2 * tf.maximum(-low, high) if symmetric else high - low
     step = tf.maximum(width * (1 + 2 * room) / STEPS, 1e-30)
     return tf.round(values / step) * step

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
-from perceiver_edge.lowering import integer_attention
+from perceiver_edge.lowering import float_attention, integer_attention
+from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.integer_core import can_be_integer
 from perceiver_edge.lowering.program import (
     Block,
@@ -133,7 +134,7 @@ class _Run:
             query = self.linear(self.norm(latents, block.norm), block.query, f"{name}.query")
         else:
             query = tf.tile(self.module.tensor(block.query), [self.batch, 1])
-        query = self.heads(query, block.heads)
+        query = split_heads(query, block.heads, self.batch)
         if block.core is not None:
             attended = self.integer_core(query, block, block.core, name)
             return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
@@ -145,51 +146,13 @@ class _Run:
         context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
-        attended = self.attend(query, context, keys, values, block)
-        if self.core_tap is not None and self.mask is None and can_be_integer(block):
+        attended = float_attention.attend(
+            query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
+        )
+        if self.core_tap is not None and self.mask is None and can_be_integer(self.program, block):
             self.core_tap(name, self.shared.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
         return attended, context if values is None else values
-
-    def attend(
-        self,
-        query: tf.Tensor,
-        context: tf.Tensor,
-        keys: tf.Tensor | None,
-        values: tf.Tensor | None,
-        block: CrossAttention,
-    ) -> tf.Tensor:
-        """Softmax attention in the block's chunks of tokens; `chunk_keys` has the equations."""
-        tokens = self.program.tokens // block.chunks
-
-        def part(tensor: tf.Tensor | None, chunk: int) -> tf.Tensor | None:
-            """Of the context, or of keys or values, whose rows are those of all samples."""
-            if tensor is None or block.chunks == 1:
-                return tensor
-            rows = tf.reshape(tensor, [self.batch, self.program.tokens, -1])
-            rows = tf.slice(rows, [0, chunk * tokens, 0], [self.batch, tokens, rows.shape[-1]])
-            return rows if len(tensor.shape) == 3 else tf.reshape(rows, [self.batch * tokens, -1])
-
-        merged: tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None = None
-        for chunk in range(block.chunks):
-            own_context, own_keys, own_values = (part(tensor, chunk) for tensor in (context, keys, values))
-            scores = self.per_head_product(query, own_context, own_keys, block.heads, transpose=True)
-            mask = None if self.mask is None else self.mask[..., chunk * tokens : (chunk + 1) * tokens]
-            scores = masked(scaled(scores, block.scale), mask)
-            if block.chunks == 1:
-                return self.per_head_product(tf.nn.softmax(scores), context, values, block.heads, transpose=False)
-            largest = tf.reduce_max(scores, axis=-1, keepdims=True)
-            if merged is not None:
-                largest = tf.maximum(merged[0], largest)
-            weights = tf.exp(scores - largest)
-            total = tf.reduce_sum(weights, axis=-1, keepdims=True)
-            weighted = self.per_head_product(weights, own_context, own_values, block.heads, transpose=False)
-            if merged is not None:
-                kept = tf.exp(merged[0] - largest)
-                total, weighted = merged[1] * kept + total, merged[2] * kept + weighted
-            merged = largest, total, weighted
-        assert merged is not None
-        return merged[2] / merged[1]
 
     def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
         """As `float_core`, in the form of `lowering.integer_core`."""
@@ -209,31 +172,15 @@ class _Run:
         else:
             names = ("query", "key", "value")
             qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
-        query, key, value = (self.heads(t, block.heads) for t in qkv)
+        query, key, value = (split_heads(t, block.heads, self.batch) for t in qkv)
         weights = tf.nn.softmax(scaled(tf.matmul(query, key, transpose_b=True), block.scale))
         return self.linear(self.merged_heads(tf.matmul(weights, value)), block.output, f"{name}.output")
-
-    def per_head_product(
-        self, left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, heads: int, *, transpose: bool
-    ) -> tf.Tensor:
-        """Multiply ``left`` ``[B, h, N, …]`` with each head's keys or values, or with the context all heads share."""
-        if projected is not None:
-            return tf.matmul(left, self.heads(projected, heads), transpose_b=transpose)
-        # All heads read the same context, so their rows stand in one matrix: one product instead of h.
-        rows = tf.reshape(left, [self.batch, -1, left.shape[-1]])
-        product = tf.matmul(rows, context, transpose_b=transpose)
-        return tf.reshape(product, [self.batch, heads, -1, product.shape[-1]])
 
     def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of all tokens ``[B * T, h * d]``; made once for all layers that share weights and context."""
         if self.program.context_norm is not None:
             return self.shared.projection(context, linear, name)
         return self.linear(tf.reshape(context, [-1, context.shape[-1]]), linear, name)
-
-    def heads(self, x: tf.Tensor, heads: int) -> tf.Tensor:
-        """``[B * n, h * d]`` → ``[B, h, n, d]``."""
-        x = tf.reshape(x, [self.batch, x.shape[0] // self.batch, heads, x.shape[-1] // heads])
-        return tf.transpose(x, [0, 2, 1, 3])
 
     def merged_heads(self, x: tf.Tensor) -> tf.Tensor:
         """``[B, h, N, d]`` → ``[B * N, h * d]``."""
@@ -260,15 +207,6 @@ class _Run:
                 self.tap(f"{name}.hull", hull)
             self.tap(f"{name}.output", y)
         return y
-
-
-def masked(scores: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-    """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
-    return scores if mask is None else tf.where(mask, scores, scores.dtype.min)
-
-
-def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:
-    return scores if scale == 1.0 else scores * scale
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:

@@ -70,9 +70,14 @@ class Bound:
     value_ones: float
 
 
-def can_be_integer(block: CrossAttention) -> bool:
-    """Whether keys and values are both absorbed, or both projected from the shared context."""
-    return block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None)
+MOST_TOKENS = (2**31 - 1) // (255 * 127)
+"""Of a chunk: the sum of so many products of eight bits still fits 32."""
+
+
+def can_be_integer(program: Program, block: CrossAttention) -> bool:
+    """Whether keys and values are both absorbed, or both projected from the shared context, and no sum overflows."""
+    is_ready = block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None)
+    return is_ready and program.tokens // num_chunks(program, block) <= MOST_TOKENS
 
 
 def with_ones(linear: Linear, *, groups: int, ones: float) -> Linear:

@@ -100,6 +100,14 @@ def test_ranges_are_bound_to_their_model() -> None:
         RANGES.require_model("cd34")
 
 
+def test_cores_are_of_this_model() -> None:
+    RANGES.require_cores({"layers.0.cross_attn": 2, "layers.1.cross_attn": 2})
+    with pytest.raises(BadInputError, match="3 bounds"):
+        RANGES.require_cores({"layers.0.cross_attn": 3})
+    with pytest.raises(BadInputError, match="there is a mask"):
+        RANGES.require_cores({})
+
+
 def test_ranges_are_of_just_the_models_points() -> None:
     names = list(RANGES.points)
     RANGES.require_points(names)

@@ -79,11 +79,19 @@ def test_tied_projections_stay_one(plain):
 
 
 def test_no_core_where_a_context_is_not_shared_or_scores_are_scaled(plain):
-    block = plain(**ABSORBED).cross_attentions()[0]
-    assert not form.can_be_integer(block)
-    ready = lower(plain(**ABSORBED))[0].cross_attentions()[0]
-    assert form.can_be_integer(ready)
-    assert not form.can_be_integer(replace(ready, scale=0.5))
+    program = plain(**ABSORBED)
+    assert not form.can_be_integer(program, program.cross_attentions()[0])
+    program = lower(program)[0]
+    ready = program.cross_attentions()[0]
+    assert form.can_be_integer(program, ready)
+    assert not form.can_be_integer(program, replace(ready, scale=0.5))
+
+
+def test_no_core_whose_int32_sums_could_overflow(plain):
+    """A prime number of tokens cannot be taken in equal chunks."""
+    for tokens, possible in ((66_301, True), (66_361, False)):
+        program = lower(plain(input_shape=(1, tokens), num_latents=1, **ABSORBED))[0]
+        assert form.can_be_integer(program, program.cross_attentions()[0]) == possible
 
 
 @pytest.mark.parametrize(("tokens", "limit", "chunks"), [(48, 10**6, 1), (48, 100, 8), (67, 100, 1)])

@@ -10,7 +10,7 @@ import perceiver_edge
 from perceiver_edge.calibration import Range, Ranges
 from perceiver_edge.converters.integer_core import require_cores
 from perceiver_edge.cores import TOLERANCE, ExtentsObserver, bounds_of, choose_cores, params_of, site_ranges
-from perceiver_edge.errors import ConversionError
+from perceiver_edge.errors import BadInputError, ConversionError
 
 SAMPLES = np.random.default_rng(0).standard_normal((40, 16, 16, 3)).astype(np.float32)
 # Logits of random weights are too close for their order to mean anything.
@@ -62,6 +62,13 @@ def test_a_mask_keeps_float_cores(tmp_path):
     bundle = perceiver_edge.compile("tiny", output=tmp_path / "bundle", **options)
     assert not decision(bundle).applied
     assert "a mask" in decision(bundle).reason
+
+
+def test_a_mask_refuses_a_calibration_with_cores(diffuse, tmp_path):
+    samples = {"input": SAMPLES, "mask": np.ones(SAMPLES.shape[:-1], bool)}
+    options = OPTIONS | {"samples": samples, "with_mask": True, "calibration": diffuse.path / "calibration.json"}
+    with pytest.raises(BadInputError, match="there is a mask"):
+        perceiver_edge.compile("tiny", output=tmp_path / "bundle", **options)
 
 
 LIMITS = np.array([-1.0, 2.0])
