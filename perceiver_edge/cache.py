@@ -22,9 +22,14 @@ LIMIT_BYTES = 4 << 30
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/perceiver_edge``, by default ``~/.cache/perceiver_edge``."""
+def user_folder() -> Path:
+    """``$XDG_CACHE_HOME/perceiver_edge``, by default ``~/.cache/perceiver_edge``: all that is kept for one user."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perceiver_edge"
+
+
+def default_folder() -> Path:
+    """``results`` in `user_folder`: what else is kept there is not for a `Cache` to remove."""
+    return user_folder() / "results"
 
 
 class Cache:
@@ -106,7 +111,8 @@ class Cache:
         found = []
         for path in self._folder.iterdir() if self._folder else ():
             with contextlib.suppress(FileNotFoundError):  # another process may be shrinking too
-                found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+                if path.is_file():
+                    found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
             if total <= self._limit_bytes:

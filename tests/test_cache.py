@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perceiver_edge.cache import Cache, default_folder
+from perceiver_edge.cache import Cache, default_folder, user_folder
 
 
 class Maker:
@@ -134,7 +134,21 @@ for turn in range(60):
 
 def test_the_folder_is_where_the_system_wants_it(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert default_folder() == Path("/elsewhere/perceiver_edge")
+    assert user_folder() == Path("/elsewhere/perceiver_edge")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_folder() == Path("/home/somebody/.cache/perceiver_edge")
+    assert user_folder() == Path("/home/somebody/.cache/perceiver_edge")
+    assert default_folder() == Path("/home/somebody/.cache/perceiver_edge/results")
+
+
+def test_a_folder_among_the_entries_is_left_alone(tmp_path):
+    said = []
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "file").write_text("kept")
+    os.utime(tmp_path / "older", (0, 0))  # what was used longest ago goes first
+    cache = Cache(tmp_path, limit_bytes=100, warn=said.append)
+    for part in "abc":
+        cache.cached([part], Maker(b"x" * 60))
+    assert said == []
+    assert (tmp_path / "older" / "file").read_text() == "kept"
+    assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1

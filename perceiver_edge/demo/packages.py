@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from itertools import chain
 from pathlib import Path
 
+from perceiver_edge.cache import user_folder
 from perceiver_edge.errors import NotRunError
 
 VERSIONS: dict[str, str] = json.loads((Path(__file__).parent / "package.json").read_text("utf-8"))["dependencies"]
@@ -27,8 +27,7 @@ _NEEDED = {
 
 def default_node_modules() -> Path:
     """In the user's cache folder, so that one installation serves every working directory and environment."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "perceiver_edge" / "demo" / "node_modules"
+    return user_folder() / "demo" / "node_modules"
 
 
 def engine_files(node_modules: Path | None = None) -> dict[str, Path]:

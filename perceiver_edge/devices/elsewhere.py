@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from perceiver_edge import errors, runtime
+from perceiver_edge.cache import user_folder
 from perceiver_edge.errors import BadInputError
 
 FOLDER_VARIABLE = "PERCEIVER_EDGE_DEVICES"
@@ -23,8 +24,7 @@ _LAST_WORDS = 400
 
 def folder() -> Path:
     """Where those environments are: what the variable says, else ``perceiver_edge`` in the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perceiver_edge"
-    return Path(os.environ.get(FOLDER_VARIABLE) or cache)
+    return Path(os.environ.get(FOLDER_VARIABLE) or user_folder())
 
 
 def outputs_of(

@@ -39,13 +39,13 @@ def made_once(tiny, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(home))
         assert convert.main([*tiny, "--output", str(home / "out"), "--quiet"]) == 0
-    return home / "perceiver_edge"
+    return home / "perceiver_edge" / "results"
 
 
 @pytest.fixture
 def filled(made_once, tmp_path):
     """The folder of the test's own cache, after one run."""
-    return Path(shutil.copytree(made_once, tmp_path / "home" / "perceiver_edge"))
+    return Path(shutil.copytree(made_once, tmp_path / "home" / "perceiver_edge" / "results"))
 
 
 def contents(folder):
