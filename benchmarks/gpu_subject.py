@@ -6,12 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import tool_versions
-
 from perceiver_edge.artefacts import Kind, build
 from perceiver_edge.held_out import HeldOut, ask_reference
 from perceiver_edge.models import NamedModel, resolve_model
 from perceiver_edge.progress import Progress
+from perceiver_edge.provenance import provenance
 from perceiver_edge.representative import choose_samples
 
 WORK = Path("build") / "gpu"
@@ -39,7 +38,7 @@ def make_subject(preset: str, *, batch: int, samples: str, num_samples: int, pro
         BadInputError: no such preset, or unusable samples.
     """
     model = resolve_model(preset, seed=SEED)
-    key = (model.checkpoint.fingerprint, model.sample_shape, samples, num_samples, tool_versions())
+    key = (model.checkpoint.fingerprint, model.sample_shape, samples, num_samples, provenance())
     folder = WORK / f"{preset}_{hashlib.sha256(repr(key).encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     held_out = _held_out(model, folder / "held_out.npz", samples, num_samples, progress)
@@ -62,7 +61,7 @@ def _held_out(model: NamedModel, file: Path, samples: str, num_samples: int, pro
 def _convert(model: NamedModel, batch: int, files: dict[Kind, Path]) -> None:
     from perceiver_edge.deployment import deploy
 
-    made = build(deploy(model, batch=batch, with_mask=False).traced, KINDS, ranges=None, opset=OPSET)
+    made = build(deploy(model, batch=batch, with_mask=False).traced, KINDS, integer_form=None, opset=OPSET)
     for kind, file in files.items():
         _write(file, made[kind])
 

@@ -6,13 +6,10 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from machine import tool_versions
 from natural import samples_file
 
 from perceiver_edge.bundle import Bundle, read_bundle
@@ -22,6 +19,7 @@ from perceiver_edge.errors import ConversionError
 from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
 from perceiver_edge.models import DIGITS, NamedModel, resolve_model
 from perceiver_edge.progress import Progress
+from perceiver_edge.provenance import provenance
 from perceiver_edge.representative import choose_samples
 
 INPUT = "input"
@@ -87,10 +85,8 @@ def read_subject(
 
 def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, progress: Progress) -> Bundle:
     """In a process of its own: the compiler's memory goes back to the system before anything is timed."""
-    digest = hashlib.sha256(repr((arguments, model.fingerprint, tool_versions())).encode())
-    for source in _compiler_sources():
-        digest.update(source.read_bytes())
-    folder = cache.absolute() / f"{name}_ours_{digest.hexdigest()[:12]}"
+    key = hashlib.sha256(repr((arguments, model.fingerprint, provenance())).encode()).hexdigest()[:12]
+    folder = cache.absolute() / f"{name}_ours_{key}"
     if not (folder / "manifest.json").exists():
         command = [sys.executable, "-m", "perceiver_edge.convert", *arguments, "--output", str(folder), "--quiet"]
         with progress("compile ours"):
@@ -100,24 +96,3 @@ def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, pro
         if done.returncode != 0:
             raise ConversionError("perceiver_edge could not compile the model.", got=done.stderr, where=name)
     return read_bundle(folder)
-
-
-def _compiler_sources() -> Iterator[Path]:
-    """What decides the bytes of an artefact."""
-    parts = (
-        "converters",
-        "calibration",
-        "lowering",
-        "model",
-        "artefacts",
-        "config",
-        "deployment",
-        "fourier",
-        "pipeline",
-    )
-    for part in parts:
-        found = find_spec(f"perceiver_edge.{part}")  # without importing it: some would bring TensorFlow
-        assert found is not None
-        assert found.origin is not None
-        source = Path(found.origin)
-        yield from sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]

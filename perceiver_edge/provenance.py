@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _TOOLS = (
-    "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxscript", "onnxruntime",
-    "ai-edge-litert", "ai-edge-quantizer", "numpy",
+    "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxscript", "onnx-ir",
+    "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "numpy",
 )  # fmt: skip
 
 _SOURCES = (

@@ -54,6 +54,35 @@ def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monke
     assert max(map(len, groups)) == 4
 
 
+def test_our_bundle_is_compiled_anew_when_the_compiler_or_a_tool_changed(tmp_path, monkeypatch):
+    import subject
+
+    from perceiver_edge.models import resolve_model
+    from perceiver_edge.progress import silent
+
+    compiled = []
+
+    def convert(command, **_):
+        compiled.append(folder := Path(command[command.index("--output") + 1]))
+        folder.mkdir()
+        (folder / "manifest.json").touch()
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subject.subprocess, "run", convert)
+    monkeypatch.setattr(subject, "read_bundle", lambda folder: folder)
+    model = resolve_model("tiny")
+
+    def bundle():
+        return subject._bundle("tiny", [], model, tmp_path, silent)
+
+    assert bundle() == bundle() == compiled[0]
+    monkeypatch.setattr("perceiver_edge.provenance.source_digest", lambda: "changed")
+    bundle()
+    monkeypatch.setattr("perceiver_edge.provenance.tool_versions", lambda: {"onnx-ir": "changed"})
+    bundle()
+    assert len(set(compiled)) == len(compiled) == 3
+
+
 def test_a_missing_environment_is_a_reason_not_a_silence(tmp_path):
     from contenders import PEERS, contender
 

@@ -16,7 +16,7 @@ from perceiver_edge.errors import NotRunError
 from perceiver_edge.held_out import HeldOut
 from perceiver_edge.models import resolve_model
 from perceiver_edge.progress import silent
-from perceiver_edge.runtime import Latency
+from perceiver_edge.runtime import Latency, load, run_all
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -58,6 +58,25 @@ def contender(name, start):
     return Contender(
         name=name, engine="test", arithmetic="float16", is_ours=True, timed="device to device", start=start
     )
+
+
+def test_a_preset_is_converted_for_a_batch_and_made_anew_when_the_compiler_changed(tmp_path, monkeypatch):
+    import gpu_subject
+
+    monkeypatch.setattr(gpu_subject, "WORK", tmp_path)
+    size = {"batch": 2, "samples": "random", "num_samples": 2, "progress": silent}
+    made = gpu_subject.make_subject("tiny", **size)
+    assert set(made.artefacts) == set(gpu_subject.KINDS)
+    for kind in (Kind("onnx", "fp32"), Kind("tflite", "fp16")):
+        runner = load(made.artefacts[kind])
+        assert runner.batch_size == 2
+        np.testing.assert_allclose(run_all(runner, made.held_out.inputs), made.held_out.reference, rtol=0.02, atol=0.02)
+
+    monkeypatch.setattr(gpu_subject, "_convert", lambda *_: pytest.fail("it was there already"))
+    gpu_subject.make_subject("tiny", **size)
+    monkeypatch.setattr("perceiver_edge.provenance.source_digest", lambda: "changed")
+    with pytest.raises(pytest.fail.Exception, match="there already"):
+        gpu_subject.make_subject("tiny", **size)
 
 
 def not_here(subject, stack):
