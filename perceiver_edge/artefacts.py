@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perceiver_edge.cache import NO_CACHE, Cache
+from perceiver_edge.memory import give_back_memory
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,6 +62,7 @@ def build(
     inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
+        give_back_memory()
         make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
         for kind in (kind for kind in kinds if kind.format == format_):
             used = integer_key if kind.precision == "int8" else None

@@ -14,7 +14,7 @@ from perceiver_edge.runtime import Runner, load, probe, run_all
 LAYER_SAMPLES = 4
 """Held-out samples that errors by layer are measured on: enough to rank layers, and probing is slow."""
 
-LAYER_ROWS = 64
+LAYER_ROWS = 32
 """Rows (latents, or tokens) of each layer's output that its error is measured on, evenly spaced, per sample. All of
 them would be 1.5 GB a sample for the paper's model."""
 

@@ -92,7 +92,7 @@ def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     quantization = detail["quantization_parameters"]
     scales, zero_points = quantization["scales"], quantization["zero_points"]
     if scales.size == 0:
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)
     if scales.size > 1:  # per channel: align the scales with their axis
         shape = [1] * array.ndim
         shape[quantization["quantized_dimension"]] = scales.size
@@ -132,7 +132,7 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
                     expected="a float tensor, such as the output of DequantizeLinear",
                     got=results[name].dtype,
                 )
-        return {name: results[name].astype(np.float32) for name in tensor_names}
+        return {name: results[name].astype(np.float32, copy=False) for name in tensor_names}
 
     return run
 
