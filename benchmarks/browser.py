@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--output", type=Path, metavar="FILE.json", help="default: benchmarks/results/browser_<model>.json"
     )
     arguments = parser.parse_args(argv)
+    if arguments.samples < 2:
+        parser.error("--samples is at least 2: the first call is not among those whose median is told")
     return cli.run(lambda: _table(arguments.table) if arguments.table else _measure(arguments))
 
 

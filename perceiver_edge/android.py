@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def run_on_phone(phone: str, binary: Path, model: Path, *, threads: int) -> Phon
     _adb("-s", phone, "shell", f"mkdir -p {_FOLDER}")
     for source, target in ((binary, tool), (model, graph)):
         _adb("-s", phone, "push", str(source), str(target))
-    return parse(_adb("-s", phone, "shell", f"chmod +x {tool} && {tool} --graph={graph} --num_threads={threads}"))
+    program, argument = shlex.quote(str(tool)), shlex.quote(f"--graph={graph}")  # the phone's shell reads them
+    return parse(_adb("-s", phone, "shell", f"chmod +x {program} && {program} {argument} --num_threads={threads}"))
 
 
 def parse(text: str) -> PhoneTimes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.held_out import HeldOut
-from perceiver_edge.provenance import processor
+from perceiver_edge.provenance import processor, usable_processors
 from perceiver_edge.runtime import Latency, interleaved_latency, load
 from perceiver_edge.runtime.loading import is_tflite
 
@@ -35,7 +34,7 @@ class Latencies:
 
 def default_threads() -> int:
     """All processors this process may use, at most 4: what phones and Raspberry Pis have of fast cores."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(4, usable_processors())
 
 
 def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: int) -> Latencies:

@@ -11,8 +11,8 @@ from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.runtime._quiet import stderr_held_back
 
 COMPILER = (
-    "tensorflow", "keras", "tf2onnx", "onnx", "onnxscript", "onnxruntime", "ai_edge_litert", "ai_edge_quantizer",
-    "flatbuffers", "jinja2",
+    "tensorflow", "keras", "tf2onnx", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "ai_edge_litert",
+    "ai_edge_quantizer", "flatbuffers", "jinja2",
 )  # fmt: skip
 VERIFIER = {
     "tflite": ("ai_edge_litert",),

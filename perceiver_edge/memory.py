@@ -13,11 +13,20 @@ def peak_memory_bytes() -> int | None:
     if sys.platform == "win32":
         return None
     if sys.platform == "linux":  # getrusage would count what the parent held before it started this program
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+        return status_bytes("VmHWM")
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def status_bytes(field: str) -> int | None:
+    """A size that Linux tells of this process, such as ``VmRSS``; None where there is no ``/proc`` or no such field."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    kilobytes = next((line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:")), None)
+    return None if kilobytes is None else 1024 * int(kilobytes)
 
 
 def give_back_memory() -> None:

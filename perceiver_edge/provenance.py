@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _TOOLS = (
-    "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxscript", "onnx-ir",
-    "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "numpy",
+    "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnx-ir", "onnxscript",
+    "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "protobuf", "ml-dtypes",
+    "numpy",
 )  # fmt: skip
 
 _SOURCES = (
@@ -29,7 +30,7 @@ def tool_versions() -> dict[str, str]:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
-            continue  # tensorflow and tensorflow-cpu exclude each other
+            continue  # tensorflow and tensorflow-cpu exclude each other, and so do onnxruntime and onnxruntime-gpu
     return versions
 
 
@@ -48,13 +49,27 @@ def source_digest() -> str:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """The processor's name; where the system has none, that of its board, or what it is one of."""
     try:
-        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         info = ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
+    return _name_in(info) or platform.processor() or platform.machine() or "unknown processor"
+
+
+def _name_in(info: str) -> str | None:
+    """What a ``/proc/cpuinfo`` calls the processor; Arm's has no "model name"."""
+    fields: dict[str, str] = {}
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    named = next((fields[key] for key in ("model name", "Model", "Hardware") if fields.get(key)), None)
+    return named or (f"CPU part {fields['CPU part']}" if fields.get("CPU part") else None)
+
+
+def usable_processors() -> int:
+    """How many processors this process may use, which a container or ``taskset`` makes fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def provenance() -> dict[str, object]:
@@ -65,5 +80,5 @@ def provenance() -> dict[str, object]:
     return {
         "source": source_digest(),
         "tools": tool_versions(),
-        "machine": [platform.system(), platform.machine(), processor(), os.cpu_count()],
+        "machine": [platform.system(), platform.machine(), processor(), usable_processors()],
     }

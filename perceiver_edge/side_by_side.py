@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from perceiver_edge.runtime import Latency
 from perceiver_edge.worker import Started, Worker, WorkerError
+
+_Answer = TypeVar("_Answer")
 
 REST_S = 0.05
 """Between two turns. Threads of some engines go on spinning for tens of milliseconds after a call, and would take
@@ -58,22 +61,35 @@ def measure_side_by_side(
             except WorkerError as error:
                 failed[name] = error
         begun = time.perf_counter()
-        _round(alive)  # not kept: first turns are slower
+        _round(alive, failed)  # not kept: first turns are slower
         fitting = int(budget_s / max(time.perf_counter() - begun, 1e-3))
         count = rounds or min(max(fitting, ROUNDS.start), ROUNDS.stop - 1)
-        turns = [_round(alive) for _ in range(count)]
-        measured = {
-            name: Measured(
-                started[name], Latency(tuple(turn[name] for turn in turns)), worker.peak_bytes(), outputs.get(name)
-            )
-            for name, worker in alive.items()
-        }
+        turns = [_round(alive, failed) for _ in range(count)]
+        peaks = _asked(alive, failed, Worker.peak_bytes)
+    measured = {
+        name: Measured(started[name], Latency(tuple(turn[name] for turn in turns)), peak, outputs.get(name))
+        for name, peak in peaks.items()
+    }
     return {name: measured.get(name) or failed[name] for name in workers}
 
 
-def _round(workers: Mapping[str, Worker]) -> dict[str, float]:
-    times_ms = {}
-    for name, worker in workers.items():
+def _round(alive: dict[str, Worker], failed: dict[str, Measured | WorkerError]) -> dict[str, float]:
+    def turn(worker: Worker) -> float:
         time.sleep(REST_S)
-        times_ms[name] = worker.turn()
-    return times_ms
+        return worker.turn()
+
+    return _asked(alive, failed, turn)
+
+
+def _asked(
+    alive: dict[str, Worker], failed: dict[str, Measured | WorkerError], ask: Callable[[Worker], _Answer]
+) -> dict[str, _Answer]:
+    """The answers of those alive; who does not answer moves to the failed."""
+    answers = {}
+    for name, worker in list(alive.items()):
+        try:
+            answers[name] = ask(worker)
+        except WorkerError as error:
+            failed[name] = error
+            del alive[name]
+    return answers

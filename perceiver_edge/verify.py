@@ -135,6 +135,11 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     from perceiver_edge.progress import on_console
 
     runtimes = chosen(args.runtimes)
+    if args.output is not None:
+        try:
+            args.output.open("a").close()  # before the long work, not after it
+        except OSError as error:
+            raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
     held_out, gates, _ = _terms(bundle)
     if args.samples is not None:
         if args.samples < _FEWEST_SAMPLES:
@@ -147,7 +152,11 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
         is_random_weights=manifest.is_random_weights, progress=on_console(quiet=args.quiet),
     )  # fmt: skip
     if args.output is not None:
-        args.output.write_text(json.dumps(matrix.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        content = json.dumps(matrix.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            args.output.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
     show.matrix(matrix, as_json=args.json)
     if failed := [row for row in matrix.rows if row.failed]:
         raise GateError(

@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.memory import status_bytes
 
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Feeds by name, batch dimension included → the output, batch dimension included."""
@@ -164,7 +165,7 @@ def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1) -> No
             last_ms = _timed_ms(call, first)
             answer = {"load_ms": load_ms, "first_ms": last_ms}
         elif request["do"] == "peak":
-            peak = _status_bytes("VmHWM")
+            peak = status_bytes("VmHWM")
             answer = None if peak is None or before is None else peak - before
         else:
             assert call is not None, "start comes first"
@@ -202,13 +203,7 @@ def _reset_peak() -> int | None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return None
-    return _status_bytes("VmRSS")
-
-
-def _status_bytes(field: str) -> int | None:
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    kilobytes = next((line.split()[1] for line in lines if line.startswith(f"{field}:")), None)
-    return None if kilobytes is None else 1024 * int(kilobytes)
+    return status_bytes("VmRSS")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

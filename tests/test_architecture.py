@@ -49,7 +49,7 @@ ONLY = {
     "manifest": {"errors", "config", "lowering"},
     "android": {"errors"},
     "profile": {"errors"},
-    "worker": {"errors", "runtime"},  # runs beside any engine, where little else of the package can be imported
+    "worker": {"errors", "memory", "runtime"},  # runs beside any engine, where little else can be imported
 }
 """Narrower than its row: what each of these areas knows, and nothing else."""
 

@@ -210,3 +210,10 @@ def test_options_of_the_matrix_that_do_not_go(options, message, bundle, capsys):
 def test_threads_out_of_range(bundle, capsys):
     assert verify.main([str(bundle), "--quiet", "--threads", "0"]) == 2
     assert "threads is out of range" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("perceiver_edge.devices.matrix.run_matrix", None)
+    output = tmp_path / "missing" / "seen.json"
+    assert verify.main([str(bundle), "--quiet", "--runtimes", "onnxruntime", "--output", str(output)]) == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -87,6 +87,16 @@ def test_one_that_fails_does_not_stop_the_others(served):
     assert measured["good"].outputs.shape == (5, 2)
 
 
+def test_one_that_dies_in_a_turn_does_not_stop_the_others(served):
+    dies = "feeds['input'] if (calls.append(0) or len(calls) < 3) else __import__('os')._exit(3)"
+    measured = measure_side_by_side(
+        {"dies": lambda: served(dies, before="calls = []"), "good": lambda: served("feeds['input']")},
+        rounds=2, budget_s=0,
+    )  # fmt: skip
+    assert isinstance(measured["dies"], WorkerError)
+    assert len(measured["good"].latency.samples_ms) == 2
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
 @pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
 def test_an_idle_worker_takes_no_processor_time(engine, compiled, tmp_path):
