@@ -58,7 +58,8 @@ def floor_ms(operations: Operations, rates: dict[str, float], precision: str) ->
 def measured_rates(cache: Path, *, threads: int, again: bool, progress: Progress) -> Rates:
     """This machine's rates, measured once for each set of tools and then kept in the cache; ``again`` measures anew."""
     machine = {key: value for key, value in describe_machine().items() if key != "load_average"}
-    sources = [Path(__file__).read_text(), *(str(peer) for peer in PEERS)]
+    recipes = sorted(Path(__file__).parent.glob("recipes/*.py"))
+    sources = [*(file.read_text() for file in (Path(__file__), *recipes)), *(str(peer) for peer in PEERS)]
     key = hashlib.sha256(repr((machine, tool_versions(), sources)).encode()).hexdigest()[:12]
     rates: Rates = {}
     for kind, sizes in GRAPHS.items():

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
+from perceiver_edge.runtime.batches import run_all
 from perceiver_edge.runtime.litert_gpu_worker import Failed, Load, Loaded, Misread, Outputs
 from perceiver_edge.runtime.runner import Runner
 
@@ -181,9 +182,4 @@ def run_on_gpu(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         As `LiteRtGpuRunner`.
     """
     with LiteRtGpuRunner(model, half=False, where="bytes") as runner:
-        count, size = len(next(iter(inputs.values()))), runner.batch_size
-        outputs = []
-        for start in range(0, count, size):
-            rows = np.minimum(np.arange(start, start + size), count - 1)  # one shape: the last one fills the batch
-            outputs.append(runner({name: values[rows] for name, values in inputs.items()}))
-    return np.concatenate(outputs)[:count]
+        return run_all(runner, inputs)
