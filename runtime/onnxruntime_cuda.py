@@ -17,6 +17,14 @@ RUNTIME = "ONNX Runtime CUDA"
 _PROVIDER = "CUDAExecutionProvider"
 _FIX = "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]' (both packages are one module: keep one)"
 
+_NOT_HERE = (
+    "no CUDA-capable device",
+    "CUDA wasn't able to be loaded",
+    "Failed to load library",
+    "driver version is insufficient",
+)
+"""In messages of ONNX Runtime and CUDA: no GPU, or no libraries. Others, such as out of memory, are failures."""
+
 
 class Binding:
     """A session whose inputs and outputs stay on one device: `put` copies in, `run` copies nothing, `get` copies out.
@@ -70,8 +78,8 @@ class OnnxRuntimeCudaRunner(Runner):
     def __init__(self, content: bytes, *, where: str) -> None:
         """
         Raises:
-            NotRunError: this onnxruntime has no CUDA provider, or finds no GPU or CUDA libraries.
-            BadInputError: the model is damaged, has open shapes, or has nodes that only the CPU runs.
+            NotRunError: this onnxruntime has no CUDA provider, finds no GPU or CUDA libraries, or left nodes elsewhere.
+            BadInputError: the model is damaged, has open shapes or operators that CUDA lacks, or the GPU failed.
             MissingExtraError: no onnxruntime at all.
         """
         try:
@@ -87,7 +95,7 @@ class OnnxRuntimeCudaRunner(Runner):
         try:
             session = onnxruntime.InferenceSession(content, options, providers=[_PROVIDER])
         except Exception as error:  # its exceptions have no base class of their own
-            if "CUDA" in str(error):
+            if any(sign in str(error) for sign in _NOT_HERE):
                 raise NotRunError(
                     RUNTIME, missing=f"an NVIDIA GPU and its CUDA libraries ({error})", fix=_FIX
                 ) from error

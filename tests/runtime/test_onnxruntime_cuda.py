@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from perceiver_edge.errors import NotRunError
+from perceiver_edge.errors import BadInputError, NotRunError
 from perceiver_edge.runtime import load
 from perceiver_edge.runtime.onnxruntime_cuda import Binding, OnnxRuntimeCudaRunner, nodes_by_provider, require_all_on
 
@@ -57,3 +57,21 @@ def test_on_a_gpu_it_computes_the_same(float_onnx, batch, expected):
     runner = OnnxRuntimeCudaRunner(float_onnx, where="model")
     np.testing.assert_allclose(runner(batch), expected, rtol=1e-3)  # TF32
     assert set(runner.nodes) == {CUDA}
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("CUDA failure 100: no CUDA-capable device is detected", NotRunError),
+        ("CUDA failure 2: out of memory", BadInputError),
+    ],
+)
+def test_only_a_gpu_that_is_not_here_did_not_run(message, kind, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(kind):
+        OnnxRuntimeCudaRunner(b"", where="model")
