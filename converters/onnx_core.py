@@ -7,7 +7,7 @@ ONNX Runtime makes a table of 256 entries), MatMulInteger for the weighted sums,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from perceiver_edge.converters.onnx_canonical import canonical
 _MOVES = ("Reshape", "Slice", "Transpose")
 """They only move values, so int8 moves as float does, in a quarter of the bytes."""
 
+_T = TypeVar("_T")
 _Dtype = type[np.uint8] | type[np.int8]
 
 
@@ -61,12 +62,11 @@ class _Editor:
         self._copies: dict[tuple[str, Affine, str], _Quantised] = {}
 
     def quantise_chunk(self, exponential: ir.Node, params: CoreParams) -> None:
-        scores = exponential.inputs[0]
-        product = scores.producer()
+        product = _known(_known(exponential.inputs[0]).producer())
         (reader, _), *_ = exponential.outputs[0].uses()
-        query = self.quantised(product.inputs[0], params.query, np.uint8)
-        keys = self.quantised(product.inputs[1], params.keys, np.int8)
-        values = self.quantised(reader.inputs[1], params.values, np.int8)
+        query = self.quantised(_known(product.inputs[0]), params.query, np.uint8)
+        keys = self.quantised(_known(product.inputs[1]), params.keys, np.int8)
+        values = self.quantised(_known(reader.inputs[1]), params.values, np.int8)
         score_params = self._parameters(params.scores, np.uint8)
         weight_params = self._parameters(params.weights, np.uint8)
 
@@ -80,9 +80,9 @@ class _Editor:
         operands = [raw_weights, values.values, weight_params[1], values.zero_point]
         sums = self._node("MatMulInteger", operands, f"{name}/int8")
         float_sums = self._node("Cast", [sums], f"{name}/float", to=int(ir.DataType.FLOAT))
-        step = params.weights.scale * float(values.scale.const_value.numpy())
+        step = params.weights.scale * float(_known(values.scale.const_value).numpy())
         result = self._node("Mul", [float_sums, self._constant(step, np.float32)], f"{name}/scale")
-        result.shape, result.dtype = reader.outputs[0].shape, reader.outputs[0].dtype
+        result.shape, result.type = reader.outputs[0].shape, reader.outputs[0].type
         ir.convenience.replace_all_uses_with(reader.outputs[0], result)
 
     def quantised(self, value: ir.Value, affine: Affine, dtype: _Dtype) -> _Quantised:
@@ -95,14 +95,14 @@ class _Editor:
     def _quantise(self, value: ir.Value, affine: Affine, dtype: _Dtype) -> _Quantised:
         node = value.producer()
         if node is not None and node.op_type == "DequantizeLinear":
-            return _Quantised(*node.inputs)
+            return _Quantised(*map(_known, node.inputs))
         if node is None or node.op_type not in _MOVES:
             params = self._parameters(affine, dtype)
             name = f"{value.name}/{dtype.__name__}"
             return _Quantised(self._node("QuantizeLinear", [value, *params], name), *params)
-        source = self.quantised(node.inputs[0], affine, dtype)
+        source = self.quantised(_known(node.inputs[0]), affine, dtype)
         attributes = {attribute.name: attribute.value for attribute in node.attributes.values()}
-        inputs = [source.values, *node.inputs[1:]]
+        inputs = [source.values, *map(_known, node.inputs[1:])]
         return source._replace(values=self._node(node.op_type, inputs, f"{node.name}/{dtype.__name__}", **attributes))
 
     def _parameters(self, affine: Affine, dtype: _Dtype) -> tuple[ir.Value, ir.Value]:
@@ -119,7 +119,13 @@ class _Editor:
             self._constants[key] = constant
         return self._constants[key]
 
-    def _node(self, kind: str, inputs: list[ir.Value], name: str, **attributes: object) -> ir.Value:
+    def _node(self, kind: str, inputs: list[ir.Value], name: str, **attributes: Any) -> ir.Value:
         node = ir.node(kind, inputs, attributes, name=name, outputs=[ir.Value(name=name)])
         self._graph.append(node)
         return node.outputs[0]
+
+
+def _known(value: _T | None) -> _T:
+    """What the types leave open, and a traced core always has."""
+    assert value is not None
+    return value

@@ -80,7 +80,8 @@ class _Editor:
     def name(self, tensor: int) -> str:
         return self.graph.tensors[tensor].name.decode()
 
-    def producer(self, tensor: int) -> Any | None:
+    def producer(self, tensor: int) -> Any:
+        """The operator that computes a tensor, None for a constant or an input."""
         return next((op for op in self.graph.operators if tensor in op.outputs), None)
 
     def readers(self, tensor: int) -> list[Any]:

@@ -128,6 +128,6 @@ def _appended(model: bytearray, arrays: Mapping[int, np.ndarray]) -> bytes:
         length = struct.pack("<I", array.nbytes)
         padding = bytes(-(size + len(length)) % _ALIGNMENT_BYTES)
         struct.pack_into("<I", model, field, size + len(padding) - field)
-        parts += [padding, length, memoryview(array).cast("B")]
+        parts += [padding, length, array.data.cast("B")]
         size += len(padding) + len(length) + array.nbytes
     return b"".join(parts)

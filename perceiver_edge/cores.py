@@ -161,7 +161,7 @@ def params_of(cores: Mapping[str, CoreRange], exponential: Exponential) -> dict[
 
 def site_ranges(cores: Mapping[str, CoreRange]) -> dict[str, Range]:
     """The quantisation points of the products with weights that only the int8 form has."""
-    points = {}
+    points: dict[str, Range] = {}
     for name, core in cores.items():
         points |= {
             f"{name}.centred_key.input": core.context,

@@ -109,6 +109,7 @@ class _Watch:
             f"layers.{index}.{name}": block
             for index, layer in enumerate(program.layers)
             for name, block in layer.blocks
+            if isinstance(block, CrossAttention)
         }
         self._chunks = lambda name: num_chunks(program, blocks[name])
         # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.

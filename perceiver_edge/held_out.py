@@ -126,7 +126,7 @@ def ask_reference(
         require_mask_agreement(sample, with_mask=with_mask, where=f"{samples.description}, held-out sample {index}")
         rows.append(sample)
     inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    digests = {name: [list(values.shape), hashlib.sha256(values).hexdigest()] for name, values in inputs.items()}
+    digests = {name: [list(values.shape), hashlib.sha256(values.data).hexdigest()] for name, values in inputs.items()}
     content = cache.cached(
         ["reference", digests],
         lambda: _to_npy(_reference_outputs(checkpoint, inputs, samples.description, on_progress)),

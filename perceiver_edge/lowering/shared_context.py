@@ -72,12 +72,13 @@ class SharedContext:
         """What values are centred by, ``[B, g, 1, e]``."""
         _, mean = self._centred(core.chunks)
         batch, groups = mean.shape[0], core.bound.shape[0]
-        if core.mean_value is None:
+        linear = core.mean_value
+        if linear is None:
             # Once: converters merge equal operators, and which of them stays is not the same in every run.
             return self._once(("mean value", None), lambda: tf.expand_dims(mean, 1))
         projected = self._once(
-            ("mean value", id(core.mean_value)),
-            lambda: self._linear(tf.reshape(mean, [batch, -1]), core.mean_value, name),
+            ("mean value", id(linear)),
+            lambda: self._linear(tf.reshape(mean, [batch, -1]), linear, name),
         )
         return tf.reshape(projected, [batch, groups, 1, -1])
 
