@@ -12,7 +12,7 @@ from pathlib import Path
 
 _TOOLS = (
     "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxscript", "onnx-ir",
-    "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "numpy",
+    "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "ai-edge-quantizer", "numpy",
 )  # fmt: skip
 
 _SOURCES = (
@@ -29,7 +29,7 @@ def tool_versions() -> dict[str, str]:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
-            continue  # tensorflow and tensorflow-cpu exclude each other
+            continue  # tensorflow and tensorflow-cpu exclude each other, as do onnxruntime and onnxruntime-gpu
     return versions
 
 

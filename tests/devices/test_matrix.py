@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -108,6 +109,17 @@ def test_the_document_is_json_that_keeps_everything(matrix):
     assert [row["status"] for row in document["rows"]] == ["measured", "not run", "functional"]
     assert document["rows"][0]["reference"]["passed"] is True
     assert document["rows"][2]["reference"]["metrics"]["cosine"] == "nan"
+
+
+def test_versions_of_onnxruntime_come_from_the_module_whichever_package_brought_it(monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    def uninstalled(distribution):
+        raise PackageNotFoundError(distribution)
+
+    monkeypatch.setattr("perceiver_edge.devices.runtimes.version", uninstalled)
+    versions = {runtime.name: runtime.version for runtime in RUNTIMES}
+    assert versions["onnxruntime"]() == versions["onnxruntime-cuda"]() == onnxruntime.__version__
 
 
 def test_chosen_runtimes_bring_the_engines_they_are_compared_with():
