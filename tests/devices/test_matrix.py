@@ -9,7 +9,7 @@ import pytest
 
 from perceiver_edge.devices.matrix import run_matrix
 from perceiver_edge.devices.runtimes import RUNTIMES, Runtime, chosen
-from perceiver_edge.errors import BadInputError, NotRunError
+from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
 from perceiver_edge.manifest import Artefact
 from perceiver_edge.parity import Gates
 from perceiver_edge.progress import silent
@@ -29,6 +29,10 @@ def _absent(model, inputs):
 
 def _refusing(model, inputs):
     raise BadInputError("No such operator.")
+
+
+def _crashing(model, inputs):
+    raise PerceiverEdgeError("The driver ended.")
 
 
 @pytest.fixture
@@ -68,6 +72,12 @@ def test_a_runtime_that_is_not_here_is_not_run_and_no_failure(matrix):
 def test_a_runtime_that_refuses_the_artefact_is_a_failure(matrix):
     row = matrix(_runtime("old", _refusing)).rows[1]
     assert (row.status, row.reason, row.failed) == ("not run", "No such operator.", True)
+
+
+def test_a_runtime_that_breaks_is_a_failure_and_the_others_still_run(matrix):
+    _, broken, other = matrix(_runtime("gpu", _crashing), _runtime("other", _exact)).rows
+    assert (broken.status, broken.reason, broken.failed) == ("not run", "The driver ended.", True)
+    assert (other.status, other.failed) == ("functional", False)
 
 
 def test_int8_may_be_a_little_off_its_reference_but_not_off_the_native_engine(matrix):
