@@ -14,12 +14,13 @@ _INSTRUCTIONS = (
 """Those that the engines choose their float32 and int8 kernels by."""
 
 _TOOLS = (
-    "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "ai-edge-litert", "numpy",
+    "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert",
+    "numpy",
 )  # fmt: skip
 
 
 def tool_versions() -> dict[str, str]:
-    """Of the converters and engines that are installed (tensorflow and tensorflow-cpu exclude each other)."""
+    """Of the converters and engines that are installed (two may be one module)."""
     versions = {"python": platform.python_version()}
     for name in _TOOLS:
         try:

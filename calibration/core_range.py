@@ -21,7 +21,7 @@ class CoreRange:
         query: of all queries. ``context``, ``mean``: of the centred context and of its mean over tokens.
         keys, values: of the centred keys and values. ``mean_value``: of the value projection of the context's mean.
         weighted, total: of one chunk's weighted sum of values, and of its sum of elu(score).
-        bound: largest score of each row, ``[groups * rows]``.
+        bound: largest score of each row plus `cores.MARGIN`, ``[groups * rows]``.
 
     Raises:
         BadInputError: a number that is not finite, or no bound.

@@ -114,7 +114,13 @@ class LiteRtGpuRunner(Runner):
                 got=reply.message if isinstance(reply, Failed) else reply,
                 where=where,
             )
-        self.adapter, kind = _ADAPTER.search(log).groups()
+        if (adapter := _ADAPTER.search(log)) is None:
+            raise PerceiverEdgeError(
+                f"{RUNTIME} did not say which GPU it took.",
+                expected="a line 'Selected adapter: …' in its log", got=log[-300:], where=where,
+                fix="try another version of ai-edge-litert: its log has changed",
+            )  # fmt: skip
+        self.adapter, kind = adapter.groups()
         self.is_software = "Software" in kind
         return reply
 

@@ -57,6 +57,13 @@ class OnnxRuntimeRunner(Runner):
         return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
 
 
+def engine_version() -> str:
+    """Of the module that runs, which onnxruntime and onnxruntime-gpu both install."""
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
 def optimising(options: Any) -> Any:
     """The session options with every graph optimisation on, and without a log."""
     import onnxruntime

@@ -16,7 +16,7 @@ import numpy as np
 from perceiver_edge.demo.packages import engine_files
 from perceiver_edge.demo.server import Site, served
 from perceiver_edge.demo.site import page_files
-from perceiver_edge.errors import BadInputError, NotRunError
+from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -117,6 +117,7 @@ def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[W
 
     Raises:
         NotRunError: Selenium, a browser or its driver is missing.
+        PerceiverEdgeError: the browser ended or did not answer while it was used.
     """
     try:
         from selenium import webdriver
@@ -147,6 +148,12 @@ def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[W
     try:
         browser.set_script_timeout(_TIMEOUT_S)
         yield browser
+    except WebDriverException as error:
+        raise PerceiverEdgeError(
+            "The browser ended, or did not answer.",
+            expected=f"an answer within {_TIMEOUT_S} s", got=error.msg, where=_name(browser),
+            fix="give it more memory or fewer samples; use a browser and a driver of one version",
+        ) from error  # fmt: skip
     finally:
         browser.quit()
 

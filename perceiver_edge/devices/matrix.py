@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from perceiver_edge.devices.runtimes import NATIVE, Kind, Runtime
-from perceiver_edge.errors import BadInputError, NotRunError
+from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
 from perceiver_edge.latency import describe_device
 from perceiver_edge.parity import Gates, Judgement, jsonable, judge
 from perceiver_edge.progress import Progress
@@ -130,7 +130,9 @@ def _run(
         outputs = runtime.run(model, held_out.inputs)
     except NotRunError as error:
         return dataclasses.replace(row, status="not run", reason=error.missing, fix=error.fix), None
-    except BadInputError as error:
+    except MissingExtraError:
+        raise
+    except PerceiverEdgeError as error:
         return dataclasses.replace(row, status="not run", refused=True, reason=str(error)), None
     step = output_step(model)
     judged = judge(

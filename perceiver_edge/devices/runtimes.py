@@ -14,6 +14,7 @@ from perceiver_edge.demo.packages import VERSIONS
 from perceiver_edge.devices import arm64, tflite_runtime
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime import Engine, load, run_all
+from perceiver_edge.runtime.onnxruntime import engine_version as onnxruntime_version
 
 Kind = Literal["measured", "functional"]
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
@@ -53,10 +54,10 @@ def _native(engine: Engine, model: bytes, inputs: Mapping[str, np.ndarray]) -> n
     return run_all(load(model, engine=engine), inputs)
 
 
-def _here(engine: Engine, *, format_: str, distribution: str, title: str) -> Runtime:
+def _here(engine: Engine, engine_version: Callable[[], str], *, format_: str, title: str) -> Runtime:
     return Runtime(
         name=engine, formats=(format_,), kind="measured", about=f"{title} on this processor",
-        run=functools.partial(_native, engine), version=functools.partial(version, distribution),
+        run=functools.partial(_native, engine), version=engine_version,
     )  # fmt: skip
 
 
@@ -94,30 +95,31 @@ def _cuda(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     return run_all(OnnxRuntimeCudaRunner(model, where="bytes"), inputs)
 
 
-_LITERT = {"format_": "tflite", "distribution": "ai-edge-litert", "title": "LiteRT"}
-_ONNXRUNTIME = {"format_": "onnx", "distribution": "onnxruntime", "title": "ONNX Runtime"}
+_LITERT = {"format_": "tflite", "title": "LiteRT"}
+_ONNXRUNTIME = {"format_": "onnx", "title": "ONNX Runtime"}
+_litert_version = functools.partial(version, "ai-edge-litert")
 
 RUNTIMES: tuple[Runtime, ...] = (
-    _here("litert", **_LITERT),
+    _here("litert", _litert_version, **_LITERT),
     Runtime(
         name=tflite_runtime.NAME, formats=("tflite",), kind="measured",
         about="the last tflite-runtime, with numpy 1, on this processor",
         run=tflite_runtime.outputs, version=tflite_runtime.version,
     ),
-    *(_arm64("litert", cpu, **_LITERT) for cpu in arm64.CPUS),
+    *(_arm64("litert", cpu, distribution="ai-edge-litert", **_LITERT) for cpu in arm64.CPUS),
     _browser("litertjs", "@litertjs/core", format_="tflite", title="LiteRT.js"),
     Runtime(
         name="litert-webgpu", formats=("tflite",), kind="functional", precisions=("fp16",),
         about="LiteRT's GPU accelerator through Vulkan, on a GPU or on one that software emulates",
-        run=_litert_gpu, version=functools.partial(version, "ai-edge-litert"),
+        run=_litert_gpu, version=_litert_version,
     ),
-    _here("onnxruntime", **_ONNXRUNTIME),
-    *(_arm64("onnxruntime", cpu, **_ONNXRUNTIME) for cpu in arm64.CPUS),
+    _here("onnxruntime", onnxruntime_version, **_ONNXRUNTIME),
+    *(_arm64("onnxruntime", cpu, distribution="onnxruntime", **_ONNXRUNTIME) for cpu in arm64.CPUS),
     _browser("onnxruntime-web", "onnxruntime-web", format_="onnx", title="ONNX Runtime Web"),
     Runtime(
         name="onnxruntime-cuda", formats=("onnx",), kind="measured", precisions=("fp32", "fp16"),
         about="ONNX Runtime's CUDA provider on an NVIDIA GPU",
-        run=_cuda, version=functools.partial(version, "onnxruntime-gpu"),
+        run=_cuda, version=onnxruntime_version,
     ),
 )  # fmt: skip
 

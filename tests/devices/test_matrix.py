@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 
 from perceiver_edge.devices.matrix import run_matrix
 from perceiver_edge.devices.runtimes import RUNTIMES, Runtime, chosen
-from perceiver_edge.errors import BadInputError, NotRunError
+from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
 from perceiver_edge.manifest import Artefact
 from perceiver_edge.parity import Gates
 from perceiver_edge.progress import silent
@@ -28,6 +29,10 @@ def _absent(model, inputs):
 
 def _refusing(model, inputs):
     raise BadInputError("No such operator.")
+
+
+def _crashing(model, inputs):
+    raise PerceiverEdgeError("The driver ended.")
 
 
 @pytest.fixture
@@ -69,6 +74,12 @@ def test_a_runtime_that_refuses_the_artefact_is_a_failure(matrix):
     assert (row.status, row.reason, row.failed) == ("not run", "No such operator.", True)
 
 
+def test_a_runtime_that_breaks_is_a_failure_and_the_others_still_run(matrix):
+    _, broken, other = matrix(_runtime("gpu", _crashing), _runtime("other", _exact)).rows
+    assert (broken.status, broken.reason, broken.failed) == ("not run", "The driver ended.", True)
+    assert (other.status, other.failed) == ("functional", False)
+
+
 def test_int8_may_be_a_little_off_its_reference_but_not_off_the_native_engine(matrix):
     """An error of 6 % is within the int8 gates and not within those of one artefact on two processors."""
 
@@ -108,6 +119,17 @@ def test_the_document_is_json_that_keeps_everything(matrix):
     assert [row["status"] for row in document["rows"]] == ["measured", "not run", "functional"]
     assert document["rows"][0]["reference"]["passed"] is True
     assert document["rows"][2]["reference"]["metrics"]["cosine"] == "nan"
+
+
+def test_versions_of_onnxruntime_come_from_the_module_whichever_package_brought_it(monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+
+    def uninstalled(distribution):
+        raise PackageNotFoundError(distribution)
+
+    monkeypatch.setattr("perceiver_edge.devices.runtimes.version", uninstalled)
+    versions = {runtime.name: runtime.version for runtime in RUNTIMES}
+    assert versions["onnxruntime"]() == versions["onnxruntime-cuda"]() == onnxruntime.__version__
 
 
 def test_chosen_runtimes_bring_the_engines_they_are_compared_with():
