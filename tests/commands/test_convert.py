@@ -155,7 +155,7 @@ def test_the_table_fits_the_terminal(columns, has_errors, compiled, capsys, monk
     from rich.console import Console
 
     monkeypatch.setattr(show, "result_console", lambda: Console(width=columns, highlight=False))
-    show.bundle(read_bundle(compiled), [], as_json=False)
+    show.bundle(read_bundle(compiled), as_json=False)
     told = capsys.readouterr().out
     assert all(f"{name} " in told for name in read_bundle(compiled).manifest.artefacts)  # not folded
     assert ("cosine" in told) == has_errors
