@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
+from perceiver_edge.converters.tflite_edit import TfliteEditor
 
 _Op = schema.BuiltinOperator
 _MOVES = {_Op.RESHAPE: 1, _Op.SLICE: 2, _Op.STRIDED_SLICE: 2, _Op.TRANSPOSE: 2}
@@ -29,22 +29,13 @@ def with_int8_cores(model: bytes, params: Mapping[str, CoreParams]) -> bytes:
     Raises:
         ConversionError: the model has other cores than ``params``.
     """
-    editor = _Editor(_unpacked(model))
+    editor = _Editor(model)
     exponentials = [op for op in editor.graph.operators if editor.kind(op) == _Op.ELU]
     require_cores((core_name(editor.name(op.outputs[0])) for op in exponentials), params, "TFLite")
     for op in exponentials:
         _quantise_chunk(editor, op, params[core_name(editor.name(op.outputs[0]))])
+    editor.drop_unread()
     return editor.to_bytes()
-
-
-def _unpacked(model: bytes) -> Any:
-    """The model as objects, with all data in its buffers: ai-edge-quantizer keeps that of large models beside them."""
-    unpacked = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    for buffer in unpacked.buffers:
-        if buffer.size:
-            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    return unpacked
 
 
 def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> None:
@@ -66,19 +57,12 @@ def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> No
             editor.set_version(reader, _Op.BATCH_MATMUL, 2)
 
 
-class _Editor:
-    """A TFLite model under change, of one subgraph."""
+class _Editor(TfliteEditor):
+    """Adds int8 operators beside the float ones that they replace."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.graph = model, model.subgraphs[0]
+    def __init__(self, model: bytes) -> None:
+        super().__init__(model)
         self._int8: dict[tuple[int, Affine], int] = {}
-
-    def kind(self, op: Any) -> int:
-        code = self.model.operatorCodes[op.opcodeIndex]
-        return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-    def name(self, tensor: int) -> str:
-        return self.graph.tensors[tensor].name.decode()
 
     def producer(self, tensor: int) -> Any:
         """The operator that computes a tensor, None for a constant or an input."""
@@ -102,23 +86,21 @@ class _Editor:
             return int(op.inputs[0])
         if self.kind(op) not in _MOVES:
             copy = self._int8_like(tensor, affine)
-            self._insert_after(op, self._operator(_Op.QUANTIZE, [tensor], [copy]))
+            self._insert_after(op, self.operator(_Op.QUANTIZE, [tensor], [copy]))
             return copy
         source = self.quantised(op.inputs[0], affine)
         copy = self._int8_like(tensor, self._affine(source))
-        moved = self._operator(self.kind(op), [source, *op.inputs[1:]], [copy], version=_MOVES[self.kind(op)])
+        moved = self.operator(self.kind(op), [source, *op.inputs[1:]], [copy], version=_MOVES[self.kind(op)])
         moved.builtinOptionsType, moved.builtinOptions = op.builtinOptionsType, op.builtinOptions
         self._insert_after(op, moved)
         return copy
 
     def _int8_constant(self, tensor: int, affine: Affine) -> int:
-        values = self.model.buffers[self.graph.tensors[tensor].buffer].data.view(np.float32)
+        data = self.data(tensor)
+        assert data is not None
+        steps = np.rint(data.view(np.float32) / np.float32(affine.scale)) + affine.zero_point
         copy = self._int8_like(tensor, affine)
-        buffer = schema.BufferT()
-        quantised = np.clip(np.rint(values / np.float32(affine.scale)) + affine.zero_point, -128, 127).astype(np.int8)
-        buffer.data = quantised.view(np.uint8)
-        self.model.buffers.append(buffer)
-        self.graph.tensors[copy].buffer = len(self.model.buffers) - 1
+        self.set_data(copy, np.clip(steps, -128, 127).astype(np.int8))
         return copy
 
     def become_int8(self, tensor: int, affine: Affine) -> None:
@@ -131,18 +113,9 @@ class _Editor:
         """Let the operator give int8, and a DEQUANTIZE after it what it gave before."""
         result = op.outputs[0]
         op.outputs = [self._int8_like(result, affine)]
-        self._insert_after(op, self._operator(_Op.DEQUANTIZE, [op.outputs[0]], [result], version=2))
+        self._insert_after(op, self.operator(_Op.DEQUANTIZE, [op.outputs[0]], [result], version=2))
 
-    def set_version(self, op: Any, kind: int, version: int) -> None:
-        op.opcodeIndex = self._code(kind, version)
-
-    def to_bytes(self) -> bytes:
-        self._drop_unread()
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    def _drop_unread(self) -> None:
+    def drop_unread(self) -> None:
         """Float operators whose results only the int8 copies replaced, last to first."""
         read = {int(tensor) for tensor in self.graph.outputs}
         kept = []
@@ -157,25 +130,9 @@ class _Editor:
         return Affine(float(quantization.scale[0]), int(quantization.zeroPoint[0]))
 
     def _int8_like(self, tensor: int, affine: Affine) -> int:
-        like, copy = self.graph.tensors[tensor], schema.TensorT()
-        copy.name, copy.shape, copy.buffer = like.name + b"_int8", like.shape, 0
-        self.graph.tensors.append(copy)
-        self.become_int8(len(self.graph.tensors) - 1, affine)
-        return len(self.graph.tensors) - 1
-
-    def _operator(self, kind: int, inputs: list[int], outputs: list[int], *, version: int = 1) -> Any:
-        op = schema.OperatorT()
-        op.opcodeIndex, op.inputs, op.outputs = self._code(kind, version), inputs, outputs
-        return op
-
-    def _code(self, kind: int, version: int) -> int:
-        for index, code in enumerate(self.model.operatorCodes):
-            if max(code.builtinCode, code.deprecatedBuiltinCode) == kind and code.version == version:
-                return index
-        code = schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), version
-        self.model.operatorCodes.append(code)
-        return len(self.model.operatorCodes) - 1
+        copy = self.add_tensor(f"{self.name(tensor)}_int8", self.shape(tensor), schema.TensorType.INT8)
+        self.become_int8(copy, affine)
+        return copy
 
     def _insert_after(self, op: Any, new: Any) -> None:
         place = next(index for index, other in enumerate(self.graph.operators) if other is op)

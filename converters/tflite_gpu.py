@@ -17,16 +17,17 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from perceiver_edge.converters.tflite_edit import TfliteEditor
 
 _LARGEST_TILE_BYTES = 2**26
 """A larger one stays as it is, and the GPU refuses the model: a batch of 32 of the README model repeats 5 MB of
 position features to 167 MB."""
 
-_FILE_IDENTIFIER = b"TFL3"
 _OPERATOR = schema.BuiltinOperator
+_DTYPES = {schema.TensorType.FLOAT32: np.dtype(np.float32), schema.TensorType.INT32: np.dtype(np.int32)}
 _ELEMENTWISE = {_OPERATOR.ADD, _OPERATOR.SUB, _OPERATOR.MUL, _OPERATOR.DIV}
 
 
@@ -36,11 +37,9 @@ def for_gpu(model: bytes) -> bytes:
     Args:
         model: float32, one subgraph, static shapes.
     """
-    graph = _Graph(schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)))
-    graph.subgraph.operators = [new for old in graph.subgraph.operators for new in _rewritten(graph, old)]
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(graph.model.Pack(builder), _FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    editor = _Graph(model)
+    editor.graph.operators = [new for old in editor.graph.operators for new in _rewritten(editor, old)]
+    return editor.to_bytes()
 
 
 def _rewritten(graph: _Graph, operator: Any) -> Iterator[Any]:
@@ -52,7 +51,7 @@ def _rewritten(graph: _Graph, operator: Any) -> Iterator[Any]:
         yield from _under_one_more_axis(graph, operator)
     elif kind == _OPERATOR.TILE and graph.is_constant(operator.inputs[0]) and _fits(graph.shape(operator.outputs[0])):
         tiled = np.tile(graph.value(operator.inputs[0]), graph.value(operator.inputs[1]))
-        graph.give_value(operator.outputs[0], tiled)
+        graph.set_data(operator.outputs[0], tiled)
     else:
         yield operator
 
@@ -68,11 +67,11 @@ def _turned_round(graph: _Graph, operator: Any) -> Iterator[Any]:
     options = operator.builtinOptions
     options.adjX, options.adjY = not options.adjY, not options.adjX
     *batch, rows, columns = graph.shape(output)
-    product = graph.tensor(f"{graph.name(output)}/turned", (*batch, columns, rows))
+    product = graph.add_tensor(f"{graph.name(output)}/turned", (*batch, columns, rows))
     operator.inputs, operator.outputs = [right, left], [product]
     swapped = graph.constant(np.array([*range(len(batch)), len(batch) + 1, len(batch)], np.int32))
     yield operator
-    yield graph.operator(_OPERATOR.TRANSPOSE, [product, swapped], output)
+    yield graph.operator(_OPERATOR.TRANSPOSE, [product, swapped], [output])
 
 
 def _under_one_more_axis(graph: _Graph, operator: Any) -> Iterator[Any]:
@@ -84,9 +83,9 @@ def _under_one_more_axis(graph: _Graph, operator: Any) -> Iterator[Any]:
         if graph.is_constant(index):
             inputs.append(graph.constant(graph.value(index).reshape(shape)))
         else:
-            inputs.append(graph.tensor(f"{graph.name(index)}/one_more_axis", shape))
+            inputs.append(graph.add_tensor(f"{graph.name(index)}/one_more_axis", shape))
             yield _reshape(graph, index, inputs[-1])
-    sum_ = graph.tensor(f"{graph.name(output)}/one_more_axis", (1, *graph.shape(output)))
+    sum_ = graph.add_tensor(f"{graph.name(output)}/one_more_axis", (1, *graph.shape(output)))
     operator.inputs, operator.outputs = inputs, [sum_]
     yield operator
     yield _reshape(graph, sum_, output)
@@ -94,7 +93,7 @@ def _under_one_more_axis(graph: _Graph, operator: Any) -> Iterator[Any]:
 
 def _reshape(graph: _Graph, source: int, target: int) -> Any:
     sizes = graph.constant(np.array(graph.shape(target), np.int32))
-    return graph.operator(_OPERATOR.RESHAPE, [source, sizes], target)
+    return graph.operator(_OPERATOR.RESHAPE, [source, sizes], [target])
 
 
 def _has_rows(graph: _Graph, index: int) -> bool:
@@ -103,63 +102,19 @@ def _has_rows(graph: _Graph, index: int) -> bool:
     return graph.is_constant(index) and len(shape) > 1 and shape[0] > 1
 
 
-class _Graph:
-    """The one subgraph of a model, with what it takes to add tensors and operators to it."""
+class _Graph(TfliteEditor):
+    """A float model: its constants are float32 or int32."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        (self.subgraph,) = model.subgraphs
+    def is_constant(self, tensor: int) -> bool:
+        return self.data(tensor) is not None
 
-    def kind(self, operator: Any) -> int:
-        code = self.model.operatorCodes[operator.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
-
-    def name(self, index: int) -> str:
-        return str(self.subgraph.tensors[index].name.decode())
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        shape = self.subgraph.tensors[index].shape
-        return () if shape is None else tuple(int(size) for size in shape)
-
-    def is_constant(self, index: int) -> bool:
-        return self.model.buffers[self.subgraph.tensors[index].buffer].data is not None
-
-    def value(self, index: int) -> np.ndarray:
-        tensor = self.subgraph.tensors[index]
-        dtype = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}[tensor.type]
-        return np.frombuffer(self.model.buffers[tensor.buffer].data.tobytes(), dtype).reshape(self.shape(index))
-
-    def give_value(self, index: int, value: np.ndarray) -> None:
-        """Make a constant of a tensor that an operator computed."""
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
-        self.model.buffers.append(buffer)
-        self.subgraph.tensors[index].buffer = len(self.model.buffers) - 1
-
-    def tensor(self, name: str, shape: tuple[int, ...], type_: int = schema.TensorType.FLOAT32) -> int:
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape, tensor.type = name.encode(), np.array(shape, np.int32), type_
-        tensor.buffer = 0  # the empty one, by TFLite's convention
-        self.subgraph.tensors.append(tensor)
-        return len(self.subgraph.tensors) - 1
+    def value(self, tensor: int) -> np.ndarray:
+        data = self.data(tensor)
+        assert data is not None
+        return np.frombuffer(data.tobytes(), _DTYPES[self.graph.tensors[tensor].type]).reshape(self.shape(tensor))
 
     def constant(self, value: np.ndarray) -> int:
-        type_ = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32}[value.dtype.name]
-        index = self.tensor(f"constant_{len(self.subgraph.tensors)}", value.shape, type_)
-        self.give_value(index, value)
-        return index
-
-    def operator(self, kind: int, inputs: list[int], output: int) -> Any:
-        operator = schema.OperatorT()
-        operator.opcodeIndex, operator.inputs, operator.outputs = self._code(kind), inputs, [output]
-        return operator
-
-    def _code(self, kind: int) -> int:
-        for index, code in enumerate(self.model.operatorCodes):
-            if max(code.builtinCode, code.deprecatedBuiltinCode) == kind:
-                return index
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = kind
-        code.version = 1
-        self.model.operatorCodes.append(code)
-        return len(self.model.operatorCodes) - 1
+        type_ = next(type_ for type_, dtype in _DTYPES.items() if dtype == value.dtype)
+        tensor = self.add_tensor(f"constant_{len(self.graph.tensors)}", value.shape, type_)
+        self.set_data(tensor, value)
+        return tensor

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from perceiver_edge.converters.tflite_edit import FILE_IDENTIFIER
 from perceiver_edge.converters.trace import Traced
 
 _INPUT = "weight_{}"
@@ -96,7 +97,7 @@ def with_weights(model: bytes, weights: Mapping[str, np.ndarray]) -> bytes:
     signature.inputs = [entry for entry in signature.inputs if entry.tensorIndex not in constants]
     graph.operators = _by_need(graph)
     builder = flatbuffers.Builder(len(model))
-    builder.Finish(root.Pack(builder), file_identifier=b"TFL3")
+    builder.Finish(root.Pack(builder), FILE_IDENTIFIER)
     return _appended(builder.Output(), arrays)
 
 

@@ -79,7 +79,8 @@ ADAPTERS = {
         "runtime.onnxruntime_cuda",
     },
     "ai_edge_litert": {
-        "converters.census_tflite", "converters.tflite_core", "converters.tflite_gpu", "converters.tflite_graph",
+        "converters.census_tflite", "converters.tflite_core", "converters.tflite_edit", "converters.tflite_gpu",
+        "converters.tflite_graph",
         "converters.tflite_weights", "runtime.litert", "runtime.litert_gpu_worker", "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
