@@ -68,8 +68,9 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
     output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
-    traced = trace(LoweredPerceiver(program), inputs=inputs, output_name=output_name)
-    watch = _Watch(program, inputs)
+    module = LoweredPerceiver(program)
+    traced = trace(module, inputs=inputs, output_name=output_name)
+    watch = _Watch(module, inputs)
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
@@ -77,7 +78,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         exponential = EXPONENTIALS[format_]
         rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
         names: list[str] = []
-        tapped = functools.partial(LoweredPerceiver(rewritten), tap=lambda name, _: names.append(name))
+        tapped = functools.partial(module.of(rewritten), tap=lambda name, _: names.append(name))
         integer = trace(tapped, inputs=inputs, output_name=output_name)
         points = ranges.points | site_ranges(ranges.cores)
         names = [name for name in names if not name.endswith(HULL_SUFFIX)]
@@ -92,26 +93,20 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 def _core_rows(program: Program) -> dict[str, int]:
     latents = program.latents.shape[0]
     return {
-        f"layers.{index}.{name}": block.heads * latents
-        for index, layer in enumerate(program.layers)
-        for name, block in layer.blocks
+        name: block.heads * latents
+        for name, block in program.named_blocks()
         if isinstance(block, CrossAttention) and can_be_integer(program, block)
     }
 
 
 class _Watch:
-    """One program, run sample by sample; traced when first asked."""
+    """One lowered model, run sample by sample; traced when first asked."""
 
-    def __init__(self, program: Program, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]]) -> None:
-        self._module = LoweredPerceiver(program)
+    def __init__(self, module: LoweredPerceiver, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]]) -> None:
+        self._module = module
         self._single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
-        blocks = {
-            f"layers.{index}.{name}": block
-            for index, layer in enumerate(program.layers)
-            for name, block in layer.blocks
-            if isinstance(block, CrossAttention)
-        }
-        self._chunks = lambda name: num_chunks(program, blocks[name])
+        blocks = {n: block for n, block in module.program.named_blocks() if isinstance(block, CrossAttention)}
+        self._chunks = lambda name: num_chunks(module.program, blocks[name])
         # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
         self._order: list[str] = []
 

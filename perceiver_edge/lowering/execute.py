@@ -68,6 +68,12 @@ class LoweredPerceiver(tf.Module):
         """
         return _Run(self, data, mask, tap, core_tap).output()
 
+    def of(self, program: Program) -> LoweredPerceiver:
+        """Another program, with the tensors of this one where the arrays are the same."""
+        other = LoweredPerceiver(program, dtype=self.dtype)
+        other._tensors, other._alive = self._tensors, self._alive
+        return other
+
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
         if id(array) not in self._tensors:
@@ -99,10 +105,9 @@ class _Run:
     def output(self) -> tf.Tensor:
         N, D = self.program.latents.shape
         latents = tf.tile(self.module.tensor(self.program.latents), [self.batch, 1])  # [B * N, D]
-        for index, layer in enumerate(self.program.layers):
-            for name, block in layer.blocks:
-                with tf.name_scope(f"layers.{index}.{name}"):
-                    latents = latents + self.block(latents, block, f"layers.{index}.{name}")
+        for name, block in self.program.named_blocks():
+            with tf.name_scope(name):
+                latents = latents + self.block(latents, block, name)
         latents = tf.reshape(latents, [self.batch, N, D])
         head = self.program.head
         if head is None:

@@ -7,7 +7,7 @@ their weights are one and the same `Layer` object, listed several times; rules k
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -140,9 +140,15 @@ class Program:
     def context_channels(self) -> int:
         return self.input_shape[-1] + (0 if self.encoding is None else self.encoding.shape[1])
 
+    def named_blocks(self) -> Iterator[tuple[str, Block]]:
+        """Every block in order of execution, as ``layers.<i>.<block>``."""
+        for index, layer in enumerate(self.layers):
+            for name, block in layer.blocks:
+                yield f"layers.{index}.{name}", block
+
     def cross_attentions(self) -> list[CrossAttention]:
         """Every cross-attend in order of execution; a shared one appears as often as it runs."""
-        return [block for layer in self.layers for _, block in layer.blocks if isinstance(block, CrossAttention)]
+        return [block for _, block in self.named_blocks() if isinstance(block, CrossAttention)]
 
 
 def map_blocks(program: Program, rewrite: Callable[[Block], Block]) -> Program:
