@@ -61,10 +61,11 @@ def _table(path: Path) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from machine import describe_machine, tool_versions
+    from machine import describe_machine
 
     from perceiver_edge.bundle import read_bundle
     from perceiver_edge.demo.packages import VERSIONS
+    from perceiver_edge.provenance import tool_versions
 
     bundle = read_bundle(arguments.bundle)
     manifest = bundle.manifest
@@ -95,16 +96,14 @@ def _measure(arguments: argparse.Namespace) -> int:
 def _rows(bundle: Bundle, *, num_samples: int, threads: Sequence[int]) -> Iterator[dict[str, Any]]:
     """One of each artefact and number of threads, each in a browser of its own."""
     from perceiver_edge.demo.browser import browser_outputs
-    from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+    from perceiver_edge.held_out import read_gates, read_held_out
     from perceiver_edge.metrics import relative_l2
-    from perceiver_edge.parity import ParityReport, gates_by_precision
     from perceiver_edge.progress import on_console
 
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
+    held_out = read_held_out(bundle)
     inputs = {name: values[:num_samples] for name, values in held_out.inputs.items()}
-    report = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
     artefacts = bundle.manifest.artefacts
-    gates = gates_by_precision((artefact.precision for artefact in artefacts.values()), report.gate_overrides)
+    gates, _ = read_gates(bundle)
     progress = on_console(quiet=False)
     for name, artefact in artefacts.items():
         for count in threads:

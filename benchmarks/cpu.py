@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sweep", choices=("tokens", "latents"), help="instead: vary one size of the README model")
     parser.add_argument("--table", type=Path, metavar="RESULT.json", help="instead: print a result as Markdown")
     parser.add_argument(
-        "--threads", type=_positive, nargs="+", default=[1, 2], metavar="N", help="measured one after the other"
+        "--threads", type=cli.positive, nargs="+", default=[1, 2], metavar="N", help="measured one after the other"
     )
     parser.add_argument(
-        "--rounds", type=_positive, metavar="N",
+        "--rounds", type=cli.positive, metavar="N",
         help=f"turns of each model (default: as fit in {_BUDGET_S:g} s for each number of threads, at least 5)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"try it out: {_QUICK_ROUNDS} rounds, 2 threads")
@@ -66,13 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.rounds, arguments.threads = arguments.rounds or _QUICK_ROUNDS, arguments.threads[-1:]
     command = _table if arguments.table else _sweep if arguments.sweep else _measure
     return cli.run(lambda: command(arguments))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
 
 
 def _table(arguments: argparse.Namespace) -> int:
@@ -163,7 +156,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _where() -> dict[str, Any]:
     from environments import requirements
-    from machine import describe_machine, tool_versions
+    from machine import describe_machine
+
+    from perceiver_edge.provenance import tool_versions
 
     return {"machine": describe_machine(), "versions": tool_versions(), "peers": requirements()}
 

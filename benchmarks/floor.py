@@ -24,13 +24,14 @@ from pathlib import Path
 
 import numpy as np
 from contenders import PEERS, Contender, contender
-from machine import describe_machine, tool_versions
+from machine import describe_machine
 from operations import Operations
 from peer_files import peer_file
 from recipes.recipe import CHAIN, gemm_weights
 
 from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.progress import Progress
+from perceiver_edge.provenance import tool_versions
 from perceiver_edge.side_by_side import Measured, measure_side_by_side
 
 GRAPHS = {

@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--table", type=Path, metavar="RESULT.json", help="print a result as Markdown, and end")
     parser.add_argument("--models", nargs="+", default=_PRESETS, metavar="PRESET", help="default: readme paper")
-    parser.add_argument("--batches", nargs="+", type=_positive, default=_BATCHES, metavar="N", help="default: 1 32")
-    parser.add_argument("--rounds", type=_positive, default=_ROUNDS, metavar="N", help="default: %(default)s")
-    parser.add_argument("--samples", type=_positive, default=_SAMPLES, metavar="N", help="default: %(default)s")
+    parser.add_argument("--batches", nargs="+", type=cli.positive, default=_BATCHES, metavar="N", help="default: 1 32")
+    parser.add_argument("--rounds", type=cli.positive, default=_ROUNDS, metavar="N", help="default: %(default)s")
+    parser.add_argument("--samples", type=cli.positive, default=_SAMPLES, metavar="N", help="default: %(default)s")
     parser.add_argument("--photos", default="random", metavar="FOLDER", help="default: random numbers")
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).parent / "results" / "gpu.json", metavar="FILE.json",
@@ -46,17 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(lambda: _table(arguments.table) if arguments.table else _measure(arguments))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
 def _table(path: Path) -> int:
-    from gpu_presentation import markdown, read_result
+    from gpu_presentation import BENCHMARK, markdown
+    from presentation import read_result
 
-    print(markdown(read_result(path)))
+    print(markdown(read_result(path, BENCHMARK)))
     return EXIT_OK
 
 
@@ -65,9 +59,10 @@ def _measure(arguments: argparse.Namespace) -> int:
     from gpu_presentation import BENCHMARK, bar_chart, markdown
     from gpu_rows import compare
     from gpu_subject import make_subject
-    from machine import describe_machine, tool_versions
+    from machine import describe_machine
 
     from perceiver_edge.progress import on_console
+    from perceiver_edge.provenance import tool_versions
 
     progress = on_console(quiet=False)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

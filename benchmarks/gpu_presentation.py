@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from presentation import milliseconds
-
-from perceiver_edge.errors import BadInputError
 
 BENCHMARK = "gpu"
 
 _HEADINGS = ("what", "arithmetic", "timed", "ms", "p10–p90", "cosine", "rel. L2", "sens.", "status")
 _WIDTH, _LEFT, _RIGHT, _ROW, _BAR = 980, 330, 190, 26, 16
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """Raises BadInputError: not a result of this benchmark."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if result["benchmark"] != BENCHMARK:
-            raise ValueError(f"a result of {result['benchmark']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError(
-            "The result cannot be read.", expected=f"a JSON file that {BENCHMARK}.py wrote", got=error, where=path
-        ) from error
-    return result
 
 
 def conditions(result: Mapping[str, Any]) -> str:

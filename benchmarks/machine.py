@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from perceiver_edge.provenance import processor, usable_processors
 
 _INSTRUCTIONS = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_int8",  # x86-64
@@ -13,32 +14,16 @@ _INSTRUCTIONS = (
 )  # fmt: skip
 """Those that the engines choose their float32 and int8 kernels by."""
 
-_TOOLS = (
-    "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert",
-    "numpy",
-)  # fmt: skip
-
-
-def tool_versions() -> dict[str, str]:
-    """Of the converters and engines that are installed (two may be one module)."""
-    versions = {"python": platform.python_version()}
-    for name in _TOOLS:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
-
 
 def describe_machine() -> dict[str, object]:
     """CPU, the instruction sets that matter here, processors, and how busy the machine was (load average, 1 minute)."""
     fields = _cpu_fields()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return {
-        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "cpu": processor(),
         "architecture": platform.machine(),
         "instructions": [name for name in _INSTRUCTIONS if name in flags],
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors": usable_processors(),
         "system": f"{platform.system()} {platform.release()}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from contenders import CHECKPOINT, Peer
 from environments import THIS, python_of
-from machine import tool_versions
 
 from perceiver_edge.checkpoints import save_checkpoint
 from perceiver_edge.errors import ConversionError
 from perceiver_edge.models import NamedModel
 from perceiver_edge.progress import Progress
+from perceiver_edge.provenance import tool_versions
 
 _HERE = Path(__file__).parent
 _RECIPES = _HERE / "recipes"

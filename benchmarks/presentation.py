@@ -119,14 +119,14 @@ def not_run(result: Mapping[str, Any]) -> list[str]:
     return [f"{one['made_by']} ({' '.join(one['reason'].split())})" for one in result["missing"]]
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """Raises BadInputError: not a result of this benchmark."""
+def read_result(path: Path, benchmark: str = BENCHMARK) -> dict[str, Any]:
+    """Raises BadInputError: not a result of the benchmark of that name."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result["benchmark"] != BENCHMARK:
+        if result["benchmark"] != benchmark:
             raise ValueError(f"a result of {result['benchmark']!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(
-            "The result cannot be read.", expected=f"a JSON file that {BENCHMARK}.py wrote", got=error, where=path
+            "The result cannot be read.", expected=f"a JSON file that {benchmark}.py wrote", got=error, where=path
         ) from error
     return result

@@ -16,7 +16,7 @@ from perceiver_edge.bundle import Bundle, read_bundle
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.samples import sample_digest
 from perceiver_edge.errors import ConversionError
-from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+from perceiver_edge.held_out import HeldOut, read_held_out
 from perceiver_edge.models import DIGITS, NamedModel, resolve_model
 from perceiver_edge.progress import Progress
 from perceiver_edge.provenance import provenance
@@ -76,7 +76,7 @@ def read_subject(
         *(() if input_shape is None else ("--input-shape", ",".join(map(str, input_shape)))),
     ]  # fmt: skip
     bundle = _bundle(name, arguments, model, cache, progress)
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path)
+    held_out = read_held_out(bundle)
     ranges = Ranges.from_json(bundle.read("calibration.json").decode(), where=bundle.path)
     assert ranges.digests == set(calibrating.digests.values()), "the peers would be calibrated with other samples"
     assert set(proving.digests.values()) == {sample_digest({INPUT: values}) for values in held_out.inputs[INPUT]}

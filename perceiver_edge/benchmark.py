@@ -17,7 +17,6 @@ from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle import Bundle
-    from perceiver_edge.held_out import HeldOut
     from perceiver_edge.profile import OperatorTime
     from perceiver_edge.worker import Worker
 
@@ -45,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         "own, in turns, on the first of the bundle's held-out samples. Writes nothing, needs no TensorFlow.",
     )
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
-    p.add_argument("--threads", type=_positive, help="inside one inference (default: all processors, at most 4)")
+    p.add_argument("--threads", type=cli.positive, help="inside one inference (default: all processors, at most 4)")
     p.add_argument("--profile", action="store_true", help="also where the time goes by operator (ONNX Runtime)")
     p.add_argument(
         "--android", type=Path, metavar="BENCHMARK_MODEL",
@@ -54,13 +53,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
     p.add_argument("--quiet", action="store_true", help="no progress")
     return p
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -152,9 +144,10 @@ def measure_on_phone(bundle: Bundle, binary: Path, *, threads: int) -> tuple[str
 
 def profile(bundle: Bundle, *, threads: int) -> dict[str, tuple[OperatorTime, ...]]:
     """Time by kind of operator, for the artefacts whose engine tells: ONNX Runtime does."""
+    from perceiver_edge.held_out import read_held_out
     from perceiver_edge.profile import onnx_profile
 
-    held_out = _held_out(bundle)
+    held_out = read_held_out(bundle)
     return {
         name: onnx_profile(
             bundle.read(name), held_out.batch(0, artefact.inputs[0].shape[0]), threads=threads
@@ -184,19 +177,15 @@ def _worker(bundle: Bundle, name: str, engine: str, inputs: Path, threads: int) 
     return Worker(command)
 
 
-def _held_out(bundle: Bundle) -> HeldOut:
-    from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
-
-    return HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
-
-
 def _first_samples(bundle: Bundle, folder: Path) -> Path:
     """One call's worth: the sample decides nothing about the time."""
     import numpy as np
 
+    from perceiver_edge.held_out import read_held_out
+
     batch = max(artefact.inputs[0].shape[0] for artefact in bundle.manifest.artefacts.values())
     path = folder / "inputs.npz"
-    np.savez(path, **_held_out(bundle).batch(0, batch))  # type: ignore[arg-type]  # a name could be that of an option
+    np.savez(path, **read_held_out(bundle).batch(0, batch))  # type: ignore[arg-type]  # a name could be that of an option
     return path
 
 

@@ -1,5 +1,6 @@
 """What all commands share: errors become exit codes, results go to stdout, progress goes to stderr."""
 
+import argparse
 import io
 import os
 import sys
@@ -19,6 +20,14 @@ EXIT_DEFECT = 70
 """EX_SOFTWARE of sysexits.h: an exception that nobody expected, not to be mistaken for a gate's verdict."""
 
 _WIDTH_WITHOUT_TERMINAL = 120
+
+
+def positive(text: str) -> int:
+    """For argparse: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
 
 
 def run(command: Callable[[], int]) -> int:

@@ -15,9 +15,11 @@ import numpy as np
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.parity import Gates, ParityReport, gates_by_precision
 from perceiver_edge.runtime import batch
 
 if TYPE_CHECKING:
+    from perceiver_edge.bundle import Bundle
     from perceiver_edge.calibration import Samples
     from perceiver_edge.checkpoints import Checkpoint
 
@@ -92,6 +94,31 @@ class HeldOut:
             return cls(inputs=inputs, reference=arrays["reference"], labels=arrays.get("labels"), **about)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             raise BadInputError("The proof's samples cannot be read.", got=error, where=where) from error
+
+
+def read_held_out(bundle: Bundle) -> HeldOut:
+    """The samples that a bundle carries.
+
+    Raises:
+        BadInputError: a damaged bundle.
+    """
+    return HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
+
+
+def read_gates(bundle: Bundle) -> tuple[dict[str, Gates], Mapping[str, float]]:
+    """The gates of a bundle by precision, and the bounds that were chosen for it.
+
+    Raises:
+        BadInputError: a damaged bundle.
+    """
+    try:
+        report = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(
+            "The report of the compilation is not JSON.", got=error, where=bundle.path / "parity.json"
+        ) from error
+    precisions = (artefact.precision for artefact in bundle.manifest.artefacts.values())
+    return gates_by_precision(precisions, report.gate_overrides), report.gate_overrides
 
 
 def require_mask_agreement(sample: Mapping[str, np.ndarray], *, with_mask: bool, where: str) -> None:

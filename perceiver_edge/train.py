@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perceiver_edge import cli
 from perceiver_edge.checkpoints import Checkpoint, save_checkpoint
 from perceiver_edge.config import InputSpec, PerceiverConfig
 from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError, PerceiverEdgeError
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m perceiver_edge.train", description="Train the digits Perceiver.")
     parser.add_argument("--output", type=Path, default=Path("build/trained-digits"), help="folder (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in the output folder")
-    parser.add_argument("--epochs", type=_positive, default=EPOCHS, help="passes over the train split (%(default)s)")
+    parser.add_argument("--epochs", type=cli.positive, default=EPOCHS, help="passes over the train split (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (%(default)s)")
     options = parser.parse_args(arguments)
     try:
@@ -212,12 +213,6 @@ def _require_free(output: Path, *, overwrite: bool) -> None:
         raise BadInputError(
             "The output folder is not empty.", where=output, fix="Pass --overwrite or another --output."
         )
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perceiver_edge.bundle import Bundle
-    from perceiver_edge.held_out import HeldOut
-    from perceiver_edge.parity import Gates, ParityReport
+    from perceiver_edge.parity import ParityReport
 
 _FEWEST_SAMPLES = 2
 """Of one sample nobody can say whether the output varies with the input."""
@@ -80,13 +79,14 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     Raises:
         BadInputError: a damaged bundle.
     """
+    from perceiver_edge.held_out import read_gates, read_held_out
     from perceiver_edge.parity import ParityReport
     from perceiver_edge.progress import on_console
     from perceiver_edge.proof import layer_outputs, prove
 
     progress = on_console(quiet=quiet)
     manifest = bundle.manifest
-    held_out, gates, overrides = _terms(bundle)
+    held_out, (gates, overrides) = read_held_out(bundle), read_gates(bundle)
     proven = []
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
@@ -108,30 +108,11 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     )  # fmt: skip
 
 
-def _terms(bundle: Bundle) -> tuple[HeldOut, dict[str, Gates], Mapping[str, float]]:
-    """What a bundle is proven with: its samples, the gates by precision, and the bounds that were chosen for it.
-
-    Raises:
-        BadInputError: a damaged bundle.
-    """
-    from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
-    from perceiver_edge.parity import ParityReport, gates_by_precision
-
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
-    try:
-        before = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(
-            "The report of the compilation is not JSON.", got=error, where=bundle.path / "parity.json"
-        ) from error
-    precisions = (artefact.precision for artefact in bundle.manifest.artefacts.values())
-    return held_out, gates_by_precision(precisions, before.gate_overrides), before.gate_overrides
-
-
 def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     from perceiver_edge import show
     from perceiver_edge.devices.matrix import run_matrix
     from perceiver_edge.devices.runtimes import chosen
+    from perceiver_edge.held_out import read_gates, read_held_out
     from perceiver_edge.progress import on_console
 
     runtimes = chosen(args.runtimes)
@@ -140,7 +121,7 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
             args.output.open("a").close()  # before the long work, not after it
         except OSError as error:
             raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
-    held_out, gates, _ = _terms(bundle)
+    held_out, (gates, _) = read_held_out(bundle), read_gates(bundle)
     if args.samples is not None:
         if args.samples < _FEWEST_SAMPLES:
             raise BadInputError("--samples is out of range.", expected=f"at least {_FEWEST_SAMPLES}", got=args.samples)

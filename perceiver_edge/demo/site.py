@@ -12,9 +12,8 @@ from perceiver_edge.bundle import Bundle
 from perceiver_edge.demo.packages import VERSIONS, engine_files
 from perceiver_edge.demo.server import Site
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+from perceiver_edge.held_out import read_gates, read_held_out
 from perceiver_edge.manifest import MANIFEST_NAME, Manifest
-from perceiver_edge.parity import ParityReport, gates_by_precision
 
 _PAGE = Path(__file__).parent / "page"
 _NUM_EXAMPLES = 10
@@ -82,16 +81,14 @@ def _demo_data(bundle: Bundle) -> bytes:
     one sample of every class where labels are known, else the first; at most `_NUM_EXAMPLES`. ``bounds``: artefact →
     the relative L2 error that the bundle's gates allow it. ``versions``: npm package → version.
     """
-    held_out = HeldOut.from_bytes(bundle.read(HELD_OUT_NAME), where=bundle.path / HELD_OUT_NAME)
+    held_out = read_held_out(bundle)
     rows = range(len(held_out)) if held_out.labels is None else np.unique(held_out.labels, return_index=True)[1]
     examples = [
         {"input": _base64(held_out.inputs["input"][row]), "reference": _base64(held_out.reference[row])}
         for row in rows[:_NUM_EXAMPLES]
     ]
-    report = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
-    artefacts = bundle.manifest.artefacts
-    gates = gates_by_precision((a.precision for a in artefacts.values()), report.gate_overrides)
-    bounds = {name: gates[artefact.precision].relative_l2 for name, artefact in artefacts.items()}
+    gates, _ = read_gates(bundle)
+    bounds = {name: gates[artefact.precision].relative_l2 for name, artefact in bundle.manifest.artefacts.items()}
     return json.dumps({"examples": examples, "bounds": bounds, "versions": VERSIONS}).encode()
 
 
