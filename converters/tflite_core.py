@@ -49,6 +49,8 @@ def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> No
     editor.become_int8(weights, params.weights)
     for reader in editor.readers(weights):
         if editor.kind(reader) == _Op.SUM:
+            # TensorFlow's converter puts all sums last; until then every chunk's weights would be kept.
+            editor.move_after(exponential, reader)
             editor.dequantise_output(reader, params.total)
             editor.set_version(reader, _Op.SUM, 2)
         else:
@@ -84,16 +86,26 @@ class _Editor(TfliteEditor):
             return self._int8_constant(tensor, affine)
         if self.kind(op) == _Op.DEQUANTIZE:
             return int(op.inputs[0])
-        if self.kind(op) not in _MOVES:
-            copy = self._int8_like(tensor, affine)
-            self._insert_after(op, self.operator(_Op.QUANTIZE, [tensor], [copy]))
-            return copy
-        source = self.quantised(op.inputs[0], affine)
-        copy = self._int8_like(tensor, self._affine(source))
-        moved = self.operator(self.kind(op), [source, *op.inputs[1:]], [copy], version=_MOVES[self.kind(op)])
-        moved.builtinOptionsType, moved.builtinOptions = op.builtinOptionsType, op.builtinOptions
-        self._insert_after(op, moved)
+        if self.kind(op) == _Op.CONCATENATION:
+            parts = [self.quantised(part, affine) for part in op.inputs]
+            if all(self._affine(part) == affine for part in parts):
+                return self._int8_copy(op, parts, affine, version=2)
+        if self.kind(op) in _MOVES:
+            source = self.quantised(op.inputs[0], affine)
+            return self._int8_copy(
+                op, [source, *op.inputs[1:]], self._affine(source), version=_MOVES[self.kind(op)]
+            )  # fmt: skip
+        copy = self._int8_like(tensor, affine)
+        self._insert_after(op, self.operator(_Op.QUANTIZE, [tensor], [copy]))
         return copy
+
+    def _int8_copy(self, op: Any, inputs: list[int], affine: Affine, *, version: int) -> int:
+        """The result of a copy of an operator that has int8 inputs."""
+        result = self._int8_like(op.outputs[0], affine)
+        copy = self.operator(self.kind(op), inputs, [result], version=version)
+        copy.builtinOptionsType, copy.builtinOptions = op.builtinOptionsType, op.builtinOptions
+        self._insert_after(op, copy)
+        return result
 
     def _int8_constant(self, tensor: int, affine: Affine) -> int:
         data = self.data(tensor)
@@ -134,6 +146,13 @@ class _Editor(TfliteEditor):
         self.become_int8(copy, affine)
         return copy
 
+    def move_after(self, op: Any, moved: Any) -> None:
+        """``moved`` needs nothing but constants and what ``op`` gives."""
+        del self.graph.operators[self._place(moved)]
+        self._insert_after(op, moved)
+
     def _insert_after(self, op: Any, new: Any) -> None:
-        place = next(index for index, other in enumerate(self.graph.operators) if other is op)
-        self.graph.operators.insert(place + 1, new)
+        self.graph.operators.insert(self._place(op) + 1, new)
+
+    def _place(self, op: Any) -> int:
+        return next(index for index, other in enumerate(self.graph.operators) if other is op)

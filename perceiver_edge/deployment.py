@@ -105,8 +105,7 @@ class _Watch:
     def __init__(self, module: LoweredPerceiver, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]]) -> None:
         self._module = module
         self._single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
-        blocks = {n: block for n, block in module.program.named_blocks() if isinstance(block, CrossAttention)}
-        self._chunks = lambda name: num_chunks(module.program, blocks[name])
+        self._chunks = num_chunks(module.program)
         # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
         self._order: list[str] = []
 
@@ -147,7 +146,7 @@ class _Watch:
             found: dict[str, dict[str, tf.Tensor]] = {}
 
             def core_tap(name: str, operands: CoreOperands) -> None:
-                found[name] = loss(operands, bounds[name], chunks=self._chunks(name))
+                found[name] = loss(operands, bounds[name], chunks=self._chunks)
 
             self._run(feeds, core_tap=core_tap)
             return found

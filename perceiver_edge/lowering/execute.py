@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.config import LAYER_NORM_EPSILON
 from perceiver_edge.lowering import float_attention, integer_attention
+from perceiver_edge.lowering.context import layer_norm, normalised_context
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.integer_core import can_be_integer
 from perceiver_edge.lowering.program import (
@@ -97,10 +97,10 @@ class _Run:
         self.module, self.program, self.tap, self.core_tap = module, module.program, tap, core_tap
         self.batch = data.shape[0]
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, self.program.tokens])
-        self.context = self.encoded(data)
-        if self.program.context_norm is not None:
-            self.context = self.norm(self.context, self.program.context_norm)
-        self.shared = SharedContext(self.context, linear=self.linear, tensor=module.tensor)
+        self.context = normalised_context(data, self.program, tensor=module.tensor)
+        self.shared = SharedContext(
+            self.context, chunks=self.program.chunks, linear=self.linear, tensor=module.tensor
+        )  # fmt: skip
 
     def output(self) -> tf.Tensor:
         N, D = self.program.latents.shape
@@ -114,14 +114,6 @@ class _Run:
             return latents
         pooled = self.norm(tf.reduce_mean(latents, axis=1), head.norm)
         return self.linear(pooled, head.classifier, "classifier")
-
-    def encoded(self, data: tf.Tensor) -> tf.Tensor:
-        """``[B, *axes, channels]`` → the context ``[B, T, C]``."""
-        data = tf.reshape(data, [self.batch, self.program.tokens, self.program.input_shape[-1]])
-        if self.program.encoding is None:
-            return data
-        encoding = self.module.tensor(self.program.encoding)[None]
-        return tf.concat([data, tf.tile(encoding, [self.batch, 1, 1])], axis=-1)
 
     def block(self, latents: tf.Tensor, block: Block, name: str) -> tf.Tensor:
         match block:
@@ -193,12 +185,7 @@ class _Run:
         return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [self.batch * latents, heads * channels])
 
     def norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
-        mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axis=-1, keepdims=True)
-        x_hat = (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
-        if norm.gamma is None or norm.beta is None:
-            return x_hat
-        return x_hat * self.module.tensor(norm.gamma) + self.module.tensor(norm.beta)
+        return layer_norm(x, norm, tensor=self.module.tensor)
 
     def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
         """``hull``, for the tap alone: a tensor whose values enclose all that x can ever take."""

@@ -19,17 +19,6 @@ from perceiver_edge.lowering.program import Array, Exponential, IntegerCore
 CORE_SCOPE = "integer_core"
 
 
-def centred(context: tf.Tensor, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """``[B, T, C]`` → the context without its mean over tokens, in order of chunks, and the mean ``[B, 1, C]``."""
-    batch, tokens, channels = context.shape
-    mean = tf.reduce_mean(context, axis=1, keepdims=True)
-    context = context - mean
-    if chunks > 1:  # every chunk a sample of the whole, so that it is nearly centred too
-        context = tf.reshape(context, [batch, tokens // chunks, chunks, channels])
-        context = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [batch, tokens, channels])
-    return context, mean
-
-
 def append_ones(tokens: tf.Tensor, ones: float) -> tf.Tensor:
     """``[B, T, d]`` → ``[B, T, d + m]``."""
     return tf.concat([tokens, tf.fill([*tokens.shape[:2], SHIFT_CHANNELS], tf.cast(ones, tokens.dtype))], axis=-1)

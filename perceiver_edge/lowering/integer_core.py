@@ -16,7 +16,7 @@ No engine has an int8 exp, but each has a table of 256 entries for another funct
     elu       exp(y) = elu(y) + 1                for y ≤ 0; the 1 adds Σ ṽ_t = 0 to the weighted sum and T to Σ w_t
     sigmoid   exp(y − s) ≈ sigmoid(y − s)        within a factor 1 + exp(−s), s = `SIGMOID_SHIFT`
 
-The tokens are taken in chunks, every n-th token in one, and the chunks' sums are added in float: a chunk fits a cache,
+The tokens are taken in chunks, every n-th token in one (the data and the constants are put in that order first), and the chunks' sums are added in float: a chunk fits a cache,
 and rounding errors of the chunks cancel. As the bound is known there is no running maximum: a plain sum merges them.
 
 Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
@@ -35,12 +35,14 @@ from perceiver_edge.lowering.chunk_keys import fitting_chunks
 from perceiver_edge.lowering.program import (
     Array,
     Block,
+    ContextScale,
     CrossAttention,
     Exponential,
     IntegerCore,
     Layer,
     Linear,
     Program,
+    in_chunks,
 )
 
 SHIFT_CHANNELS = 3
@@ -77,7 +79,7 @@ MOST_TOKENS = (2**31 - 1) // (255 * 127)
 def can_be_integer(program: Program, block: CrossAttention) -> bool:
     """Whether keys and values are both absorbed, or both projected from the shared context, and no sum overflows."""
     is_ready = block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None)
-    return is_ready and program.tokens // num_chunks(program, block) <= MOST_TOKENS
+    return is_ready and program.tokens // num_chunks(program) <= MOST_TOKENS
 
 
 def with_ones(linear: Linear, *, groups: int, ones: float) -> Linear:
@@ -95,9 +97,10 @@ def groups_and_rows(block: CrossAttention, num_latents: int) -> tuple[int, int]:
     return (1, block.heads * num_latents) if block.key is None else (block.heads, num_latents)
 
 
-def num_chunks(program: Program, block: CrossAttention) -> int:
-    """Chunks of tokens whose int8 scores for all rows fit `CHUNK_BYTES`."""
-    return fitting_chunks(program, block, bytes_per_score=1, limit_bytes=CHUNK_BYTES)
+def num_chunks(program: Program) -> int:
+    """Chunks of tokens whose int8 scores for all rows, of the cross-attend with most heads, fit `CHUNK_BYTES`."""
+    largest = max(program.cross_attentions(), key=lambda block: block.heads)
+    return fitting_chunks(program, largest, bytes_per_score=1, limit_bytes=CHUNK_BYTES)
 
 
 def with_integer_cores(
@@ -129,7 +132,6 @@ def with_integer_cores(
             bound=given.bound.reshape(groups, rows),
             key_ones=given.key_ones,
             value_ones=given.value_ones,
-            chunks=num_chunks(program, block),
             exponential=exponential,
             mean_value=block.value,
         )
@@ -144,4 +146,13 @@ def with_integer_cores(
         Layer(tuple((name, rewritten(f"layers.{index}.{name}", block)) for name, block in layer.blocks))
         for index, layer in enumerate(program.layers)
     )
-    return replace(program, layers=layers)
+    return replace(_in_chunks(program), layers=layers)
+
+
+def _in_chunks(program: Program) -> Program:
+    """Softmax does not ask for the order of tokens."""
+    chunks, norm = num_chunks(program), program.context_norm
+    if isinstance(norm, ContextScale):
+        norm = ContextScale(in_chunks(norm.position_mean, chunks), in_chunks(norm.position_variance, chunks))
+    encoding = None if program.encoding is None else in_chunks(program.encoding, chunks)
+    return replace(program, encoding=encoding, context_norm=norm, chunks=chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
 from perceiver_edge.lowering.chunk_keys import chunk_keys
 from perceiver_edge.lowering.fold_affine import fold_affine
+from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.program import Program
@@ -14,6 +15,7 @@ from perceiver_edge.lowering.share_context import share_context
 RULES: tuple[Rule, ...] = (
     fold_affine,  # first: only a context without an affine is the same for all layers
     share_context,  # before absorption, which reads the shared context
+    fold_centring,  # before absorption, which merges the weights that take the mean out with others
     absorb_keys,
     absorb_values,
     fold_first_query,  # after absorption: the constant is the absorbed query

@@ -33,6 +33,17 @@ class Norm:
     beta: Array | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class ContextScale:
+    """The context is only divided by σ, and σ is computed from the data's channels: see `fold_centring`.
+
+    ``position_mean`` and ``position_variance`` ``[tokens, 1]``: over the position channels of every token.
+    """
+
+    position_mean: Array
+    position_variance: Array
+
+
 Exponential = Literal["elu", "sigmoid"]
 """The function that an engine has in int8 to compute exp with: see `integer_core`."""
 
@@ -43,14 +54,12 @@ class IntegerCore:
 
     ``bound`` ``[groups, rows]``: what each row's scores are lowered by; no score of the row is larger. ``key_ones``,
     ``value_ones``: the values of the channels of ones in keys and values; projections of the context append them.
-    ``chunks``: the tokens are processed in so many. ``mean_value``: the value projection of the tokens' mean, None
-    where values are absorbed.
+    ``mean_value``: the value projection of the tokens' mean, None where values are absorbed.
     """
 
     bound: Array
     key_ones: float
     value_ones: float
-    chunks: int
     exponential: Exponential
     mean_value: Linear | None
 
@@ -122,15 +131,17 @@ class Program:
 
     ``input_shape`` are the sizes of the input axes and the data channels, without the batch. ``encoding``
     ``[tokens, encoding channels]`` is appended to the data's channels. ``context_norm`` is set once the
-    normalised context is shared. ``head`` is None for a model that returns its latents.
+    normalised context is shared. ``head`` is None for a model that returns its latents. ``chunks``: integer cores take
+    the tokens in so many, and every array of tokens has them in that order (`in_chunks`).
     """
 
     input_shape: tuple[int, ...]
     encoding: Array | None
     latents: Array
-    context_norm: Norm | None
+    context_norm: Norm | ContextScale | None
     layers: tuple[Layer, ...]
     head: Head | None
+    chunks: int = 1
 
     @property
     def tokens(self) -> int:
@@ -179,6 +190,12 @@ def single_precision(program: Program) -> Program:
 
     converted: Program = convert(program)
     return converted
+
+
+def in_chunks(tokens: Array, chunks: int) -> Array:
+    """``[tokens, channels]`` with every chunk together: each has every n-th token, and so is a sample of the whole."""
+    count, channels = tokens.shape
+    return tokens.reshape(count // chunks, chunks, channels).swapaxes(0, 1).reshape(count, channels)
 
 
 def scaled(linear: Linear, factor: float | Array) -> Linear:

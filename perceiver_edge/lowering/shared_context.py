@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering.integer_attention import Chunks, append_ones, centred
+from perceiver_edge.lowering.integer_attention import Chunks, append_ones
 from perceiver_edge.lowering.program import CrossAttention, IntegerCore, Linear
 
 
@@ -35,6 +35,7 @@ class SharedContext:
     """
     Args:
         tokens: ``[B, T, C]``.
+        chunks: in whose order they are.
         linear: runs a projection of a matrix under a name.
         tensor: gives an array as a tensor, the same for the same array.
     """
@@ -43,10 +44,11 @@ class SharedContext:
         self,
         tokens: tf.Tensor,
         *,
+        chunks: int,
         linear: Callable[[tf.Tensor, Linear, str], tf.Tensor],
         tensor: Callable[[np.ndarray], tf.Tensor],
     ) -> None:
-        self._tokens, self._linear, self._tensor = tokens, linear, tensor
+        self._tokens, self._chunks, self._linear, self._tensor = tokens, chunks, linear, tensor
         self._made: dict[Hashable, Any] = {}
 
     def projection(self, tokens: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
@@ -60,17 +62,17 @@ class SharedContext:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""
 
         def make() -> Chunks:
-            tokens, _ = self._centred(core.chunks)
+            tokens, _ = self._centred()
             if linear is None:
-                return Chunks(append_ones(tokens, ones), 1, core.chunks)
+                return Chunks(append_ones(tokens, ones), 1, self._chunks)
             projected = self.projection(tokens, linear, name)
-            return Chunks(tf.reshape(projected, [*tokens.shape[:2], -1]), core.bound.shape[0], core.chunks)
+            return Chunks(tf.reshape(projected, [*tokens.shape[:2], -1]), core.bound.shape[0], self._chunks)
 
-        return self._once(("chunks", id(linear), ones, core.chunks), make)
+        return self._once(("chunks", id(linear), ones), make)
 
     def mean_value(self, core: IntegerCore, name: str) -> tf.Tensor:
         """What values are centred by, ``[B, g, 1, e]``."""
-        _, mean = self._centred(core.chunks)
+        _, mean = self._centred()
         batch, groups = mean.shape[0], core.bound.shape[0]
         linear = core.mean_value
         if linear is None:
@@ -84,7 +86,7 @@ class SharedContext:
 
     def core_operands(self, query: tf.Tensor, block: CrossAttention, attended: tf.Tensor) -> CoreOperands:
         """What the int8 form of a float cross-attend would compute with; query and attended are ``[B, h, N, …]``."""
-        context, mean = self._centred(1)
+        context, mean = self._centred()
         keys, values = (self._grouped(context, linear, block.heads) for linear in (block.key, block.value))
         batch, groups = values.shape[:2]
         query, attended = (tf.reshape(t, [batch, groups, -1, t.shape[-1]]) for t in (query, attended))
@@ -93,8 +95,14 @@ class SharedContext:
             mean_value += tf.reshape(self._tensor(block.value.bias), [1, groups, 1, -1])
         return CoreOperands(query, context, mean, keys, values, attended - mean_value, mean_value)
 
-    def _centred(self, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._once(("centred", chunks), lambda: centred(self._tokens, chunks))
+    def _centred(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The context without its mean over tokens, and the mean ``[B, 1, C]``."""
+
+        def make() -> tuple[tf.Tensor, tf.Tensor]:
+            mean = tf.reduce_mean(self._tokens, axis=1, keepdims=True)
+            return self._tokens - mean, mean
+
+        return self._once("centred", make)
 
     def _grouped(self, tokens: tf.Tensor, linear: Linear | None, heads: int) -> tf.Tensor:
         """``[B, t, C]`` → keys or values without their bias ``[B, g, t, d]``."""

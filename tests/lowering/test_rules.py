@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from perceiver_edge.lowering import RULES, lower
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.fold_affine import fold_affine
+from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.program import Head, Linear, Norm
@@ -29,6 +32,20 @@ def after(program, *rules):
         (fold_affine, [fold_affine], {}, "no affine and no score scale is left to fold"),
         (share_context, [], {}, "a context norm still has an affine of its own"),
         (share_context, [fold_affine, share_context], {}, "the context is shared already"),
+        (fold_centring, [fold_affine], {}, "the context is not shared yet"),
+        (fold_centring, [fold_affine, share_context, fold_centring], {}, "the context is not centred any more"),
+        (
+            fold_centring,
+            [fold_affine, share_context],
+            {"fourier_encode_data": False},
+            "tokens have no positions: their statistics need all channels",
+        ),
+        (
+            fold_centring,
+            [fold_affine, share_context, absorb_values],
+            WIDE_HEAD,
+            "keys or values are absorbed already",
+        ),
         (absorb_keys, [], WIDE_HEAD, "the context is not shared yet"),
         (absorb_values, [fold_affine], WIDE_HEAD, "the context is not shared yet"),
         (absorb_keys, [fold_affine, share_context, absorb_keys], WIDE_HEAD, "no cross-attend has a key projection"),
@@ -82,6 +99,33 @@ def test_tied_layers_project_a_shared_context_once(plain, traced):
     shared = after(tied, fold_affine, share_context)
     once = tied.tokens * tied.context_channels * 2 * tied.layers[0].blocks[0][1].heads * 2  # keys and values
     assert traced(tied).macs - traced(shared).macs == 2 * once  # of four layers, three are tied
+
+
+def test_without_centring_tokens_times_channels_are_made_twice(plain):
+    """Put together and divided by σ; everything else is tokens × the data's channels at most."""
+    program = after(plain(), fold_affine, share_context, fold_centring)
+    graph = (
+        tf.function(LoweredPerceiver(program), autograph=False)
+        .get_concrete_function(tf.TensorSpec((1, *program.input_shape), tf.float32))
+        .graph
+    )
+    whole = (1, program.tokens, program.context_channels)
+    made = [op.type for op in graph.get_operations() if op.outputs and op.outputs[0].shape == whole]
+    assert made == ["ConcatV2", "Mul"]
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+def test_without_centring_float32_is_as_good(offset, plain, execute, relative_l2):
+    program = after(plain(), fold_affine, share_context)
+    folded = after(program, fold_centring)
+    inputs = offset + np.random.default_rng(5).standard_normal((2, 3, 4, 3))
+    expected = execute(program, inputs)
+    assert relative_l2(execute(folded, inputs, dtype=tf.float32), expected) < 1e-5
+
+
+def test_layers_that_share_a_projection_share_its_centred_form(plain):
+    program = after(plain(depth=4, weight_tie_layers=True), fold_affine, share_context, fold_centring)
+    assert len({id(block.key) for block in program.cross_attentions()}) == 2
 
 
 def test_folding_leaves_no_affine_and_no_scale(plain):

@@ -1,0 +1,66 @@
+"""Leave the context's mean to the weights, and the rest of its normalisation to the data's own channels.
+
+    x̂ = (x − μ) / σ = (x / σ) P      P = I − 11ᵀ / C, the projection that takes out the mean over channels
+    x̂ W = (x / σ) (P W)              P W: every column of W without its mean
+
+What is left to compute for tokens × channels is one product with 1 / σ. And that comes from few channels, because those
+of the positions are constants: with the d channels of the data, and p of the positions with mean m and variance s²,
+
+    C = d + p      C μ = Σ data + p m      C σ² = Σ (data − μ)² + p s² + p (m − μ)²
+
+(variances of two groups merged: Chan, Golub and LeVeque 1983). All terms are positive: nothing cancels.
+
+Precondition: the context is shared (`share_context`), nothing is absorbed into other weights yet, and tokens have
+positions. It always pays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perceiver_edge.lowering.program import (
+    Block,
+    ContextScale,
+    CrossAttention,
+    Linear,
+    Program,
+    map_blocks,
+)
+from perceiver_edge.lowering.rule import Decision
+
+
+def fold_centring(program: Program) -> tuple[Program, Decision]:
+    """Divide the context by its σ alone; keys and values take out its mean."""
+
+    def no(reason: str) -> tuple[Program, Decision]:
+        return program, Decision("fold_centring", False, reason)
+
+    if isinstance(program.context_norm, ContextScale):
+        return no("the context is not centred any more")
+    if program.context_norm is None:
+        return no("the context is not shared yet")
+    if program.encoding is None:
+        return no("tokens have no positions: their statistics need all channels")
+    if any(block.key is None or block.value is None for block in program.cross_attentions()):
+        return no("keys or values are absorbed already")
+    scale = ContextScale(
+        position_mean=program.encoding.mean(axis=1, keepdims=True),
+        position_variance=program.encoding.var(axis=1, keepdims=True),
+    )
+    made: dict[int, Linear] = {}  # layers may share a projection without being the same
+
+    def centred(linear: Linear) -> Linear:
+        weight = linear.weight - linear.weight.mean(axis=0, keepdims=True)
+        return made.setdefault(id(linear), Linear(weight, linear.bias))
+
+    def rewrite(block: Block) -> Block:
+        if not isinstance(block, CrossAttention):
+            return block
+        assert block.key is not None
+        assert block.value is not None
+        return replace(block, key=centred(block.key), value=centred(block.value))
+
+    folded = replace(map_blocks(program, rewrite), context_norm=scale)
+    data_channels, channels = program.input_shape[-1], program.context_channels
+    reason = f"the statistics of a token come from {data_channels} of its {channels} channels"
+    return folded, Decision("fold_centring", True, reason)
