@@ -16,8 +16,9 @@ No engine has an int8 exp, but each has a table of 256 entries for another funct
     elu       exp(y) = elu(y) + 1                for y ≤ 0; the 1 adds Σ ṽ_t = 0 to the weighted sum and T to Σ w_t
     sigmoid   exp(y − s) ≈ sigmoid(y − s)        within a factor 1 + exp(−s), s = `SIGMOID_SHIFT`
 
-The tokens are taken in chunks, every n-th token in one (the data and the constants are put in that order first), and the chunks' sums are added in float: a chunk fits a cache,
-and rounding errors of the chunks cancel. As the bound is known there is no running maximum: a plain sum merges them.
+The tokens are taken in chunks, every n-th token in one (data and positions are put in that order first), and the
+chunks' sums are added in float: a chunk fits a cache, and rounding errors of the chunks cancel. As the bound is known
+there is no running maximum: a plain sum merges them.
 
 Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
 calibration samples, and a cross-attend that would lose too much keeps its float softmax: `perceiver_edge.cores`.
