@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.memory import give_back_memory
@@ -62,11 +62,11 @@ def build(
     inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
-        give_back_memory()
         make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
         for kind in (kind for kind in kinds if kind.format == format_):
             used = integer_key if kind.precision == "int8" else None
             parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, used]
+            give_back_memory()
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
     return artefacts
 
@@ -86,6 +86,8 @@ def _tflite(traced: Traced, integer_form: Callable[[str], IntegerForm] | None) -
 
         assert integer_form is not None
         form = integer_form("tflite")
+        if form.traced is not traced:
+            forget(converted)
         model = tflite_int8(converted(form.traced), limits(form))
         return with_int8_cores(model, form.cores) if form.cores else model
 
@@ -120,6 +122,8 @@ def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, ops
 
         assert integer_form is not None
         form = integer_form("onnx")
+        if form.traced is not traced:
+            forget(converted)
         model = onnx_int8(converted(form.traced), limits(form))
         return with_int8_cores(model, form.cores) if form.cores else model
 
@@ -135,6 +139,12 @@ def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, ops
         return makers[precision]().SerializeToString()
 
     return make
+
+
+def forget(converted: Any) -> None:
+    """Drop the float model before the next one is made: two take hundreds of megabytes."""
+    converted.cache_clear()
+    give_back_memory()
 
 
 def limits(form: IntegerForm) -> dict[str, tuple[float, float]]:

@@ -13,6 +13,10 @@ from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SHIFT_CHANNE
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 
+_MOST_SCORES = 1 << 22
+"""Of a block of rows, in float32."""
+
+
 def extents(operands: CoreOperands) -> dict[str, tf.Tensor]:
     """``bound`` ``[g * R]``: the largest score of each row; of everything else ``[min, max]``."""
     scores = tf.matmul(operands.query, operands.keys, transpose_b=True)
@@ -32,26 +36,26 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
         ``error``: squared L2 error of what is attended to (the worse of both forms), and its squared norm.
         ``weighted``, ``total``: [min, max] over the chunks.
     """
-    groups, rows = operands.query.shape[1:3]
+    rows = operands.query.shape[2]
     # The query shares its scale with what it holds against the channels of ones.
     lowest = -(tf.reduce_max(bound) + SIGMOID_SHIFT) / (SHIFT_CHANNELS * tf.reduce_max(tf.abs(operands.keys)))
     query = _rounded(operands.query, lowest=lowest)
     keys, values = (_rounded(t, symmetric=True) for t in (operands.keys, operands.values))
-    lowered = tf.matmul(query, keys, transpose_b=True) - tf.reshape(bound, [1, groups, rows, 1])
-    step = SCORE_RANGE / STEPS
-    weights = tf.exp(tf.clip_by_value(tf.round(lowered / step) * step, -SCORE_RANGE, 0.0))
-    weights = tf.round(weights * STEPS) / STEPS
-    sums = [_chunk_sums(weights[..., k::chunks], values[..., k::chunks, :]) for k in range(chunks)]
-    weighted = tf.stack([chunk[0] for chunk in sums])
-    total = tf.stack([chunk[1] for chunk in sums])
-    elu = _averages(_rounded(weighted, room=ROOM), _rounded(total, room=ROOM), operands)
+    bound = tf.reshape(bound, [1, -1, rows, 1])
 
-    step = (SCORE_RANGE + SIGMOID_SHIFT) / STEPS
-    lowered = tf.clip_by_value(
-        tf.round((lowered - SIGMOID_SHIFT) / step) * step, -SCORE_RANGE - SIGMOID_SHIFT, -SIGMOID_SHIFT
-    )
-    weights = tf.round(tf.sigmoid(lowered) * (STEPS * (1 + math.exp(SIGMOID_SHIFT)))) / STEPS
-    sigmoid = tf.matmul(weights, values) / tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1.0)
+    def sums(given: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        lowered = tf.matmul(given[0], keys, transpose_b=True) - given[1]
+        return *_elu_sums(lowered, values, chunks), _sigmoid_averages(lowered, values)
+
+    # Rows have nothing to do with each other: so many at a time that what is made of their scores stays in a cache.
+    blocks = _num_blocks(rows, keys.shape[2])
+    float_ = operands.query.dtype
+    by_block = tf.map_fn(
+        sums, (_in_blocks(query, blocks), _in_blocks(bound, blocks)), fn_output_signature=(float_,) * 3,
+        parallel_iterations=1,
+    )  # fmt: skip
+    weighted, total, sigmoid = (_joined(sums) for sums in by_block)
+    elu = _averages(_rounded(weighted, room=ROOM), _rounded(total, room=ROOM), operands)
     errors = [tf.reduce_sum((form - operands.average) ** 2) for form in (elu, sigmoid)]
     norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
     return {
@@ -61,9 +65,39 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     }
 
 
-def _chunk_sums(weights: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    elu = weights - 1.0
-    return tf.matmul(elu, values), tf.reduce_sum(elu, axis=-1, keepdims=True)
+def _elu_sums(lowered: tf.Tensor, values: tf.Tensor, chunks: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Each chunk's weighted sum of values, and its sum of weights: ``[chunks, B, g, r, e or 1]``."""
+    step = SCORE_RANGE / STEPS
+    weights = tf.exp(tf.clip_by_value(tf.round(lowered / step) * step, -SCORE_RANGE, 0.0))
+    elu = tf.round(weights * STEPS) / STEPS - 1.0
+    parts = [elu[..., k::chunks] for k in range(chunks)]
+    weighted = [tf.matmul(part, values[..., k::chunks, :]) for k, part in enumerate(parts)]
+    return tf.stack(weighted), tf.stack([tf.reduce_sum(part, axis=-1, keepdims=True) for part in parts])
+
+
+def _sigmoid_averages(lowered: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """``[B, g, r, e]``."""
+    step = (SCORE_RANGE + SIGMOID_SHIFT) / STEPS
+    lowered = tf.clip_by_value(
+        tf.round((lowered - SIGMOID_SHIFT) / step) * step, -SCORE_RANGE - SIGMOID_SHIFT, -SIGMOID_SHIFT
+    )
+    weights = tf.round(tf.sigmoid(lowered) * (STEPS * (1 + math.exp(SIGMOID_SHIFT)))) / STEPS
+    return tf.matmul(weights, values) / tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1.0)
+
+
+def _num_blocks(rows: int, tokens: int) -> int:
+    """The fewest equal blocks of rows whose scores are at most `_MOST_SCORES`, or one for every row."""
+    return next(n for n in range(1, rows + 1) if rows % n == 0 and (n == rows or rows // n * tokens <= _MOST_SCORES))
+
+
+def _in_blocks(rows: tf.Tensor, blocks: int) -> tf.Tensor:
+    """``[B, g, R, d]`` → ``[blocks, B, g, R / blocks, d]``."""
+    return tf.stack(tf.split(rows, blocks, axis=2))
+
+
+def _joined(blocks: tf.Tensor) -> tf.Tensor:
+    """``[blocks, ..., r, e]`` → ``[..., R, e]``."""
+    return tf.concat(tf.unstack(blocks), axis=-2)
 
 
 def _averages(weighted: tf.Tensor, total: tf.Tensor, operands: CoreOperands) -> tf.Tensor:
