@@ -12,7 +12,6 @@ import tensorflow as tf
 from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SHIFT_CHANNELS, SIGMOID_SHIFT, STEPS
 from perceiver_edge.lowering.shared_context import CoreOperands
 
-
 _MOST_SCORES = 1 << 22
 """Of a block of rows, in float32."""
 

@@ -12,9 +12,16 @@ from perceiver_edge.converters.integer_core import require_cores
 from perceiver_edge.cores import TOLERANCE, ExtentsObserver, bounds_of, choose_cores, params_of, site_ranges
 from perceiver_edge.errors import BadInputError, ConversionError
 
-SAMPLES = np.random.default_rng(0).standard_normal((40, 16, 16, 3)).astype(np.float32)
+SAMPLES = np.random.default_rng(0).standard_normal((40, 32, 32, 3)).astype(np.float32)
 # Logits of random weights are too close for their order to mean anything.
-OPTIONS = {"samples": SAMPLES, "num_samples": 12, "num_held_out": 12, "only": True, "gates": {"top1_agreement": 0.0}}
+OPTIONS = {
+    "samples": SAMPLES,
+    "input_shape": (32, 32),
+    "num_samples": 12,
+    "num_held_out": 12,
+    "only": True,
+    "gates": {"top1_agreement": 0.0},
+}
 
 
 @pytest.fixture(scope="module")
