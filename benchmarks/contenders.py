@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from environments import THIS, python_of
@@ -71,7 +71,10 @@ PEERS: tuple[Peer, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A model file that is there, and how it is run. ``size_bytes``: with all that lies beside it."""
+    """A model file that is there, and how it is run.
+
+    ``size_bytes``: with all that lies beside it. ``weight_cache``: its packed weights are mapped from a file.
+    """
 
     made_by: str
     engine: str
@@ -80,6 +83,7 @@ class Contender:
     file: Path
     python: Path
     mode: str = ""
+    weight_cache: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -88,14 +92,23 @@ class Contender:
 
     @property
     def is_anchor(self) -> bool:
-        """Whether others are held against it: ours in int8."""
-        return self.is_ours and self.precision == "int8"
+        """Whether others are held against it: ours in int8, as a user first runs it."""
+        return self.is_ours and self.precision == "int8" and not self.weight_cache
 
     def worker(self, inputs: Path, threads: int) -> Worker:
-        """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.worker.serve`."""
+        """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.worker.serve`.
+
+        A weight cache lies beside the inputs, and another process has filled it before.
+        """
         if self.engine in _OURS:
-            options = ("--engine", self.engine, "--threads", str(threads), "--batch", "1")
-            return Worker([sys.executable, "-m", "perceiver_edge.worker", str(self.file), str(inputs), *options])
+            options = ["--engine", self.engine, "--threads", str(threads), "--batch", "1"]
+            if self.weight_cache:
+                options += ["--weight-cache", str(inputs.with_name("weight_cache"))]
+            command = [sys.executable, "-m", "perceiver_edge.worker", str(self.file), str(inputs), *options]
+            if self.weight_cache:
+                with Worker(command) as first:
+                    first.start()
+            return Worker(command)
         script = Path(__file__).with_name("serve_peer.py")
         command = [self.python, script, self.engine, self.mode, self.file, inputs, threads]
         path = os.pathsep.join(filter(None, (str(_REPOSITORY), os.environ.get("PYTHONPATH"))))
@@ -120,6 +133,15 @@ def contender(peer: Peer, file: Path, cache: Path) -> Contender:
         made_by=peer.made_by, engine=peer.engine, precision=peer.precision, is_ours=False, file=file,
         python=python_of(peer.environment, cache), mode=peer.mode,
     )  # fmt: skip
+
+
+def with_weight_cache(present: Sequence[Contender]) -> list[Contender]:
+    """LiteRT's float32 peer and ours in int8, as far as they are present, with a weight cache."""
+    return [
+        replace(one, made_by=f"{one.made_by}, weight cache", weight_cache=True)
+        for one in present
+        if one.engine == "litert" and one.made_by in {"TF converter float32", "perceiver_edge int8"}
+    ]
 
 
 def by_engine(contenders: Sequence[Contender]) -> list[Contender]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, Contender, Peer, by_engine, contender, ours
+from contenders import PEERS, Contender, Peer, by_engine, contender, ours, with_weight_cache
 from environments import CACHE
 from floor import floor_ms, measured_rates
 from operations import Operations, count
@@ -92,7 +92,7 @@ def prepare(
             present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
         except PerceiverEdgeError as error:
             missing.append(reason_of(peer, error, cache))
-    return present, missing
+    return present + with_weight_cache(present), missing
 
 
 def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:

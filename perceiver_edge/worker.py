@@ -215,12 +215,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", required=True, choices=_ENGINE_MODULES)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True, help="samples that the model takes at once")
+    parser.add_argument("--weight-cache", type=Path, metavar="FOLDER", help="keep packed weights there; for litert")
     arguments = parser.parse_args(argv)
     importlib.import_module(_ENGINE_MODULES[arguments.engine])
+    if arguments.weight_cache is not None:
+        importlib.import_module("ai_edge_litert.compiled_model")
     from perceiver_edge.runtime import load
 
     def open_model() -> Call:
-        runner = load(arguments.file, engine=arguments.engine, threads=arguments.threads)
+        runner = load(
+            arguments.file, engine=arguments.engine, threads=arguments.threads, weight_cache=arguments.weight_cache
+        )  # fmt: skip
         return lambda feeds: np.asarray(runner(feeds))
 
     serve(open_model, arguments.inputs, batch=arguments.batch)

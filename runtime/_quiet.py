@@ -1,11 +1,14 @@
 """Keep what C++ writes off the terminal; Python cannot turn it off."""
 
+import atexit
+import functools
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 _STDERR = 2
 _one_redirection = threading.RLock()
@@ -14,6 +17,28 @@ _one_redirection = threading.RLock()
 def without_notices() -> AbstractContextManager[None]:
     """Let everything through but lines that start with INFO."""
     return stderr_held_back(shows=lambda line: not line.startswith(b"INFO"))
+
+
+def without_litert_notices() -> AbstractContextManager[None]:
+    """Beside INFO hold back that LiteRT found no NPU and no GPU, which it looks for even if it runs on the CPU."""
+    notices = (b"INFO", b"WARNING: [npu_registry.cc", b"WARNING: [gpu_registry.cc")
+    return stderr_held_back(shows=lambda line: not line.startswith(notices))
+
+
+@functools.cache
+def leave_stderr_to_python_at_exit() -> None:
+    """Once the program is over, show what Python still writes to stderr and not what C++ does."""
+    atexit.register(_leave_stderr_to_python)
+
+
+def _leave_stderr_to_python() -> None:
+    terminal = _copy_of_stderr()
+    if terminal is None:
+        return
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(terminal, "w", errors="backslashreplace", closefd=False)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), _STDERR)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What the two TFLite engines have in common: their Interpreter class has the same methods."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class TfliteRunner(Runner):
         inputs, outputs = _named_tensors(interpreter)
         self._input_index = {name: detail["index"] for name, detail in inputs.items()}
         self._output_index = {name: detail["index"] for name, detail in outputs.items()}
-        super().__init__(_specs(inputs), _specs(outputs))
+        super().__init__(specs(inputs), specs(outputs))
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with self._one_call:
@@ -36,31 +37,47 @@ def make_interpreter(create: Callable[[], Any], where: str) -> Any:
     Raises:
         BadInputError: the engine refuses the model.
     """
+    with without_notices(), refusals_are_bad_input(where):
+        interpreter = create()
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextmanager
+def refusals_are_bad_input(where: str) -> Iterator[None]:
+    """Turn what an engine raises over a model into a BadInputError."""
     try:
-        with without_notices():
-            interpreter = create()
-            interpreter.allocate_tensors()
+        yield
     except (ValueError, RuntimeError) as error:
         raise BadInputError(
             "The TFLite model cannot be loaded.", expected="an undamaged .tflite model", got=error, where=where
         ) from error
-    return interpreter
+
+
+def require_one_signature(names: Iterable[str]) -> list[str]:
+    """The one name, or none.
+
+    Raises:
+        BadInputError: there are several.
+    """
+    if len(signatures := list(names)) > 1:
+        raise BadInputError("The model has several entry points.", expected="one signature", got=", ".join(signatures))
+    return signatures
 
 
 def _named_tensors(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    signatures = list(interpreter.get_signature_list())
+    signatures = require_one_signature(interpreter.get_signature_list())
     if not signatures:
         return (
             {detail["name"]: detail for detail in interpreter.get_input_details()},
             {detail["name"]: detail for detail in interpreter.get_output_details()},
         )
-    if len(signatures) > 1:
-        raise BadInputError("The model has several entry points.", expected="one signature", got=", ".join(signatures))
     signature = interpreter.get_signature_runner(signatures[0])
     return signature.get_input_details(), signature.get_output_details()
 
 
-def _specs(details: dict[str, Any]) -> dict[str, TensorSpec]:
+def specs(details: dict[str, Any]) -> dict[str, TensorSpec]:
+    """Of the engine's details of tensors, by name."""
     return {
         name: TensorSpec(tuple(int(size) for size in detail["shape"]), np.dtype(detail["dtype"]))
         for name, detail in details.items()

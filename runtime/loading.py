@@ -21,7 +21,10 @@ _LIBRARY_OF: dict[Engine, tuple[str, str]] = {
 }
 
 
-def load(model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None, threads: int | None = None) -> Runner:
+def load(
+    model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None, threads: int | None = None,
+    weight_cache: str | os.PathLike[str] | None = None,
+) -> Runner:  # fmt: skip
     """Load a TFLite or ONNX model.
 
     Args:
@@ -30,13 +33,19 @@ def load(model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None,
             ai-edge-litert and tflite-runtime, for ONNX onnxruntime.
         threads: threads used inside one call, at least 1. None keeps the engine's default: one thread for LiteRT and
             tflite-runtime, one per physical core for ONNX Runtime.
+        weight_cache: a folder, made if need be, for LiteRT's packed weights: the first load of a model packs them into
+            a file there, later ones map that file, which takes less memory. The model has to be a TFLite file, which
+            is mapped too: while it is loaded it may be replaced, but not written to.
 
     Raises:
-        BadInputError: no such file, not a model, a damaged one, or one that the engine cannot run.
+        BadInputError: no such file, not a model, a damaged one, or one that the engine cannot run; or a weight cache
+            that cannot be written, or that the engine does not have.
         MissingExtraError: the engine is not installed.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise BadInputError("threads is out of range.", expected="an integer of at least 1, or None", got=repr(threads))
+    if weight_cache is not None:
+        return _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
     content, where = _read(model)
     able = TFLITE_ENGINES if is_tflite(content) else ONNX_ENGINES
     chosen = _choose(engine, able, where)
@@ -53,6 +62,21 @@ def load(model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None,
     return OnnxRuntimeRunner(content, threads=threads, where=where)
 
 
+def _load_cached(
+    model: str | os.PathLike[str] | bytes, folder: Path, *, engine: Engine | None, threads: int | None
+) -> Runner:
+    if isinstance(model, bytes):
+        raise BadInputError("A weight cache is for files.", expected="the path of a .tflite model", got="bytes")
+    if engine not in (None, "litert"):
+        raise BadInputError("The engine has no weight cache.", expected="litert", got=engine)
+    head, where = _read(model, most_bytes=8)
+    if not is_tflite(head):
+        raise BadInputError("A weight cache is LiteRT's.", expected="a .tflite model", got="another file", where=where)
+    from perceiver_edge.runtime.litert_cached import LiteRtCachedRunner
+
+    return LiteRtCachedRunner(Path(where), folder, threads=threads)
+
+
 def is_tflite(content: bytes) -> bool:
     """Whether the bytes carry the FlatBuffer file identifier of a TFLite model."""
     return content[4:8] == b"TFL3"
@@ -63,13 +87,14 @@ def installed_engines(able: tuple[Engine, ...]) -> tuple[Engine, ...]:
     return tuple(engine for engine in able if find_spec(_LIBRARY_OF[engine][0]) is not None)
 
 
-def _read(model: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+def _read(model: str | os.PathLike[str] | bytes, *, most_bytes: int = -1) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         content, where = model, "bytes"
     else:
         where = os.fspath(model)
         try:
-            content = Path(where).read_bytes()
+            with Path(where).open("rb") as stream:
+                content = stream.read(most_bytes)
         except OSError as error:
             raise BadInputError(
                 "The model file cannot be read.", expected="a .tflite or .onnx file", got=error.strerror, where=where

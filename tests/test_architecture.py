@@ -81,7 +81,8 @@ ADAPTERS = {
     "ai_edge_litert": {
         "converters.census_tflite", "converters.tflite_core", "converters.tflite_edit", "converters.tflite_gpu",
         "converters.tflite_graph",
-        "converters.tflite_weights", "runtime.litert", "runtime.litert_gpu_worker", "runtime.probe",
+        "converters.tflite_weights", "runtime.litert", "runtime.litert_cached", "runtime.litert_gpu_worker",
+        "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite_quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},

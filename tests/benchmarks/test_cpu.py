@@ -54,6 +54,43 @@ def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monke
     assert max(map(len, groups)) == 4
 
 
+def test_a_weight_cache_is_filled_before_it_counts_and_is_no_anchor(tmp_path, monkeypatch):
+    import contenders
+    from contenders import Contender, with_weight_cache
+
+    calls = []
+
+    class Worker:
+        def __init__(self, command):
+            self.command = command
+
+        def start(self):
+            calls.append(self.command)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(contenders, "Worker", Worker)
+    names = ["TF converter float32", "TF converter dynamic", "perceiver_edge fp32", "perceiver_edge int8"]
+    present = [
+        Contender(
+            made_by=name, engine=engine, precision="int8", is_ours="edge" in name, file=tmp_path / "m", python=tmp_path
+        )
+        for engine in ("litert", "onnxruntime")
+        for name in names
+    ]
+    cached = with_weight_cache(present)
+    assert [one.made_by for one in cached] == [f"{names[0]}, weight cache", f"{names[-1]}, weight cache"]
+    assert not any(one.is_anchor for one in cached)
+    measured = cached[1].worker(tmp_path / "inputs.npz", 2)
+    assert measured.command[-2:] == ["--weight-cache", str(tmp_path / "weight_cache")]
+    assert calls == [measured.command]
+    assert "--weight-cache" not in present[3].worker(tmp_path / "inputs.npz", 2).command
+
+
 def test_our_bundle_is_compiled_anew_when_the_compiler_or_a_tool_changed(tmp_path, monkeypatch):
     import subject
 
@@ -143,8 +180,15 @@ def test_a_row_has_all_that_was_asked_for(result):
         assert len(run["samples_ms"]) == 3
         assert run["times_floor"] > 1
         assert run["load_ms"] > 0
-        if row["precision"] == "int8" and row["is_ours"]:
+        if row["made_by"] == "perceiver_edge int8":
             assert (run["ratio"], run["against"]) == (1, row["engine"])
+
+
+@pytest.mark.slow
+def test_the_weight_cache_changes_no_answer(result):
+    rows = {row["made_by"]: row for row in result["rows"] if row["engine"] == "litert"}
+    for made_by in ("perceiver_edge int8", "TF converter float32"):
+        assert rows[f"{made_by}, weight cache"]["relative_l2"] == rows[made_by]["relative_l2"]
 
 
 @pytest.mark.slow

@@ -97,6 +97,20 @@ def test_one_that_dies_in_a_turn_does_not_stop_the_others(served):
     assert len(measured["good"].latency.samples_ms) == 2
 
 
+def test_a_weight_cache_is_kept_where_it_is_asked_for(compiled, tmp_path):
+    np.savez(tmp_path / "inputs.npz", input=np.ones((2, 16, 16, 3), np.float32))
+    file, cache = compiled / "tiny_fp32.tflite", tmp_path / "cache"
+    options = ["--engine", "litert", "--threads", "1", "--batch", "1"]
+    command = [sys.executable, "-m", "perceiver_edge.worker", str(file), str(tmp_path / "inputs.npz"), *options]
+    answers = []
+    for more in ([], ["--weight-cache", str(cache)]):
+        with Worker([*command, *more]) as worker:
+            worker.start()
+            answers.append(worker.outputs())
+    np.testing.assert_array_equal(*answers)
+    assert len(list(cache.iterdir())) == 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
 @pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
 def test_an_idle_worker_takes_no_processor_time(engine, compiled, tmp_path):

@@ -92,6 +92,33 @@ def float_onnx() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def masked_tflite() -> bytes:
+    """As `masked_onnx`, with weights: ``logits = (input where mask) @ W1``, ``count = sum(mask)``."""
+    import tensorflow as tf
+
+    w1, _ = _weights()
+    signature = [tf.TensorSpec((1, 6), dtype, name=name) for name, dtype in (("input", "float32"), ("mask", "bool"))]
+
+    @tf.function(input_signature=signature)
+    def serve(input, mask):
+        weight = tf.cast(mask, tf.float32)
+        return {"logits": tf.matmul(input * weight, w1), "count": tf.reduce_sum(weight, 1)}
+
+    module = tf.Module()
+    module.serve = serve
+    return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module).convert()
+
+
+@pytest.fixture(scope="session")
+def negated_tflite(float_tflite: bytes) -> bytes:
+    """`float_tflite` with the weights of the last product negated, and so its answers; else the same file."""
+    _, w2 = _weights()
+    negated = float_tflite.replace(w2.T.tobytes(), (-w2.T).tobytes())
+    assert negated != float_tflite
+    return negated
+
+
+@pytest.fixture(scope="session")
 def masked_onnx() -> bytes:
     """Two inputs, two outputs: ``logits = sum(input where mask)``, ``count = sum(mask)``."""
     from onnx import TensorProto, helper, numpy_helper

@@ -22,12 +22,28 @@ def test_stderr_is_given_back_after_an_exception(capfd):
     assert capfd.readouterr().err == "here"
 
 
+AT_EXIT = """
+import atexit, os, sys
+from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit
+atexit.register(lambda: (os.write(2, b"C++ "), print("Python", file=sys.stderr)))
+leave_stderr_to_python_at_exit()
+leave_stderr_to_python_at_exit()
+os.write(2, b"before ")
+"""
+
+
+def test_at_exit_stderr_is_pythons_alone():
+    done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, check=True)
+    assert done.stderr == "before Python\n"
+
+
 WITHOUT_STDERR = """
 import os, sys
 if sys.argv[1] == "closed later":
     os.close(2)
 from perceiver_edge.libraries import _silent_unless_it_fails
-from perceiver_edge.runtime._quiet import without_notices
+from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit, without_notices
+leave_stderr_to_python_at_exit()
 for quietly in (without_notices, _silent_unless_it_fails):
     with quietly():
         print("ran")
