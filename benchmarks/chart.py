@@ -11,6 +11,7 @@ import matplotlib as mpl
 from contenders import ENGINES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from presentation import conditions, megabytes, milliseconds, ordered_rows, widest
@@ -30,6 +31,9 @@ _PEER_STYLES = tuple(
     for marker, style in (("v", "--"), ("P", ":"), ("X", "-."), ("*", (0, (5, 1, 1, 1, 1, 1))))
 )
 """One for each line of a sweep, told apart by its marker: a picture is also printed in grey."""
+
+_NO_COMPETITOR = {"color": _COLLAPSED, "marker": "x", "markersize": 11, "markeredgewidth": 2, "linestyle": "none",
+                  "zorder": 4}  # fmt: skip
 
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "perceiver_edge", "font.family": "sans-serif"})
 
@@ -75,9 +79,9 @@ def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
     """Time and peak memory of each model over the swept size, all axes logarithmic.
 
     Ours have filled markers and whole lines in blue, peers hollow markers and broken lines in grey; the marker tells
-    which one of them it is, the legend below both panels says so.
+    which one of them it is, the legend below both panels says so. A cross lies over a point that is no competitor.
     """
-    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    figure = Figure(figsize=(10, 5.8), layout="constrained")
     panels = {
         "p50_ms": (figure.add_subplot(1, 2, 1), "one inference, ms (median)", 1),
         "peak_bytes": (figure.add_subplot(1, 2, 2), "peak memory above the engine's own, MB", 1e-6),
@@ -89,13 +93,20 @@ def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
         for what, (axes, _, scale) in panels.items():
             known = {size: row[what] * scale for size, row in rows.items() if row[what] is not None}
             axes.plot(list(known), list(known.values()), **style)
+            bad = {size: value for size, value in known.items() if rows[size]["verdict"] != "within bounds"}
+            axes.plot(list(bad), list(bad.values()), **_NO_COMPETITOR)
     for axes, title, _ in panels.values():
         _size_axes(axes, sweep)
         axes.set_title(title, loc="left", fontsize=11)
     handles, labels = panels["p50_ms"][0].get_legend_handles_labels()
+    if any(row["verdict"] != "within bounds" for rows in lines(sweep).values() for row in rows.values()):
+        handles.append(Line2D([], [], **_NO_COMPETITOR))
+        labels.append("output out of bounds or collapsed")
     figure.suptitle(f"{sweep['model']}: cost against {sweep['axis']}", x=0.01, ha="left", fontsize=12)
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False, handlelength=4)
-    figure.supxlabel(textwrap.fill(conditions_of_sweep(sweep), 150), fontsize=7, x=0.01, ha="left")
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False, handlelength=4,
+        title=textwrap.fill(conditions_of_sweep(sweep), 150), title_fontsize=7,
+    )  # fmt: skip
     _save(figure, path)
 
 
