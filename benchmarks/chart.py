@@ -111,13 +111,13 @@ def line_chart(sweep: Mapping[str, Any], path: Path) -> None:
 
 
 def _size_axes(axes: Axes, sweep: Mapping[str, Any]) -> None:
-    """Every measured size has its tick; 1, 2 and 5 of each power of ten are labelled, in plain numbers."""
+    """Every measured size has its tick; values are labelled in plain numbers."""
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks([point["size"] for point in sweep["points"]], [_tick(sweep, point) for point in sweep["points"]])
     axes.set_xlabel(sweep["axis"])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.tick_params(labelsize=9)
