@@ -1,6 +1,7 @@
 """The sweeps: which sizes, what becomes of one that fails, and what the table and the picture show. Nothing is made."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,3 +194,31 @@ def test_a_sweep_of_which_nothing_ran_is_still_a_picture_and_a_table(result, tmp
         point["rows"] = []
     line_chart(result, tmp_path / "sweep.svg")
     assert "Not run at 4,096 tokens" in markdown_table(result)
+
+
+def test_a_run_stopped_while_it_makes_photographs_leaves_none_that_the_next_would_take(tmp_path, monkeypatch):
+    import natural
+
+    def stopped(folder, **_):
+        folder.mkdir()
+        (folder / "p000.png").touch()
+        raise KeyboardInterrupt
+
+    model = SimpleNamespace(sample_shape=(32, 32, 3))
+    monkeypatch.setattr(natural.make_photographs, "make", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        natural.samples_file(model, tmp_path, count=4)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(natural.make_photographs, "make", lambda folder, **_: folder.mkdir())
+    assert natural.samples_file(model, tmp_path, count=4) == tmp_path / "photographs_32"
+
+
+def test_a_compiler_that_is_killed_is_a_reason_although_it_says_nothing(tmp_path, monkeypatch):
+    import subject
+
+    from perceiver_edge.models import resolve_model
+
+    killed = subprocess.CompletedProcess([], -9, stderr="")
+    monkeypatch.setattr(subject.subprocess, "run", lambda *_, **__: killed)
+    with pytest.raises(ConversionError, match="exit code -9"):
+        subject._bundle("tiny", [], resolve_model("tiny"), tmp_path, silent)
