@@ -135,11 +135,11 @@ def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress
 
 
 def _say_prepared(num_present: int, missing: Sequence[dict[str, str]]) -> int:
+    from presentation import not_run
+
     print(
-        f"{num_present} are ready to be measured, {len(missing)} are not:",
-        *(one["reason"] for one in missing),
-        sep="\n",
-    )
+        f"{num_present} are ready to be measured, {len(missing)} are not:", *not_run({"missing": missing}), sep="\n"
+    )  # fmt: skip
     return EXIT_OK
 
 
@@ -150,13 +150,12 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     from perceiver_edge.progress import on_console
 
-    making = {
-        "quick": arguments.quick, "leave_out": tuple(arguments.leave_out), "progress": on_console(quiet=False),
-    }  # fmt: skip
+    making = {"quick": arguments.quick, "leave_out": tuple(arguments.leave_out), "progress": on_console(quiet=False)}
     if arguments.prepare:
         num_present, missing = 0, []
         for point in points(arguments.sweep, arguments.cache, **making):
-            num_present, missing = num_present + len(point.present), missing + point.missing
+            num_present += len(point.present)
+            missing += [gone | {"made_by": f"{point.variant.name}: {gone['made_by']}"} for gone in point.missing]
         return _say_prepared(num_present, missing)
     output = _output(arguments, f"sweep_{arguments.sweep}")
     measured = sweep(
