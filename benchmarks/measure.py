@@ -104,10 +104,12 @@ def without_folders(error: PerceiverEdgeError, cache: Path) -> str:
     return str(error).replace(str(cache.absolute()), str(CACHE))
 
 
-def groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:
+def groups(
+    present: Sequence[Contender], subject: Subject, *, most_bytes: float = MOST_BYTES_TOGETHER
+) -> Iterator[list[Contender]]:
     """As many at once as memory holds; the anchors are in every group."""
     anchors = [one for one in present if one.is_anchor]
-    room = MOST_BYTES_TOGETHER - sum(_weight(one, subject) for one in anchors)
+    room = most_bytes - sum(_weight(one, subject) for one in anchors)
     group: list[Contender] = []
     left = room
     for one in present:

@@ -111,7 +111,7 @@ def test_a_size_that_fails_is_listed_and_the_next_is_measured_all_the_same(tmp_p
 
     monkeypatch.setattr(sweep, "_subject", read)
     monkeypatch.setattr(sweep, "prepare", lambda *_, **__: ([one, other], []))
-    monkeypatch.setattr(sweep, "groups", lambda present, _: [present])
+    monkeypatch.setattr(sweep, "groups", lambda present, *_, **__: [present])
     monkeypatch.setattr(sweep, "measure_side_by_side", timed)
     monkeypatch.setattr(sweep, "judged", lambda *_: {"verdict": "within bounds"})
     result = sweep.sweep("tokens", tmp_path, threads=1, rounds=3, quick=True, leave_out=(), progress=silent)
