@@ -2,7 +2,7 @@
 
     python benchmarks/cpu.py [--model NAME] [--quick]      measure; the default is digits
     python benchmarks/cpu.py --sweep tokens|latents        time and memory over a size of the README model
-    python benchmarks/cpu.py --table RESULT.json           print a result as a Markdown table
+    python benchmarks/cpu.py --table RESULT.json           print a result of either as Markdown
 
 Peers' environments are made once with ``python benchmarks/environments.py``; one that is not made is reported as
 missing, with the reason. Peers' models and our bundles are made on the first run and kept in ``build/peers/``: a run
@@ -69,9 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from presentation import markdown_table, read_result
+    import presentation
+    import sweep_presentation
 
-    print(markdown_table(read_result(arguments.table)))
+    result = presentation.read_result(arguments.table, presentation.BENCHMARK, sweep_presentation.BENCHMARK)
+    of_benchmark = presentation if result["benchmark"] == presentation.BENCHMARK else sweep_presentation
+    print(of_benchmark.markdown_table(result))
     return EXIT_OK
 
 
@@ -128,29 +131,40 @@ def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress
     from measure import prepare
 
     present, missing = prepare(subject, arguments.cache, progress, leave_out=arguments.leave_out)
+    return _say_prepared(len(present), missing)
+
+
+def _say_prepared(num_present: int, missing: Sequence[dict[str, str]]) -> int:
+    from presentation import not_run
+
     print(
-        f"{len(present)} are ready to be measured, {len(missing)} are not:",
-        *(one["reason"] for one in missing),
-        sep="\n",
-    )
+        f"{num_present} are ready to be measured, {len(missing)} are not:", *not_run({"missing": missing}), sep="\n"
+    )  # fmt: skip
     return EXIT_OK
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from chart import line_chart
-    from sweep import sweep
+    from sweep import points, sweep
+    from sweep_presentation import markdown_table
 
     from perceiver_edge.progress import on_console
 
+    making = {"quick": arguments.quick, "leave_out": tuple(arguments.leave_out), "progress": on_console(quiet=False)}
+    if arguments.prepare:
+        num_present, missing = 0, []
+        for point in points(arguments.sweep, arguments.cache, **making):
+            num_present += len(point.present)
+            missing += [gone | {"made_by": f"{point.variant.name}: {gone['made_by']}"} for gone in point.missing]
+        return _say_prepared(num_present, missing)
     output = _output(arguments, f"sweep_{arguments.sweep}")
     measured = sweep(
-        arguments.sweep, arguments.cache, threads=arguments.threads[-1], rounds=arguments.rounds, quick=arguments.quick,
-        progress=on_console(quiet=False),
+        arguments.sweep, arguments.cache, threads=max(arguments.threads), rounds=arguments.rounds, **making
     )  # fmt: skip
     result = {**measured, **_where()}
     _write(result, output)
     line_chart(result, output.with_suffix(".svg"))
-    print(f"{output}\n{output.with_suffix('.svg')}")
+    print(f"{markdown_table(result)}\n{output}\n{output.with_suffix('.svg')}")
     return EXIT_OK
 
 

@@ -64,7 +64,7 @@ def compare(
                     rows[one]["runs"][str(number)] = _run(one, result, measured, floor)
     for one, row in rows.items():
         if row["runs"]:
-            row.update(_judged(subject, np.load(_answers(one, subject, work)), one.precision))
+            row.update(judged(subject, np.load(_answers(one, subject, work)), one.precision))
     return [row for row in rows.values() if row["runs"]], missing
 
 
@@ -73,7 +73,7 @@ def operations_of(subject: Subject) -> Operations:
 
 
 def prepare(
-    subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = ()
+    subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = (), peers: Sequence[Peer] = PEERS
 ) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
     """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet.
 
@@ -82,7 +82,7 @@ def prepare(
     """
     work = work_folder(cache, subject.model, subject.calibration)
     present, missing = ours(subject.bundle), []
-    for peer in PEERS:
+    for peer in peers:
         if word := next((word for word in leave_out if word in peer.made_by), None):
             missing.append(
                 {"made_by": peer.made_by, "engine": peer.engine, "reason": f"left out by --leave-out {word}"}
@@ -96,15 +96,20 @@ def prepare(
 
 
 def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
+    return {"made_by": one.made_by, "engine": one.engine, "reason": without_folders(error, cache)}
+
+
+def without_folders(error: PerceiverEdgeError, cache: Path) -> str:
     """A result is shown to others; the folders of this machine are not."""
-    reason = str(error).replace(str(cache.absolute()), str(CACHE))
-    return {"made_by": one.made_by, "engine": one.engine, "reason": reason}
+    return str(error).replace(str(cache.absolute()), str(CACHE))
 
 
-def groups(present: Sequence[Contender], subject: Subject) -> Iterator[list[Contender]]:
+def groups(
+    present: Sequence[Contender], subject: Subject, *, most_bytes: float = MOST_BYTES_TOGETHER
+) -> Iterator[list[Contender]]:
     """As many at once as memory holds; the anchors are in every group."""
     anchors = [one for one in present if one.is_anchor]
-    room = MOST_BYTES_TOGETHER - sum(_weight(one, subject) for one in anchors)
+    room = most_bytes - sum(_weight(one, subject) for one in anchors)
     group: list[Contender] = []
     left = room
     for one in present:
@@ -179,7 +184,7 @@ def _run(
     }  # fmt: skip
 
 
-def _judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, Any]:
+def judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, Any]:
     """With random weights the largest logit leads by next to nothing, so there the choice of class is not judged."""
     is_judged_by_class = subject.model.checkpoint.config.final_classifier_head and not subject.model.is_random_weights
     gates = Gates.for_precision(precision)

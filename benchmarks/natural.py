@@ -10,6 +10,7 @@ others   photographs (`make_photographs`)
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import make_photographs
@@ -26,7 +27,10 @@ def samples_file(model: NamedModel, cache: Path, *, count: int) -> Path:
     if len(shape) == 3:
         folder = cache / f"photographs_{shape[0]}"
         if not folder.exists():
-            make_photographs.make(folder, count=_PHOTOGRAPHS, size=shape[0], seed=0)
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as made:  # a run that is stopped leaves no half of a folder
+                make_photographs.make(Path(made, "photographs"), count=_PHOTOGRAPHS, size=shape[0], seed=0)
+                Path(made, "photographs").replace(folder)
         return folder
     path = cache / f"{model.name}_samples_{'x'.join(map(str, shape))}_{count}.npy"
     if not path.exists():

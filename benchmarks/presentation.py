@@ -119,14 +119,17 @@ def not_run(result: Mapping[str, Any]) -> list[str]:
     return [f"{one['made_by']} ({' '.join(one['reason'].split())})" for one in result["missing"]]
 
 
-def read_result(path: Path, benchmark: str = BENCHMARK) -> dict[str, Any]:
-    """Raises BadInputError: not a result of the benchmark of that name."""
+def read_result(path: Path, *benchmarks: str) -> dict[str, Any]:
+    """Raises BadInputError: not a result of one of the benchmarks of these names."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if result["benchmark"] != benchmark:
+        if result["benchmark"] not in benchmarks:
             raise ValueError(f"a result of {result['benchmark']!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(
-            "The result cannot be read.", expected=f"a JSON file that {benchmark}.py wrote", got=error, where=path
+            "The result cannot be read.",
+            expected=f"a JSON file of the benchmark {' or '.join(benchmarks)}",
+            got=error,
+            where=path,
         ) from error
     return result

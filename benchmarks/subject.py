@@ -94,5 +94,9 @@ def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, pro
                 command, capture_output=True, text=True, check=False, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
             )
         if done.returncode != 0:
-            raise ConversionError("perceiver_edge could not compile the model.", got=done.stderr, where=name)
+            raise ConversionError(
+                "perceiver_edge could not compile the model.",
+                got=f"exit code {done.returncode}: {done.stderr}",
+                where=name,
+            )
     return read_bundle(folder)

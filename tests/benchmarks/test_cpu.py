@@ -29,7 +29,7 @@ def test_the_floor_is_the_time_of_the_products_and_of_the_exponentials():
     assert floor_ms(operations, rates, "fp16") is None
 
 
-def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monkeypatch):
+def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path):
     import measure
     from contenders import Contender
 
@@ -47,8 +47,7 @@ def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path, monke
     one = {"engine": "litert", "file": file, "python": tmp_path}
     anchor = Contender(made_by="ours", precision="int8", is_ours=True, **one)
     others = [Contender(made_by=f"peer {n}", precision="int8", is_ours=False, **one) for n in range(7)]
-    monkeypatch.setattr(measure, "MOST_BYTES_TOGETHER", 4 * 3.1e8)
-    groups = list(measure.groups([*others, anchor], Subject))
+    groups = list(measure.groups([*others, anchor], Subject, most_bytes=4 * 3.1e8))
     assert [group[0] for group in groups] == [anchor] * len(groups)
     assert [one for group in groups for one in group[1:]] == others
     assert max(map(len, groups)) == 4
