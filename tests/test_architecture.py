@@ -59,7 +59,7 @@ MAY_KNOW_ALL_ENDS = {"job", "pipeline", "convert", "verify"}
 ADAPTERS = {
     "tensorflow": {
         "converters.tflite", "converters.tflite_weights", "converters.trace", "deployment", "held_out",
-        "lowering.core_survey", "lowering.execute", "lowering.float_attention", "lowering.integer_attention",
+        "lowering.context", "lowering.core_survey", "lowering.execute", "lowering.float_attention", "lowering.integer_attention",
         "lowering.shared_context",
         "model.attention", "model.backend", "train",
     },
@@ -203,7 +203,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
         for module, names in IMPORTS.items()
         if area(module) == "lowering"
     }
-    for executing in ("execute", "float_attention", "integer_attention", "shared_context", "core_survey"):
+    for executing in ("context", "execute", "float_attention", "integer_attention", "shared_context", "core_survey"):
         assert outside.pop(f"{PACKAGE}.lowering.{executing}") - {"numpy"} == {"tensorflow"}
     assert set.union(*outside.values()) == {"numpy"}
 

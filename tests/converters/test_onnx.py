@@ -91,9 +91,10 @@ def test_an_opset_out_of_range_is_refused(subject, opset):
 
 def test_no_normalisation_stays_decomposed(subject):
     counted = operators(subject("image_non_square").onnx)
-    # Eight blocks less the first query's, and the head; the context is not centred.
+    # Eight blocks less the first query's, and the head.
     assert counted["LayerNormalization"] == 8
-    assert not {"Reciprocal", "Sqrt", "Rsqrt", "Pow"} & set(counted)
+    assert counted["Sqrt"] == counted["Reciprocal"] == 1  # the σ of the context, which is not centred
+    assert not {"Rsqrt", "Pow"} & set(counted)
     assert counted["ReduceMean"] == 1  # the mean over latents
 
 
