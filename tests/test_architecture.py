@@ -59,8 +59,8 @@ MAY_KNOW_ALL_ENDS = {"job", "pipeline", "convert", "verify"}
 ADAPTERS = {
     "tensorflow": {
         "converters.tflite", "converters.tflite_weights", "converters.trace", "deployment", "held_out",
-        "lowering.context", "lowering.core_survey", "lowering.execute", "lowering.float_attention", "lowering.integer_attention",
-        "lowering.shared_context",
+        "lowering.context", "lowering.core_survey", "lowering.execute", "lowering.float_attention",
+        "lowering.integer_attention", "lowering.shared_context",
         "model.attention", "model.backend", "train",
     },
     "keras": {
