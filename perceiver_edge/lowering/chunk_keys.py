@@ -11,7 +11,11 @@ time, a few passes over the scores more than a softmax, and saves memory: N·T n
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from perceiver_edge.lowering.program import Block, CrossAttention, Program, map_blocks
 from perceiver_edge.lowering.rule import Decision
@@ -35,6 +39,20 @@ def chunk_keys(program: Program) -> tuple[Program, Decision]:
 
     most = max(chunks.values())
     return map_blocks(program, rewrite), Decision("chunk_keys", True, f"the tokens in up to {most} chunks")
+
+
+def token_order(tokens: int, chunks: int) -> NDArray[np.int32]:
+    """In which order to take the tokens so that each of equal chunks is a sample of the whole: ``[tokens]``.
+
+    The next token is always about T / φ further, φ = (1 + √5) / 2, modulo T: any run of such a sequence is spread
+    evenly (Kronecker's sequence of the golden ratio). Every n-th token is not: of a position's high frequency it sees
+    one phase alone.
+    """
+    if chunks == 1:
+        return np.arange(tokens, dtype=np.int32)
+    golden = round(tokens * (math.sqrt(5) - 1) / 2)
+    step = next(step for step in range(golden, 2 * tokens) if math.gcd(step, tokens) == 1)
+    return (np.arange(tokens, dtype=np.int64) * step % tokens).astype(np.int32)
 
 
 def fitting_chunks(program: Program, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
+from perceiver_edge.lowering.chunk_keys import token_order
 from perceiver_edge.lowering.program import Array, ContextScale, Norm, Program
 
 ToTensor = Callable[[Array], tf.Tensor]
@@ -43,12 +44,9 @@ def layer_norm(x: tf.Tensor, norm: Norm, *, tensor: ToTensor) -> tf.Tensor:
 
 
 def _in_order(data: tf.Tensor, program: Program) -> tf.Tensor:
-    """``[B, *axes, d]`` → ``[B, T, d]``, in the order of `program.in_chunks`."""
-    batch, channels, chunks = data.shape[0], data.shape[-1], program.chunks
-    if chunks == 1:
-        return tf.reshape(data, [batch, program.tokens, channels])
-    data = tf.reshape(data, [batch, program.tokens // chunks, chunks, channels])
-    return tf.reshape(tf.transpose(data, [0, 2, 1, 3]), [batch, program.tokens, channels])
+    """``[B, *axes, d]`` → ``[B, T, d]``, in the order of the program's chunks."""
+    data = tf.reshape(data, [data.shape[0], program.tokens, data.shape[-1]])
+    return data if program.chunks == 1 else tf.gather(data, token_order(program.tokens, program.chunks), axis=1)
 
 
 def _inverse_sigma(data: tf.Tensor, scale: ContextScale, channels: int, *, tensor: ToTensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import math
 
 import tensorflow as tf
 
+from perceiver_edge.lowering.chunk_keys import token_order
 from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SHIFT_CHANNELS, SIGMOID_SHIFT, STEPS
 from perceiver_edge.lowering.shared_context import CoreOperands
 
@@ -39,7 +40,10 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     # The query shares its scale with what it holds against the channels of ones.
     lowest = -(tf.reduce_max(bound) + SIGMOID_SHIFT) / (SHIFT_CHANNELS * tf.reduce_max(tf.abs(operands.keys)))
     query = _rounded(operands.query, lowest=lowest)
-    keys, values = (_rounded(t, symmetric=True) for t in (operands.keys, operands.values))
+    order = token_order(operands.keys.shape[2], chunks)
+    keys, values = (
+        tf.gather(_rounded(t, symmetric=True), order, axis=2) for t in (operands.keys, operands.values)
+    )  # fmt: skip
     bound = tf.reshape(bound, [1, -1, rows, 1])
 
     def sums(given: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -54,7 +58,9 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
         parallel_iterations=1,
     )  # fmt: skip
     weighted, total, sigmoid = (_joined(sums) for sums in by_block)
-    elu = _averages(_rounded(weighted, room=ROOM), _rounded(total, room=ROOM), operands)
+    elu = (tf.reduce_sum(_rounded(weighted, room=ROOM), axis=0) + tf.reduce_sum(values, axis=2, keepdims=True)) / (
+        tf.maximum(tf.reduce_sum(_rounded(total, room=ROOM), axis=0) + tf.cast(len(order), total.dtype), 1.0)
+    )
     errors = [tf.reduce_sum((form - operands.average) ** 2) for form in (elu, sigmoid)]
     norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
     return {
@@ -69,8 +75,8 @@ def _elu_sums(lowered: tf.Tensor, values: tf.Tensor, chunks: int) -> tuple[tf.Te
     step = SCORE_RANGE / STEPS
     weights = tf.exp(tf.clip_by_value(tf.round(lowered / step) * step, -SCORE_RANGE, 0.0))
     elu = tf.round(weights * STEPS) / STEPS - 1.0
-    parts = [elu[..., k::chunks] for k in range(chunks)]
-    weighted = [tf.matmul(part, values[..., k::chunks, :]) for k, part in enumerate(parts)]
+    parts = tf.split(elu, chunks, axis=-1)
+    weighted = [tf.matmul(*both) for both in zip(parts, tf.split(values, chunks, axis=2), strict=True)]
     return tf.stack(weighted), tf.stack([tf.reduce_sum(part, axis=-1, keepdims=True) for part in parts])
 
 
@@ -97,11 +103,6 @@ def _in_blocks(rows: tf.Tensor, blocks: int) -> tf.Tensor:
 def _joined(blocks: tf.Tensor) -> tf.Tensor:
     """``[blocks, ..., r, e]`` → ``[..., R, e]``."""
     return tf.concat(tf.unstack(blocks), axis=-2)
-
-
-def _averages(weighted: tf.Tensor, total: tf.Tensor, operands: CoreOperands) -> tf.Tensor:
-    tokens = tf.cast(operands.keys.shape[2], weighted.dtype)
-    return tf.reduce_sum(weighted, axis=0) / tf.maximum(tf.reduce_sum(total, axis=0) + tokens, 1.0)
 
 
 def _rounded(

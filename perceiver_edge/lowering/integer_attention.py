@@ -44,6 +44,11 @@ class Chunks:
     def columns(self) -> list[tf.Tensor]:
         return [tf.transpose(part, [0, 1, 3, 2]) for part in self.rows]
 
+    @functools.cached_property
+    def total(self) -> tf.Tensor:
+        """The sum over all tokens ``[B, g, 1, d + m]``."""
+        return _sum([tf.reduce_sum(part, axis=-1)[:, :, tf.newaxis] for part in self.columns])
+
 
 def attend(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore, shift: tf.Tensor) -> tf.Tensor:
     """Weighted averages of centred values.
@@ -74,6 +79,7 @@ def _by_elu(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -
             weights = tf.nn.elu(tf.matmul(query, key, transpose_b=True))
             weighted.append(tf.matmul(weights, value, transpose_b=True))
             totals.append(tf.reduce_sum(weights, axis=-1, keepdims=True))
+        weighted.append(values.total)  # exp is elu + 1
     tokens = keys.tokens.shape[1]
     # A row far under its bound has all weights rounded to zero, and is then the mean of the values.
     total = tf.maximum(_sum(totals) + tf.cast(tokens, query.dtype), 1.0)

@@ -13,12 +13,14 @@ through channels of ones appended to the keys. Keys and values are centred so th
 
 No engine has an int8 exp, but each has a table of 256 entries for another function that it can be had from:
 
-    elu       exp(y) = elu(y) + 1                for y ≤ 0; the 1 adds Σ ṽ_t = 0 to the weighted sum and T to Σ w_t
+    elu       exp(y) = elu(y) + 1                for y ≤ 0; the 1 adds Σ ṽ_t to the weighted sum and T to Σ w_t
     sigmoid   exp(y − s) ≈ sigmoid(y − s)        within a factor 1 + exp(−s), s = `SIGMOID_SHIFT`
 
-The tokens are taken in chunks, every n-th token in one (data and positions are put in that order first), and the
-chunks' sums are added in float: a chunk fits a cache, and rounding errors of the chunks cancel. As the bound is known
-there is no running maximum: a plain sum merges them.
+The tokens are taken in chunks, whose sums are added in float: a chunk fits a cache, and rounding errors of the chunks
+cancel. As the bound is known there is no running maximum: a plain sum merges them. Each chunk is a sample of the whole
+(`token_order`, in which data and positions are put first): its values are nearly centred, too, and so its sum is small.
+
+Σ ṽ_t is zero before the values are rounded to int8; afterwards it is not, and as T is much more than Σ w_t, it counts.
 
 Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
 calibration samples, and a cross-attend that would lose too much keeps its float softmax: `perceiver_edge.cores`.
@@ -32,7 +34,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perceiver_edge.lowering.chunk_keys import fitting_chunks
+from perceiver_edge.lowering.chunk_keys import fitting_chunks, token_order
 from perceiver_edge.lowering.program import (
     Array,
     Block,
@@ -43,7 +45,6 @@ from perceiver_edge.lowering.program import (
     Layer,
     Linear,
     Program,
-    in_chunks,
 )
 
 SHIFT_CHANNELS = 3
@@ -153,7 +154,8 @@ def with_integer_cores(
 def _in_chunks(program: Program) -> Program:
     """Softmax does not ask for the order of tokens."""
     chunks, norm = num_chunks(program), program.context_norm
+    order = token_order(program.tokens, chunks)
     if isinstance(norm, ContextScale):
-        norm = ContextScale(in_chunks(norm.position_mean, chunks), in_chunks(norm.position_variance, chunks))
-    encoding = None if program.encoding is None else in_chunks(program.encoding, chunks)
+        norm = ContextScale(norm.position_mean[order], norm.position_variance[order])
+    encoding = None if program.encoding is None else program.encoding[order]
     return replace(program, encoding=encoding, context_norm=norm, chunks=chunks)

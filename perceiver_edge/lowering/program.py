@@ -132,7 +132,7 @@ class Program:
     ``input_shape`` are the sizes of the input axes and the data channels, without the batch. ``encoding``
     ``[tokens, encoding channels]`` is appended to the data's channels. ``context_norm`` is set once the
     normalised context is shared. ``head`` is None for a model that returns its latents. ``chunks``: integer cores take
-    the tokens in so many, and every array of tokens has them in that order (`in_chunks`).
+    the tokens in so many, and every array of tokens has them in that order (`chunk_keys.token_order`).
     """
 
     input_shape: tuple[int, ...]
@@ -190,12 +190,6 @@ def single_precision(program: Program) -> Program:
 
     converted: Program = convert(program)
     return converted
-
-
-def in_chunks(tokens: Array, chunks: int) -> Array:
-    """``[tokens, channels]`` with every chunk together: each has every n-th token, and so is a sample of the whole."""
-    count, channels = tokens.shape
-    return tokens.reshape(count // chunks, chunks, channels).swapaxes(0, 1).reshape(count, channels)
 
 
 def scaled(linear: Linear, factor: float | Array) -> Linear:
