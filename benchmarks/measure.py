@@ -58,7 +58,8 @@ def compare(
                 )  # fmt: skip
             for one, result in measured.items():
                 if not isinstance(result, Measured):
-                    missing.append(reason_of(one, result, cache))
+                    reason = reason_of(one, result, cache)
+                    missing += [reason] if reason not in missing else []  # one for all numbers of threads
                 elif not (one.is_anchor and index):
                     floor = floor_ms(operations, rates.get(one.engine, {}), one.precision)
                     rows[one]["runs"][str(number)] = _run(one, result, measured, floor)

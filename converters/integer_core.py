@@ -39,11 +39,6 @@ def core_name(scoped: str) -> str:
     return scoped.split("/", 1)[0]
 
 
-def is_in_core(scoped: str) -> bool:
-    """Whether an operator of this name belongs to the core itself."""
-    return "/integer_core/" in scoped
-
-
 def require_cores(found: Iterable[str], expected: Iterable[str], artefact: str) -> None:
     """Raise `ConversionError` unless exactly the expected cores were found."""
     found, expected = set(found), set(expected)

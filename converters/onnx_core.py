@@ -66,7 +66,7 @@ class _Editor:
         (reader, _), *_ = exponential.outputs[0].uses()
         query = self.quantised(_known(product.inputs[0]), params.query, np.uint8)
         keys = self.quantised(_known(product.inputs[1]), params.keys, np.int8)
-        values = self.quantised(_known(reader.inputs[1]), params.values, np.int8)
+        values = self._rounded_values(_known(reader.inputs[1]), params)
         score_params = self._parameters(params.scores, np.uint8)
         weight_params = self._parameters(params.weights, np.uint8)
 
@@ -84,6 +84,14 @@ class _Editor:
         result = self._node("Mul", [float_sums, self._constant(step, np.float32)], f"{name}/scale")
         result.shape, result.type = reader.outputs[0].shape, reader.outputs[0].type
         ir.convenience.replace_all_uses_with(reader.outputs[0], result)
+
+    def _rounded_values(self, value: ir.Value, params: CoreParams) -> _Quantised:
+        """A chunk's values in int8; who sums them up reads what they were rounded to."""
+        rounded = self.quantised(value, params.values, np.int8)
+        for node, index in list(value.uses()):
+            if node.op_type == "ReduceSum":
+                node.replace_input_with(index, self._node("DequantizeLinear", [*rounded], f"{node.name}/dequantize"))
+        return rounded
 
     def quantised(self, value: ir.Value, affine: Affine, dtype: _Dtype) -> _Quantised:
         """An 8-bit copy of a float tensor, made once; quantisation moves up past operators that only move values."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, is_in_core, require_cores
+from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
 from perceiver_edge.converters.tflite_edit import TfliteEditor
 
 _Op = schema.BuiltinOperator
@@ -34,13 +34,6 @@ def with_int8_cores(model: bytes, params: Mapping[str, CoreParams]) -> bytes:
     require_cores((core_name(editor.name(op.outputs[0])) for op in exponentials), params, "TFLite")
     for op in exponentials:
         _quantise_chunk(editor, op, params[core_name(editor.name(op.outputs[0]))])
-    for op in list(editor.graph.operators):
-        name = editor.name(op.outputs[0])
-        if editor.kind(op) == _Op.SUM and is_in_core(name) and not editor.is_int8(op.inputs[0]):
-            # The sum of a chunk's values: of the rounded ones, for it makes good what elu lacks to exp.
-            rounded = editor.quantised(op.inputs[0], params[core_name(name)].values)
-            op.inputs = [editor.dequantised(rounded), *op.inputs[1:]]
-            editor.move_after(editor.producer(op.inputs[0]), op)
     editor.drop_unread()
     return editor.to_bytes()
 
@@ -61,9 +54,19 @@ def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> No
             editor.dequantise_output(reader, params.total)
             editor.set_version(reader, _Op.SUM, 2)
         else:
-            reader.inputs = [weights, editor.quantised(reader.inputs[1], params.values)]
+            reader.inputs = [weights, _rounded_values(editor, reader.inputs[1], params)]
             editor.dequantise_output(reader, params.weighted)
             editor.set_version(reader, _Op.BATCH_MATMUL, 2)
+
+
+def _rounded_values(editor: _Editor, values: int, params: CoreParams) -> int:
+    """A chunk's values in int8; who sums them up reads what they were rounded to."""
+    rounded = editor.quantised(values, params.values)
+    for reader in editor.readers(values):
+        if editor.kind(reader) == _Op.SUM:
+            reader.inputs = [editor.dequantised(rounded), *reader.inputs[1:]]
+            editor.move_after(editor.producer(reader.inputs[0]), reader)
+    return rounded
 
 
 class _Editor(TfliteEditor):
@@ -127,9 +130,6 @@ class _Editor(TfliteEditor):
         parameters.scale, parameters.zeroPoint = [affine.scale], [affine.zero_point]
         self.graph.tensors[tensor].type = schema.TensorType.INT8
         self.graph.tensors[tensor].quantization = parameters
-
-    def is_int8(self, tensor: int) -> bool:
-        return bool(self.graph.tensors[tensor].type == schema.TensorType.INT8)
 
     def dequantised(self, tensor: int) -> int:
         """The float values of an int8 tensor."""

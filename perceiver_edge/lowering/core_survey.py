@@ -58,10 +58,12 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
         parallel_iterations=1,
     )  # fmt: skip
     weighted, total, sigmoid = (_joined(sums) for sums in by_block)
-    elu = (tf.reduce_sum(_rounded(weighted, room=ROOM), axis=0) + tf.reduce_sum(values, axis=2, keepdims=True)) / (
+    of_values = tf.reduce_sum(values, axis=2, keepdims=True)
+    elu = (tf.reduce_sum(_rounded(weighted, room=ROOM), axis=0) + of_values) / (
         tf.maximum(tf.reduce_sum(_rounded(total, room=ROOM), axis=0) + tf.cast(len(order), total.dtype), 1.0)
     )
-    errors = [tf.reduce_sum((form - operands.average) ** 2) for form in (elu, sigmoid)]
+    mean = of_values / tf.cast(len(order), of_values.dtype)
+    errors = [tf.reduce_sum((form - mean - operands.average) ** 2) for form in (elu, sigmoid)]
     norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
     return {
         "error": tf.stack([tf.reduce_max(tf.stack(errors)), norm]),

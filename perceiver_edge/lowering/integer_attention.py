@@ -45,8 +45,13 @@ class Chunks:
         return [tf.transpose(part, [0, 1, 3, 2]) for part in self.rows]
 
     @functools.cached_property
-    def total(self) -> tf.Tensor:
-        """The sum over all tokens ``[B, g, 1, d + m]``."""
+    def sum_of_rows(self) -> tf.Tensor:
+        """Over all tokens ``[B, g, 1, d + m]``."""
+        return _sum([tf.reduce_sum(part, axis=2, keepdims=True) for part in self.rows])
+
+    @functools.cached_property
+    def sum_of_columns(self) -> tf.Tensor:
+        """The same, of what the columns hold once they are rounded."""
         return _sum([tf.reduce_sum(part, axis=-1)[:, :, tf.newaxis] for part in self.columns])
 
 
@@ -79,11 +84,12 @@ def _by_elu(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -
             weights = tf.nn.elu(tf.matmul(query, key, transpose_b=True))
             weighted.append(tf.matmul(weights, value, transpose_b=True))
             totals.append(tf.reduce_sum(weights, axis=-1, keepdims=True))
-        weighted.append(values.total)  # exp is elu + 1
-    tokens = keys.tokens.shape[1]
+        of_values = values.sum_of_columns
+    tokens = tf.cast(keys.tokens.shape[1], query.dtype)
     # A row far under its bound has all weights rounded to zero, and is then the mean of the values.
-    total = tf.maximum(_sum(totals) + tf.cast(tokens, query.dtype), 1.0)
-    return _sum(weighted)[..., :-SHIFT_CHANNELS] / total
+    total = tf.maximum(_sum(totals) + tokens, 1.0)
+    average = (_sum(weighted) + of_values) / total - of_values / tokens
+    return average[..., :-SHIFT_CHANNELS]
 
 
 def _by_sigmoid(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -> tf.Tensor:
@@ -92,11 +98,13 @@ def _by_sigmoid(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCor
     with tf.name_scope(CORE_SCOPE):
         for key, value in zip(keys.columns, values.rows, strict=True):
             weighted.append(tf.matmul(tf.sigmoid(tf.matmul(query, key)), value))
+        of_values = values.sum_of_rows
     result = _sum(weighted)
     channels = result.shape[-1] - SHIFT_CHANNELS
     one_weight = core.value_ones * math.exp(-SIGMOID_SHIFT)
     total = tf.maximum(result[..., channels : channels + 1], one_weight)
-    return result[..., :channels] * (core.value_ones / total)
+    tokens = tf.cast(keys.tokens.shape[1], query.dtype)
+    return result[..., :channels] * (core.value_ones / total) - of_values[..., :channels] / tokens
 
 
 def _sum(parts: list[tf.Tensor]) -> tf.Tensor:

@@ -20,7 +20,8 @@ The tokens are taken in chunks, whose sums are added in float: a chunk fits a ca
 cancel. As the bound is known there is no running maximum: a plain sum merges them. Each chunk is a sample of the whole
 (`token_order`, in which data and positions are put first): its values are nearly centred, too, and so its sum is small.
 
-Σ ṽ_t is zero before the values are rounded to int8; afterwards it is not, and as T is much more than Σ w_t, it counts.
+Once the values are rounded to int8 their mean is not zero any more. Their sum is taken once, in float, for the 1 that
+elu lacks, and their mean is taken from the result.
 
 Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
 calibration samples, and a cross-attend that would lose too much keeps its float softmax: `perceiver_edge.cores`.
