@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--rounds", type=cli.positive, metavar="N",
-        help=f"turns of each model (default: as fit in {_BUDGET_S:g} s for each number of threads, at least 5)",
+        help=f"turns of each model (default: at least 5, and as fit in {_BUDGET_S:g} s for each number of threads; "
+        "12 s for each size of a sweep)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"try it out: {_QUICK_ROUNDS} rounds, 2 threads")
     parser.add_argument("--prepare", action="store_true", help="only make what is to be measured: ours, and the peers")

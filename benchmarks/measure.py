@@ -46,6 +46,7 @@ def compare(
     """
     work = work_folder(cache, subject.model, subject.calibration)
     present, missing = prepare(subject, cache, progress, leave_out=leave_out)
+    present += with_weight_cache(present)
     rows = {one: _row(one) for one in by_engine(present)}
     operations = operations_of(subject)
     for number in threads:
@@ -93,7 +94,7 @@ def prepare(
             present.append(contender(peer, peer_file(peer, work, cache, progress), cache))
         except PerceiverEdgeError as error:
             missing.append(reason_of(peer, error, cache))
-    return present + with_weight_cache(present), missing
+    return present, missing
 
 
 def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
