@@ -47,3 +47,13 @@ def require_cores(found: Iterable[str], expected: Iterable[str], artefact: str) 
             f"The {artefact} model does not have the attention cores that were calibrated.",
             expected=", ".join(sorted(expected)) or "none", got=", ".join(sorted(found)) or "none",
         )  # fmt: skip
+
+
+def require_sum(is_found: bool, values: str, artefact: str) -> None:
+    """Raise `ConversionError` unless the sum of a core's values reads what they were rounded to."""
+    if not is_found:
+        raise ConversionError(
+            f"The {artefact} model does not sum up the values of an attention core as the core reads them.",
+            expected="a sum of the tensor that the weights are multiplied with", where=values,
+            fix="try other versions of TensorFlow and tf2onnx: what they make of the graph has changed",
+        )  # fmt: skip

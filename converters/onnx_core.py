@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
+from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores, require_sum
 from perceiver_edge.converters.onnx_canonical import canonical
 
 _MOVES = ("Reshape", "Slice", "Transpose")
@@ -59,6 +59,7 @@ class _Editor:
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
         self._constants: dict[tuple[float, str], ir.Value] = {}
+        self._summed: set[ir.Value] = set()
         self._copies: dict[tuple[str, Affine, str], _Quantised] = {}
 
     def quantise_chunk(self, exponential: ir.Node, params: CoreParams) -> None:
@@ -86,11 +87,13 @@ class _Editor:
         ir.convenience.replace_all_uses_with(reader.outputs[0], result)
 
     def _rounded_values(self, value: ir.Value, params: CoreParams) -> _Quantised:
-        """A chunk's values in int8; who sums them up reads what they were rounded to."""
+        """A chunk's values in int8; who sums them up reads what they were rounded to, from the first core on."""
         rounded = self.quantised(value, params.values, np.int8)
         for node, index in list(value.uses()):
             if node.op_type == "ReduceSum":
                 node.replace_input_with(index, self._node("DequantizeLinear", [*rounded], f"{node.name}/dequantize"))
+                self._summed.add(value)
+        require_sum(value in self._summed, value.name or "", "ONNX")
         return rounded
 
     def quantised(self, value: ir.Value, affine: Affine, dtype: _Dtype) -> _Quantised:

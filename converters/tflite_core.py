@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores
+from perceiver_edge.converters.integer_core import Affine, CoreParams, core_name, require_cores, require_sum
 from perceiver_edge.converters.tflite_edit import TfliteEditor
 
 _Op = schema.BuiltinOperator
@@ -60,12 +60,14 @@ def _quantise_chunk(editor: _Editor, exponential: Any, params: CoreParams) -> No
 
 
 def _rounded_values(editor: _Editor, values: int, params: CoreParams) -> int:
-    """A chunk's values in int8; who sums them up reads what they were rounded to."""
+    """A chunk's values in int8; who sums them up reads what they were rounded to, from the first core on."""
     rounded = editor.quantised(values, params.values)
     for reader in editor.readers(values):
         if editor.kind(reader) == _Op.SUM:
             reader.inputs = [editor.dequantised(rounded), *reader.inputs[1:]]
             editor.move_after(editor.producer(reader.inputs[0]), reader)
+            editor.summed.add(values)
+    require_sum(values in editor.summed, editor.name(values), "TFLite")
     return rounded
 
 
@@ -74,6 +76,8 @@ class _Editor(TfliteEditor):
 
     def __init__(self, model: bytes) -> None:
         super().__init__(model)
+        self.summed: set[int] = set()
+        """Values whose sum reads what they were rounded to."""
         self._int8: dict[tuple[int, Affine], int] = {}
 
     def producer(self, tensor: int) -> Any:

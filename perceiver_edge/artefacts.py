@@ -87,7 +87,7 @@ def _tflite(traced: Traced, integer_form: Callable[[str], IntegerForm] | None) -
         assert integer_form is not None
         form = integer_form("tflite")
         if form.traced is not traced:
-            forget(converted)
+            _forget(converted)
         model = tflite_int8(converted(form.traced), limits(form))
         return with_int8_cores(model, form.cores) if form.cores else model
 
@@ -123,7 +123,7 @@ def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, ops
         assert integer_form is not None
         form = integer_form("onnx")
         if form.traced is not traced:
-            forget(converted)
+            _forget(converted)
         model = onnx_int8(converted(form.traced), limits(form))
         return with_int8_cores(model, form.cores) if form.cores else model
 
@@ -141,7 +141,7 @@ def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, ops
     return make
 
 
-def forget(converted: Any) -> None:
+def _forget(converted: Any) -> None:
     """Drop the float model before the next one is made: two take hundreds of megabytes."""
     converted.cache_clear()
     give_back_memory()

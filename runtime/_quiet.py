@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 _STDERR = 2
 _one_redirection = threading.RLock()
@@ -36,7 +37,8 @@ def _leave_stderr_to_python() -> None:
     if terminal is None:
         return
     sys.stderr.flush()
-    sys.stderr = os.fdopen(terminal, "w", errors="backslashreplace", closefd=False)
+    if _writes_to_stderr(sys.stderr):  # a program may have put another stream there
+        sys.stderr = os.fdopen(terminal, "w", errors="backslashreplace", closefd=False)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), _STDERR)
 
@@ -44,23 +46,33 @@ def _leave_stderr_to_python() -> None:
 @contextmanager
 def stderr_held_back(*, shows: Callable[[bytes], bool]) -> Iterator[None]:
     """Hold back what is written to file descriptor 2, then let those lines through that ``shows`` accepts."""
-    terminal = _copy_of_stderr()
-    if terminal is None:
-        yield
-        return
-    with _one_redirection, tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        os.dup2(held.fileno(), _STDERR)
-        try:
+    with _one_redirection:  # first: what another thread redirected to is no terminal
+        terminal = _copy_of_stderr()
+        if terminal is None:
             yield
+            return
+        try:
+            with tempfile.TemporaryFile() as held:
+                sys.stderr.flush()
+                os.dup2(held.fileno(), _STDERR)
+                try:
+                    yield
+                finally:
+                    sys.stderr.flush()
+                    os.dup2(terminal, _STDERR)
+                    held.seek(0)
+                    for line in held:
+                        if shows(line):
+                            os.write(_STDERR, line)
         finally:
-            sys.stderr.flush()
-            os.dup2(terminal, _STDERR)
             os.close(terminal)
-            held.seek(0)
-            for line in held:
-                if shows(line):
-                    os.write(_STDERR, line)
+
+
+def _writes_to_stderr(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STDERR
+    except OSError:  # it is no file at all
+        return False
 
 
 def _copy_of_stderr() -> int | None:

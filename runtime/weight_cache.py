@@ -41,7 +41,7 @@ def packed_weights(model: Path, folder: Path, *, packer: str, pack: Callable[[Pa
     try:
         prefix = f"{_sha256(model)}_{packer}_{platform.machine()}_"
         for file in folder.glob(f"{prefix}*{_SUFFIX}"):
-            if file.name == f"{prefix}{_crc32(file)}{_SUFFIX}":
+            if _is_whole(file, prefix):
                 return file
         folder.mkdir(parents=True, exist_ok=True)
         _check_room(model, folder)
@@ -62,6 +62,13 @@ def _check_room(model: Path, folder: Path) -> None:
     needed, free = _MOST_GROWTH * model.stat().st_size, shutil.disk_usage(folder).free
     if free < needed:
         raise BadInputError("The weight cache has no room.", expected=f"{needed} bytes", got=f"{free}", where=folder)
+
+
+def _is_whole(file: Path, prefix: str) -> bool:
+    try:
+        return file.name == f"{prefix}{_crc32(file)}{_SUFFIX}"
+    except FileNotFoundError:  # deleted just now
+        return False
 
 
 def _crc32(file: Path) -> str:

@@ -51,7 +51,7 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
         return *_elu_sums(lowered, values, chunks), _sigmoid_averages(lowered, values)
 
     # Rows have nothing to do with each other: so many at a time that what is made of their scores stays in a cache.
-    blocks = _num_blocks(rows, keys.shape[2])
+    blocks = _num_blocks(rows, keys.shape[1] * keys.shape[2])
     float_ = operands.query.dtype
     by_block = tf.map_fn(
         sums, (_in_blocks(query, blocks), _in_blocks(bound, blocks)), fn_output_signature=(float_,) * 3,
@@ -92,9 +92,9 @@ def _sigmoid_averages(lowered: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.matmul(weights, values) / tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1.0)
 
 
-def _num_blocks(rows: int, tokens: int) -> int:
-    """The fewest equal blocks of rows whose scores are at most `_MOST_SCORES`, or one for every row."""
-    return next(n for n in range(1, rows + 1) if rows % n == 0 and (n == rows or rows // n * tokens <= _MOST_SCORES))
+def _num_blocks(rows: int, scores: int) -> int:
+    """The fewest equal blocks of rows, of so many scores a row, with at most `_MOST_SCORES`; or one for every row."""
+    return next(n for n in range(1, rows + 1) if rows % n == 0 and (n == rows or rows // n * scores <= _MOST_SCORES))
 
 
 def _in_blocks(rows: tf.Tensor, blocks: int) -> tf.Tensor:

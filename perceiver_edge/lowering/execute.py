@@ -96,6 +96,9 @@ class _Run:
     ) -> None:
         self.module, self.program, self.tap, self.core_tap = module, module.program, tap, core_tap
         self.batch = data.shape[0]
+        assert mask is None or self.program.chunks == 1, (
+            "a mask is not in the order of chunks, and integer cores have none"
+        )
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, self.program.tokens])
         self.context = normalised_context(data, self.program, tensor=module.tensor)
         self.shared = SharedContext(

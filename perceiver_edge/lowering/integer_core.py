@@ -114,9 +114,6 @@ def with_integer_cores(
 ) -> Program:
     """The same program with the cross-attends named in ``bounds`` (``layers.<i>.<block>``) in their int8 form.
 
-    Args:
-        bounds: by name.
-
     Layers that shared everything no longer share their bound; their weights stay one and the same.
     """
     made: dict[tuple[int, float], Linear] = {}

@@ -8,9 +8,12 @@ import pytest
 
 import perceiver_edge
 from perceiver_edge.calibration import Range, Ranges
+from perceiver_edge.checkpoints import Checkpoint, init_weights
+from perceiver_edge.config import PRESETS
 from perceiver_edge.converters.integer_core import require_cores
 from perceiver_edge.cores import TOLERANCE, ExtentsObserver, bounds_of, choose_cores, params_of, site_ranges
 from perceiver_edge.errors import BadInputError, ConversionError
+from perceiver_edge.lowering import integer_core
 
 SAMPLES = np.random.default_rng(0).standard_normal((40, 32, 32, 3)).astype(np.float32)
 # Logits of random weights are too close for their order to mean anything.
@@ -44,6 +47,23 @@ def test_diffuse_attention_runs_in_int8_in_both_formats(diffuse):
     assert operators(diffuse, "tiny_int8.tflite")["ELU"] == {"int8": 2}
     assert operators(diffuse, "tiny_int8.onnx")["com.microsoft.QLinearSigmoid"] == {"uint8": 2}
     assert "Sigmoid" not in operators(diffuse, "tiny_int8.onnx")
+
+
+@pytest.mark.parametrize(
+    "heads",
+    [{"cross_heads": 2}, {"cross_heads": 2, "cross_dim_head": 4, "num_freq_bands": 12}],
+    ids=["absorbed", "projected"],
+)
+def test_heads_chunks_and_samples_at_once(heads, tmp_path, monkeypatch):
+    """A converter that led the sum of values past what the product reads would be refused."""
+    monkeypatch.setattr(integer_core, "CHUNK_BYTES", 1 << 12)
+    config, spec = PRESETS["tiny"]
+    config = dataclasses.replace(config, **heads)
+    checkpoint = Checkpoint(config=config, input_spec=spec, weights=init_weights(config, 0))
+    bundle = perceiver_edge.compile(checkpoint, name="tiny", batch=2, output=tmp_path / "bundle", **OPTIONS)
+    assert decision(bundle).reason.startswith("2 of 2 cross-attends")
+    assert operators(bundle, "tiny_int8.tflite")["ELU"] == {"int8": 8}
+    assert operators(bundle, "tiny_int8.onnx")["com.microsoft.QLinearSigmoid"] == {"uint8": 8}
 
 
 def test_no_softmax_over_tokens_is_left(diffuse):
