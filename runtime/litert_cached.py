@@ -14,39 +14,25 @@ import numpy as np
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit, without_litert_notices
 from perceiver_edge.runtime._tflite import refusals_are_bad_input, require_one_signature, specs
+from perceiver_edge.runtime.litert import LiteRtRunner
 from perceiver_edge.runtime.runner import Runner
 from perceiver_edge.runtime.weight_cache import packed_weights
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-class LiteRtCachedRunner(Runner):
-    """Runs TFLite models in LiteRT, which maps the model's file and the file of its packed weights."""
+_MOST_DIFFERENCE = 1e-3
+"""Relative L2 between the answers with and without a weight cache; the kernels are the same."""
+
+
+class _MappingRunner(Runner):
+    """A compiled model whose packed weights are in a file; they are packed now if there is no such file."""
 
     engine = "litert"
 
-    def __init__(self, model: Path, folder: Path, *, threads: int | None) -> None:
-        """
-        Args:
-            model: a file. While it is loaded, replace it if need be, but do not write to it: it is mapped.
-            folder: where files of packed weights are kept; see `packed_weights`.
-            threads: None for one, as in LiteRT's interpreter.
-
-        Raises:
-            BadInputError: LiteRT refuses the model, the folder cannot be used, or the processor is too old.
-            MissingExtraError: ai-edge-litert is not installed.
-        """
-        try:
-            from ai_edge_litert import __version__
-        except ImportError:
-            raise MissingExtraError("ai_edge_litert", "litert") from None
-        _require_atomics()
-        leave_stderr_to_python_at_exit()  # LiteRT ends after Python, with notices
-        weights = packed_weights(
-            model, folder, packer=f"litert-{__version__}", pack=lambda packed: _verify_and_pack(model, packed)
-        )
+    def __init__(self, model: Path, weights: Path, *, threads: int) -> None:
         with without_litert_notices(), refusals_are_bad_input(str(model)):
-            compiled = _compile(model, weights, threads=threads or 1)
+            compiled = _compile(model, weights, threads=threads)
             (signature,) = require_one_signature(compiled.get_signature_list())
             # The signature has its names in the file's order; the interpreter sorts them, and so do we.
             inputs = dict(sorted(compiled.get_input_tensor_details(signature).items()))
@@ -78,6 +64,33 @@ class LiteRtCachedRunner(Runner):
                 self.__dict__.clear()
 
 
+class LiteRtCachedRunner(_MappingRunner):
+    """Runs TFLite models in LiteRT, which maps the model's file and the file of its packed weights."""
+
+    def __init__(self, model: Path, folder: Path, *, threads: int | None) -> None:
+        """
+        Args:
+            model: a file. While it is loaded, replace it if need be, but do not write to it: it is mapped.
+            folder: where files of packed weights are kept; see `packed_weights`.
+            threads: None for one, as in LiteRT's interpreter.
+
+        Raises:
+            BadInputError: LiteRT refuses the model or computes something else with packed weights from a file, the
+                folder cannot be used, or the processor is too old.
+            MissingExtraError: ai-edge-litert is not installed.
+        """
+        try:
+            from ai_edge_litert import __version__
+        except ImportError:
+            raise MissingExtraError("ai_edge_litert", "litert") from None
+        _require_atomics()
+        leave_stderr_to_python_at_exit()  # LiteRT ends after Python, with notices
+        weights = packed_weights(
+            model, folder, packer=f"litert-{__version__}", pack=lambda packed: _pack_and_try(model, packed)
+        )
+        super().__init__(model, weights, threads=threads or 1)
+
+
 def _require_atomics() -> None:
     """A compiled model loads LiteRT's GPU library even to run on the CPU, and that one is built for ARMv8.1: without
     atomic instructions it ends the process."""
@@ -88,13 +101,26 @@ def _require_atomics() -> None:
         )  # fmt: skip
 
 
-def _verify_and_pack(model: Path, packed: Path) -> None:
-    """LiteRT verifies bytes, but maps a file unverified."""
-    from ai_edge_litert.interpreter import Interpreter
+def _pack_and_try(model: Path, packed: Path) -> None:
+    """Pack, and compare answers with those of the interpreter, which verifies the model's bytes first.
 
-    with without_litert_notices(), refusals_are_bad_input(str(model)):
-        Interpreter(model_content=model.read_bytes())
-        _compile(model, packed, threads=1)
+    XNNPACK's cache has one packing for weights that several int8 layers share, as tied layers do. But a packing has its
+    layer's zero point in it: the answers of the others are wrong.
+    """
+    plain = LiteRtRunner(model.read_bytes(), threads=1, where=str(model))
+    _MappingRunner(model, packed, threads=1)
+    mapped = _MappingRunner(model, packed, threads=1)
+    random = np.random.default_rng(0)
+    feeds = {name: random.standard_normal(spec.shape).astype(spec.dtype) for name, spec in plain.inputs.items()}
+    expected, got = plain._run(feeds), mapped._run(feeds)
+    for name, values in expected.items():
+        difference = float(np.linalg.norm(got[name].astype(float) - values.astype(float)))
+        if not difference <= _MOST_DIFFERENCE * float(np.linalg.norm(values.astype(float))):
+            raise BadInputError(
+                "With a weight cache LiteRT computes something else of this model.",
+                expected=f"the {name!r} that it computes without", got=f"a difference of {difference:.3g}", where=model,
+                fix="omit weight_cache: it mixes up weights that several int8 layers share",
+            )  # fmt: skip
 
 
 def _compile(model: Path, weights: Path, *, threads: int) -> Any:
