@@ -44,15 +44,22 @@ class Chunks:
     def columns(self) -> list[tf.Tensor]:
         return [tf.transpose(part, [0, 1, 3, 2]) for part in self.rows]
 
-    @functools.cached_property
-    def sum_of_rows(self) -> tf.Tensor:
-        """Over all tokens ``[B, g, 1, d + m]``."""
-        return _sum([tf.reduce_sum(part, axis=2, keepdims=True) for part in self.rows])
+    # The sums are of what the very rows or columns hold once they are rounded, and so are the means.
 
     @functools.cached_property
     def sum_of_columns(self) -> tf.Tensor:
-        """The same, of what the columns hold once they are rounded."""
+        """Over all tokens ``[B, g, 1, d + m]``."""
         return _sum([tf.reduce_sum(part, axis=-1)[:, :, tf.newaxis] for part in self.columns])
+
+    @functools.cached_property
+    def mean_of_columns(self) -> tf.Tensor:
+        return self.sum_of_columns / self.tokens.shape[1]
+
+    @functools.cached_property
+    def mean_of_rows(self) -> tf.Tensor:
+        """Over all tokens, without the channels of ones ``[B, g, 1, d]``."""
+        parts = [tf.reduce_sum(part, axis=2, keepdims=True) for part in self.rows]
+        return _sum(parts)[..., :-SHIFT_CHANNELS] / self.tokens.shape[1]
 
 
 def attend(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore, shift: tf.Tensor) -> tf.Tensor:
@@ -84,11 +91,10 @@ def _by_elu(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore) -
             weights = tf.nn.elu(tf.matmul(query, key, transpose_b=True))
             weighted.append(tf.matmul(weights, value, transpose_b=True))
             totals.append(tf.reduce_sum(weights, axis=-1, keepdims=True))
-        of_values = values.sum_of_columns
-    tokens = tf.cast(keys.tokens.shape[1], query.dtype)
+        sum_of_values, mean_of_values = values.sum_of_columns, values.mean_of_columns
     # A row far under its bound has all weights rounded to zero, and is then the mean of the values.
-    total = tf.maximum(_sum(totals) + tokens, 1.0)
-    average = (_sum(weighted) + of_values) / total - of_values / tokens
+    total = tf.maximum(_sum(totals) + keys.tokens.shape[1], 1.0)
+    average = (_sum(weighted) + sum_of_values) / total - mean_of_values
     return average[..., :-SHIFT_CHANNELS]
 
 
@@ -98,13 +104,12 @@ def _by_sigmoid(query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCor
     with tf.name_scope(CORE_SCOPE):
         for key, value in zip(keys.columns, values.rows, strict=True):
             weighted.append(tf.matmul(tf.sigmoid(tf.matmul(query, key)), value))
-        of_values = values.sum_of_rows
+        mean_of_values = values.mean_of_rows
     result = _sum(weighted)
     channels = result.shape[-1] - SHIFT_CHANNELS
     one_weight = core.value_ones * math.exp(-SIGMOID_SHIFT)
     total = tf.maximum(result[..., channels : channels + 1], one_weight)
-    tokens = tf.cast(keys.tokens.shape[1], query.dtype)
-    return result[..., :channels] * (core.value_ones / total) - of_values[..., :channels] / tokens
+    return result[..., :channels] * (core.value_ones / total) - mean_of_values
 
 
 def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
