@@ -71,16 +71,23 @@ def _text(value: float | None, form: str) -> str:
 
 def conditions(result: Mapping[str, Any]) -> str:
     """The one line without which the numbers mean nothing."""
-    machine = result["machine"]
     weights = ", random weights" if result["is_random_weights"] else ""
     hurry = " (quick: not a measurement)" if result["quick"] else ""
     rounds = {len(run["samples_ms"]) for row in result["rows"] for run in row["runs"].values()}
     return (
-        f"{result['model']}{weights}, {result['input_shape']} input, {machine['cpu']} ({machine['architecture']}: "
-        f"{' '.join(machine['instructions']) or 'no instruction set known'}), {widest(result)} of "
-        f"{machine['processors']} processors, {'–'.join(map(str, sorted({min(rounds), max(rounds)})))} rounds, "
+        f"{result['model']}{weights}, {result['input_shape']} input, "
+        f"{machine_text(result['machine'], widest(result))}, "
+        f"{'–'.join(map(str, sorted({min(rounds), max(rounds)})))} rounds, "
         f"{result['num_samples']} held-out samples{hurry}"
     )
+
+
+def machine_text(machine: Mapping[str, Any], threads: int | str) -> str:
+    """Which processor, and how much of it was used."""
+    instructions = " ".join(machine["instructions"]) or "no instruction set known"
+    return (
+        f"{machine['cpu']} ({machine['architecture']}: {instructions}), {threads} of {machine['processors']} processors"
+    )  # fmt: skip
 
 
 def terminal_table(result: Mapping[str, Any]) -> Table:

@@ -22,7 +22,6 @@ from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.progress import Progress
 from perceiver_edge.side_by_side import Measured, measure_side_by_side
 
-AXES = ("tokens", "latents")
 _MODEL = "readme"
 _SIDES = (32, 64, 128, 224, 512)
 _LATENTS = (64, 128, 256, 512)

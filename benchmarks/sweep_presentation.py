@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from contenders import ENGINES
-from presentation import megabytes, milliseconds, not_run
+from presentation import machine_text, megabytes, milliseconds, not_run
 
 BENCHMARK = "sweep"
 
@@ -41,15 +41,13 @@ def size_text(sweep: Mapping[str, Any], point: Mapping[str, Any]) -> str:
 
 def conditions(sweep: Mapping[str, Any]) -> str:
     """The one line without which the numbers mean nothing."""
-    machine = sweep["machine"]
     rounds = sorted({row["rounds"] for point in sweep["points"] for row in point["rows"]})
     between = "–".join(map(str, dict.fromkeys((rounds[0], rounds[-1])))) if rounds else "no"
     first = sweep["points"][0]
     held = f"{first['num_latents']} latents" if sweep["axis"] == "tokens" else f"{first['input_shape']} tokens"
     return (
-        f"{sweep['model']} with {held}, random weights, {machine['cpu']} ({machine['architecture']}: "
-        f"{' '.join(machine['instructions']) or 'no instruction set known'}), {sweep['threads']} of "
-        f"{machine['processors']} processors, medians of {between} rounds"
+        f"{sweep['model']} with {held}, random weights, {machine_text(sweep['machine'], sweep['threads'])}, "
+        f"medians of {between} rounds"
         f"{' (quick: not a measurement)' if sweep['quick'] else ''}"
     )
 

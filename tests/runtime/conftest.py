@@ -1,6 +1,8 @@
 """One small network, ``logits = mean(softmax(input @ W1) @ W2)``, in each format; made once per session."""
 
+import threading
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -143,3 +145,17 @@ def masked_onnx() -> bytes:
     )
     opset = [helper.make_opsetid("", 18)]
     return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def in_threads() -> Callable[[Callable[[int], None], int], None]:
+    """Call ``work`` with 0, 1, … at once, each in a thread of its own, and wait for all."""
+
+    def run(work: Callable[[int], None], count: int) -> None:
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    return run

@@ -1,5 +1,3 @@
-import threading
-
 import numpy as np
 import pytest
 
@@ -59,7 +57,7 @@ def test_outputs_survive_the_next_call(model, batch):
     np.testing.assert_array_equal(runner(batch), kept)
 
 
-def test_threads_may_share_a_runner(model, batch):
+def test_threads_may_share_a_runner(model, batch, in_threads):
     runner = load(model, threads=2)
     feeds = [batch + i for i in range(8)]
     alone = [runner(feed) for feed in feeds]
@@ -70,11 +68,7 @@ def test_threads_may_share_a_runner(model, batch):
             if not np.array_equal(runner(feeds[i]), alone[i]):
                 wrong.append(i)
 
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    in_threads(work, 8)
     assert not wrong
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -141,7 +140,7 @@ def test_loading_running_and_letting_go_is_quiet(file, batch, cache, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_threads_may_share_a_runner_and_outputs_are_theirs(file, batch, cache):
+def test_threads_may_share_a_runner_and_outputs_are_theirs(file, batch, cache, in_threads):
     plain, runner = load(file), load(file, weight_cache=cache, threads=2)
     wrong = []
 
@@ -150,11 +149,7 @@ def test_threads_may_share_a_runner_and_outputs_are_theirs(file, batch, cache):
         if not all(np.array_equal(output, plain(batch + i)) for output in outputs):
             wrong.append(i)
 
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    in_threads(work, 4)
     assert not wrong
 
 
