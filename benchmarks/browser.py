@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perceiver_edge import cli
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
-    from perceiver_edge.bundle import Bundle
+    from perceiver_edge.bundle.folder import Bundle
 
 BENCHMARK = "browser"
 ENGINES = {"tflite": "litertjs", "onnx": "onnxruntime-web"}
@@ -63,7 +63,7 @@ def _table(path: Path) -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     from machine import describe_machine
 
-    from perceiver_edge.bundle import read_bundle
+    from perceiver_edge.bundle.folder import read_bundle
     from perceiver_edge.demo.packages import VERSIONS
     from perceiver_edge.provenance import tool_versions
 
@@ -95,10 +95,10 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def _rows(bundle: Bundle, *, num_samples: int, threads: Sequence[int]) -> Iterator[dict[str, Any]]:
     """One of each artefact and number of threads, each in a browser of its own."""
+    from perceiver_edge.bundle.evidence import read_gates, read_held_out
     from perceiver_edge.demo.browser import browser_outputs
-    from perceiver_edge.held_out import read_gates, read_held_out
-    from perceiver_edge.metrics import relative_l2
     from perceiver_edge.progress import on_console
+    from perceiver_edge.proof.metrics import relative_l2
 
     held_out = read_held_out(bundle)
     inputs = {name: values[:num_samples] for name, values in held_out.inputs.items()}

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from environments import THIS, python_of
 
-from perceiver_edge.bundle import Bundle
-from perceiver_edge.worker import Worker
+from perceiver_edge.bundle.folder import Bundle
+from perceiver_edge.measure.worker import Worker
 
 ENGINES = {
     "litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch",
     "executorch": "ExecuTorch",
 }  # fmt: skip
 _OURS = ("litert", "onnxruntime")
-"""The engines that `perceiver_edge.worker` serves; `serve_peer.py` serves the others."""
+"""The engines that `perceiver_edge.measure.worker` serves; `serve_peer.py` serves the others."""
 
 CHECKPOINT = "model/model.safetensors"
 _REPOSITORY = Path(__file__).parents[1]
@@ -96,7 +96,7 @@ class Contender:
         return self.is_ours and self.precision == "int8" and not self.weight_cache
 
     def worker(self, inputs: Path, threads: int) -> Worker:
-        """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.worker.serve`.
+        """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.measure.worker.serve`.
 
         A weight cache lies beside the inputs, and another process has filled it before.
         """
@@ -104,7 +104,7 @@ class Contender:
             options = ["--engine", self.engine, "--threads", str(threads), "--batch", "1"]
             if self.weight_cache:
                 options += ["--weight-cache", str(inputs.with_name("weight_cache"))]
-            command = [sys.executable, "-m", "perceiver_edge.worker", str(self.file), str(inputs), *options]
+            command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(self.file), str(inputs), *options]
             if self.weight_cache:
                 with Worker(command) as first:
                     first.start()

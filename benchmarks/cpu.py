@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from environments import CACHE
 
-from perceiver_edge import cli
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _measure(arguments: argparse.Namespace) -> int:
     result = {**about, "rates_per_s": rates, "rows": rows, "missing": missing}
     _write(result, output)
     bar_chart(result, output.with_suffix(".svg"))
-    console = cli.result_console()
+    from perceiver_edge.progress import result_console
+
+    console = result_console()
     console.width = max(console.width, 200)
     console.print(terminal_table(result))
     for reason in not_run(result):

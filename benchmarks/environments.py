@@ -15,7 +15,7 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from perceiver_edge import cli
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK, NotRunError, PerceiverEdgeError
 
 CACHE = Path("build") / "peers"

@@ -30,9 +30,9 @@ from peer_files import peer_file
 from recipes.recipe import CHAIN, gemm_weights
 
 from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.progress import Progress
 from perceiver_edge.provenance import tool_versions
-from perceiver_edge.side_by_side import Measured, measure_side_by_side
 
 GRAPHS = {
     "gemm": {"rows": 512, "columns": 1024},

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from perceiver_edge import cli
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK
 
 _PRESETS, _BATCHES = ("readme", "paper"), (1, 32)

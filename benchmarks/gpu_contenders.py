@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from gpu_subject import Subject
 
-from perceiver_edge.artefacts import Kind
-from perceiver_edge.parity import Gates
+from perceiver_edge.compiler.artefacts import Kind
+from perceiver_edge.proof.gates import Gates
 
 DEVICE_TO_DEVICE, HOST_TO_HOST = "device to device", "host to host"
 

@@ -13,8 +13,8 @@ from gpu_timing import in_turns, pairwise
 from measure import verdict
 
 from perceiver_edge.errors import NotRunError, PerceiverEdgeError
-from perceiver_edge.parity import Judgement, judge
 from perceiver_edge.progress import Progress
+from perceiver_edge.proof.gates import Judgement, judge
 
 MEASURED, FUNCTIONAL, NOT_RUN, FAILED = "measured", "functional", "not run", "failed"
 

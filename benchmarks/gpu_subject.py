@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from perceiver_edge.artefacts import Kind, build
-from perceiver_edge.held_out import HeldOut, ask_reference
-from perceiver_edge.models import NamedModel, resolve_model
+from perceiver_edge.compiler.artefacts import Kind, build
+from perceiver_edge.compiler.representative import choose_samples
+from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.progress import Progress
+from perceiver_edge.proof.held_out import HeldOut, ask_reference
 from perceiver_edge.provenance import provenance
-from perceiver_edge.representative import choose_samples
 
 WORK = Path("build") / "gpu"
 KINDS = (Kind("onnx", "fp32"), Kind("onnx", "fp16"), Kind("tflite", "fp16"))
@@ -59,7 +59,7 @@ def _held_out(model: NamedModel, file: Path, samples: str, num_samples: int, pro
 
 
 def _convert(model: NamedModel, batch: int, files: dict[Kind, Path]) -> None:
-    from perceiver_edge.deployment import deploy
+    from perceiver_edge.compiler.deployment import deploy
 
     made = build(deploy(model, batch=batch, with_mask=False).traced, KINDS, integer_form=None, opset=OPSET)
     for kind, file in files.items():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_edge import cli
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
 
 _SMALLEST_CROP = 200

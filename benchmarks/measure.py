@@ -19,10 +19,10 @@ from peer_files import peer_file, work_folder
 from subject import Subject
 
 from perceiver_edge.errors import PerceiverEdgeError
-from perceiver_edge.parity import Gates, Judgement, judge
+from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.progress import Progress
+from perceiver_edge.proof.gates import Gates, Judgement, judge
 from perceiver_edge.runtime import paired_ratio
-from perceiver_edge.side_by_side import Measured, measure_side_by_side
 
 COLLAPSED_BELOW = 0.1
 """A sensitivity ratio under this: the output hardly depends on the input any more."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import make_photographs
 import numpy as np
 
-from perceiver_edge.models import NamedModel
+from perceiver_edge.compiler.resolve import NamedModel
 
 _PHOTOGRAPHS = 64
 

@@ -14,8 +14,8 @@ from contenders import CHECKPOINT, Peer
 from environments import THIS, python_of
 
 from perceiver_edge.checkpoints import save_checkpoint
+from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.errors import ConversionError
-from perceiver_edge.models import NamedModel
 from perceiver_edge.progress import Progress
 from perceiver_edge.provenance import tool_versions
 

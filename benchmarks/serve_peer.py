@@ -2,7 +2,7 @@
 
     python benchmarks/serve_peer.py ENGINE MODE FILE INPUTS.npz THREADS
 
-Needs numpy, the engine, and ``perceiver_edge.worker`` on the path (it asks for numpy alone).
+Needs numpy, the engine, and ``perceiver_edge.measure.worker`` on the path (it asks for numpy alone).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_edge.worker import Call, serve
+from perceiver_edge.measure.worker import Call, serve
 
 sys.path.append(str(Path(__file__).with_name("recipes")))
 

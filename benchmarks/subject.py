@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 from natural import samples_file
 
-from perceiver_edge.bundle import Bundle, read_bundle
+from perceiver_edge.bundle.evidence import read_held_out
+from perceiver_edge.bundle.folder import Bundle, read_bundle
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.samples import sample_digest
+from perceiver_edge.compiler.representative import choose_samples
+from perceiver_edge.compiler.resolve import DIGITS, NamedModel, resolve_model
 from perceiver_edge.errors import ConversionError
-from perceiver_edge.held_out import HeldOut, read_held_out
-from perceiver_edge.models import DIGITS, NamedModel, resolve_model
 from perceiver_edge.progress import Progress
+from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.provenance import provenance
-from perceiver_edge.representative import choose_samples
 
 INPUT = "input"
 
@@ -92,7 +93,15 @@ def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, pro
     key = hashlib.sha256(repr((arguments, model.fingerprint, provenance())).encode()).hexdigest()[:12]
     folder = cache.absolute() / f"{name}_ours_{key}"
     if not (folder / "manifest.json").exists():
-        command = [sys.executable, "-m", "perceiver_edge.convert", *arguments, "--output", str(folder), "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "perceiver_edge.convert",
+            *arguments,
+            "--output",
+            str(folder),
+            "--quiet",
+        ]
         with progress("compile ours"):
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -19,8 +19,8 @@ from sweep_presentation import BENCHMARK
 from perceiver_edge.checkpoints import Checkpoint, init_weights, save_checkpoint
 from perceiver_edge.config import PRESETS, InputSpec, PerceiverConfig
 from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.progress import Progress
-from perceiver_edge.side_by_side import Measured, measure_side_by_side
 
 _MODEL = "readme"
 _SIDES = (32, 64, 128, 224, 512)

@@ -17,12 +17,12 @@ def observable_outputs(model: bytes) -> dict[str, str]:
     All but one in a dynamically quantised ONNX model: a product whose result is the model's own output loses its name.
     """
     if is_tflite(model):
-        from perceiver_edge.converters.tflite_graph import tflite_sites
+        from perceiver_edge.converters.tflite.graph import tflite_sites
 
         return {f"{name}.output": site.output for name, site in tflite_sites(model).items()}
     import onnx
 
-    from perceiver_edge.converters.onnx_graph import onnx_observable_outputs
+    from perceiver_edge.converters.onnx.graph import onnx_observable_outputs
 
     return onnx_observable_outputs(onnx.load_model_from_string(model).graph)
 
@@ -30,11 +30,11 @@ def observable_outputs(model: bytes) -> dict[str, str]:
 def quantised_points(model: bytes) -> dict[str, tuple[float, int]]:
     """(scale, int8 zero point) of every activation that a site reads or writes in int8, by quantisation point."""
     if is_tflite(model):
-        from perceiver_edge.converters.tflite_graph import tflite_points
+        from perceiver_edge.converters.tflite.graph import tflite_points
 
         return tflite_points(model)
     import onnx
 
-    from perceiver_edge.converters.onnx_graph import onnx_points
+    from perceiver_edge.converters.onnx.graph import onnx_points
 
     return onnx_points(onnx.load_model_from_string(model).graph)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from perceiver_edge.compiler.pipeline import compile
     from perceiver_edge.config import InputSpec, PerceiverConfig
     from perceiver_edge.errors import PerceiverEdgeError
     from perceiver_edge.model import Perceiver
-    from perceiver_edge.parity import ParityError
-    from perceiver_edge.pipeline import compile
+    from perceiver_edge.proof.gates import ParityError
 
 _HOME_OF = {
     "Perceiver": "perceiver_edge.model",
     "PerceiverConfig": "perceiver_edge.config",
     "InputSpec": "perceiver_edge.config",
-    "ParityError": "perceiver_edge.parity",
+    "ParityError": "perceiver_edge.proof.gates",
     "PerceiverEdgeError": "perceiver_edge.errors",
-    "compile": "perceiver_edge.pipeline",
+    "compile": "perceiver_edge.compiler.pipeline",
 }
 
 __all__ = ["InputSpec", "ParityError", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile"]
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "compile":  # a missing library is an error that names the extra, also from Python
-        from perceiver_edge.libraries import COMPILER, require_libraries
+        from perceiver_edge.commands.libraries import COMPILER, require_libraries
 
         require_libraries(*COMPILER)
     return getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -1,14 +1,21 @@
-"""Show what a long command is doing: stages with their times and peak memory on stderr, a bar in a terminal."""
+"""What a person sees: results on stdout; stages with their times and peak memory on stderr, a bar in a terminal."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.memory import peak_memory_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_WITHOUT_TERMINAL = 120
 
 
 @dataclass
@@ -49,8 +56,6 @@ def on_console(*, quiet: bool, finished: list[FinishedStage] | None = None) -> P
     Args:
         finished: a list that every finished stage is appended to.
     """
-    from perceiver_edge.cli import progress_console
-
     console = progress_console(quiet=quiet)
 
     @contextmanager
@@ -76,6 +81,35 @@ def on_console(*, quiet: bool, finished: list[FinishedStage] | None = None) -> P
         console.print(_line(done))
 
     return stage
+
+
+def progress_console(*, quiet: bool = False) -> Console:
+    """Progress and warnings, on stderr; silent when `quiet`.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    return _console(stderr=True, quiet=quiet)
+
+
+def result_console() -> Console:
+    """Results, on stdout.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    return _console(stderr=False, quiet=False)
+
+
+def _console(*, stderr: bool, quiet: bool) -> Console:
+    try:
+        from rich.console import Console
+    except ImportError:
+        raise MissingExtraError("rich", "convert") from None
+    stream = sys.stderr if stderr else sys.stdout
+    # A pipe has no width of its own, and rich's 80 columns would break tables that a log shows whole.
+    width = None if stream is not None and stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    return Console(stderr=stderr, quiet=quiet, highlight=False, width=width)
 
 
 def _line(stage: FinishedStage) -> str:

@@ -18,7 +18,9 @@ _TOOLS = (
 
 _SOURCES = (
     "perceiver_edge", "perceiver_edge.checkpoints", "perceiver_edge.model", "perceiver_edge.lowering",
-    "perceiver_edge.converters", "perceiver_edge.calibration", "perceiver_edge.runtime",
+    "perceiver_edge.compiler", "perceiver_edge.proof", "perceiver_edge.calibration", "perceiver_edge.runtime",
+    "perceiver_edge.converters", "perceiver_edge.converters.tflite", "perceiver_edge.converters.onnx",
+    "perceiver_edge.converters.census",
 )  # fmt: skip
 """The package's folders with code; `find_spec` knows where an editable install has them."""
 

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from perceiver_edge import cli
-from perceiver_edge.bundle import read_bundle
-from perceiver_edge.converters.census_graph import INTEGER_WEIGHTS, Graph, Operator, product
-from perceiver_edge.converters.census_tflite import read_tflite
+from perceiver_edge.bundle.folder import read_bundle
+from perceiver_edge.commands import cli
+from perceiver_edge.converters.census.graph import INTEGER_WEIGHTS, Graph, Operator, product
+from perceiver_edge.converters.census.tflite import read_tflite
 from perceiver_edge.errors import EXIT_OK, BadInputError
 
 

@@ -35,7 +35,7 @@ def _with_weights_as_inputs(work: Path) -> bytes:
     import tensorflow as tf
 
     from perceiver_edge.checkpoints import load_checkpoint
-    from perceiver_edge.converters.onnx import translate
+    from perceiver_edge.converters.onnx.convert import translate
     from perceiver_edge.converters.trace import trace
     from perceiver_edge.lowering import plain_program
     from perceiver_edge.lowering.execute import LoweredPerceiver

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_edge.bundle import Bundle
+from perceiver_edge.bundle.evidence import read_gates, read_held_out
+from perceiver_edge.bundle.folder import Bundle
+from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
 from perceiver_edge.demo.packages import VERSIONS, engine_files
 from perceiver_edge.demo.server import Site
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.held_out import read_gates, read_held_out
-from perceiver_edge.manifest import MANIFEST_NAME, Manifest
 
 _PAGE = Path(__file__).parent / "page"
 _NUM_EXAMPLES = 10

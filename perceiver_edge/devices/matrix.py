@@ -11,14 +11,14 @@ import numpy as np
 
 from perceiver_edge.devices.runtimes import NATIVE, Kind, Runtime
 from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
-from perceiver_edge.latency import describe_device
-from perceiver_edge.parity import Gates, Judgement, jsonable, judge
+from perceiver_edge.measure.latency import describe_device
 from perceiver_edge.progress import Progress
-from perceiver_edge.proof import output_step
+from perceiver_edge.proof.gates import Gates, Judgement, jsonable, judge
+from perceiver_edge.proof.prove import output_step
 
 if TYPE_CHECKING:
-    from perceiver_edge.held_out import HeldOut
-    from perceiver_edge.manifest import Artefact
+    from perceiver_edge.bundle.manifest import Artefact
+    from perceiver_edge.proof.held_out import HeldOut
 
 SAME_COSINE = 0.999
 SAME_TOP1 = 0.99

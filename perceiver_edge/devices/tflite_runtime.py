@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_edge import cli
 from perceiver_edge.devices.elsewhere import folder, installed_version, outputs_of
 from perceiver_edge.errors import EXIT_OK, NotRunError
 
@@ -67,11 +66,11 @@ def _python() -> Path:
 
 
 def main() -> int:
-    return cli.run(_main)
-
-
-def _main() -> int:
-    print(make())
+    try:
+        print(make())
+    except NotRunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return EXIT_OK
 
 

@@ -24,7 +24,8 @@ Once the values are rounded to int8 their mean is not zero any more. Their sum i
 elu lacks, and their mean is taken from the result.
 
 Exact in float (elu) as long as no score exceeds its bound; int8 saturates there. What int8 loses is estimated on the
-calibration samples, and a cross-attend that would lose too much keeps its float softmax: `perceiver_edge.cores`.
+calibration samples, and a cross-attend that would lose too much keeps its float softmax
+(`perceiver_edge.compiler.cores`).
 """
 
 from __future__ import annotations

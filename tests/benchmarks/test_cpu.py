@@ -93,7 +93,7 @@ def test_a_weight_cache_is_filled_before_it_counts_and_is_no_anchor(tmp_path, mo
 def test_our_bundle_is_compiled_anew_when_the_compiler_or_a_tool_changed(tmp_path, monkeypatch):
     import subject
 
-    from perceiver_edge.models import resolve_model
+    from perceiver_edge.compiler.resolve import resolve_model
     from perceiver_edge.progress import silent
 
     compiled = []
@@ -134,7 +134,7 @@ def test_synthetic_inputs_are_distinct_finite_and_the_same_each_time(name, shape
     pytest.importorskip("sklearn", reason="scikit-learn brings the photographs")
     from natural import samples_file
 
-    from perceiver_edge.models import resolve_model
+    from perceiver_edge.compiler.resolve import resolve_model
 
     samples = np.load(samples_file(resolve_model(name), tmp_path / "a", count=3))
     assert samples.shape == (3, *shape)

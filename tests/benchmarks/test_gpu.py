@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perceiver_edge.artefacts import Kind
 from perceiver_edge.checkpoints import Checkpoint, init_weights
+from perceiver_edge.compiler.artefacts import Kind
+from perceiver_edge.compiler.resolve import resolve_model
 from perceiver_edge.config import PRESETS
 from perceiver_edge.errors import NotRunError
-from perceiver_edge.held_out import HeldOut
-from perceiver_edge.models import resolve_model
 from perceiver_edge.progress import silent
+from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.runtime import Latency, load, run_all
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

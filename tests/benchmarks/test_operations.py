@@ -12,9 +12,9 @@ from perceiver_edge.config import PRESETS, InputSpec
 
 def counted_in_onnx(config, shape):
     """(MACs with weights, MACs without, exponentials) of the lowered model's float ONNX graph."""
-    from perceiver_edge.converters.onnx import to_onnx
-    from perceiver_edge.deployment import deploy
-    from perceiver_edge.models import NamedModel
+    from perceiver_edge.compiler.deployment import deploy
+    from perceiver_edge.compiler.resolve import NamedModel
+    from perceiver_edge.converters.onnx.convert import to_onnx
 
     checkpoint = Checkpoint(config=config, input_spec=InputSpec(shape=shape), weights=init_weights(config, 0))
     named = NamedModel(

@@ -12,10 +12,10 @@ import pytest
 
 from perceiver_edge.config import PRESETS
 from perceiver_edge.errors import ConversionError
+from perceiver_edge.measure.side_by_side import Measured
+from perceiver_edge.measure.worker import Started, WorkerError
 from perceiver_edge.progress import silent
 from perceiver_edge.runtime import Latency
-from perceiver_edge.side_by_side import Measured
-from perceiver_edge.worker import Started, WorkerError
 
 README, _ = PRESETS["readme"]
 
@@ -216,7 +216,7 @@ def test_a_run_stopped_while_it_makes_photographs_leaves_none_that_the_next_woul
 def test_a_compiler_that_is_killed_is_a_reason_although_it_says_nothing(tmp_path, monkeypatch):
     import subject
 
-    from perceiver_edge.models import resolve_model
+    from perceiver_edge.compiler.resolve import resolve_model
 
     killed = subprocess.CompletedProcess([], -9, stderr="")
     monkeypatch.setattr(subject.subprocess, "run", lambda *_, **__: killed)

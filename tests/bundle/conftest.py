@@ -1,8 +1,8 @@
 import pytest
 
+from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec, seal
 from perceiver_edge.config import PRESETS
 from perceiver_edge.lowering import Decision
-from perceiver_edge.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec, seal
 
 
 @pytest.fixture

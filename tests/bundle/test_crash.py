@@ -11,7 +11,7 @@ import time
 import pytest
 
 from perceiver_edge import bundle
-from perceiver_edge.bundle import publish, read_bundle
+from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.errors import BadInputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
@@ -98,10 +98,10 @@ fcntl.flock(descriptor, getattr(fcntl, sys.argv[2]))
 print("held", flush=True)
 sys.stdin.read()
 """
-READ = "import sys; from perceiver_edge.bundle import read_bundle; read_bundle(sys.argv[1]); print('whole')"
+READ = "import sys; from perceiver_edge.bundle.folder import read_bundle; read_bundle(sys.argv[1]); print('whole')"
 PUBLISH = """
 import json, sys
-from perceiver_edge.bundle import publish
+from perceiver_edge.bundle.folder import publish
 publish({name: text.encode() for name, text in json.load(sys.stdin).items()}, sys.argv[1], overwrite=True)
 """
 

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from perceiver_edge.bundle.manifest import Manifest, seal
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.manifest import Manifest, seal
 
 
 def test_manifest_survives_json(make_manifest):

@@ -1,6 +1,7 @@
 import pytest
 
-from perceiver_edge import cli
+from perceiver_edge import progress
+from perceiver_edge.commands import cli
 from perceiver_edge.errors import BadInputError, GateError
 
 
@@ -31,13 +32,13 @@ def test_an_unexpected_error_is_shown_whole_and_is_not_a_gates_verdict(capsys):
 
 
 def test_progress_goes_to_stderr_and_can_be_quiet(capsys):
-    cli.progress_console().print("working")
-    cli.progress_console(quiet=True).print("hidden")
-    cli.result_console().print("result")
+    progress.progress_console().print("working")
+    progress.progress_console(quiet=True).print("hidden")
+    progress.result_console().print("result")
     assert capsys.readouterr() == ("result\n", "working\n")
 
 
 def test_results_are_not_broken_at_80_columns_in_a_pipe(capsys):
     line = " ".join("x" * 50)
-    cli.result_console().print(line)
+    progress.result_console().print(line)
     assert capsys.readouterr().out == line + "\n"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from perceiver_edge import convert, show
-from perceiver_edge.bundle import read_bundle
+from perceiver_edge.bundle.folder import read_bundle
+from perceiver_edge.bundle.report import warnings
 from perceiver_edge.calibration.samples import sample_digest
-from perceiver_edge.parity import ParityReport
-from perceiver_edge.report import warnings
+from perceiver_edge.proof.gates import ParityReport
 from perceiver_edge.runtime import load
 
 THIS_RUN = {"report.html", "README.md", "latency.json"}
@@ -208,7 +208,16 @@ def test_a_dry_run_writes_nothing_and_says_why(is_json, tiny, tmp_path, capsys):
 
 
 def test_json_is_all_of_stdout_and_quiet_leaves_stderr_empty(tiny, tmp_path):
-    command = [sys.executable, "-m", "perceiver_edge.convert", *tiny, "--formats", "tflite", "--json", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "perceiver_edge.convert",
+        *tiny,
+        "--formats",
+        "tflite",
+        "--json",
+        "--quiet",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)

@@ -20,7 +20,7 @@ def refused(capsys, monkeypatch):
     def too_late():
         pytest.fail("the long work had begun")
 
-    monkeypatch.setattr("perceiver_edge.libraries.import_tensorflow", too_late)
+    monkeypatch.setattr("perceiver_edge.commands.libraries.import_tensorflow", too_late)
 
     def run(*arguments):
         assert convert.main(list(map(str, arguments))) == 2

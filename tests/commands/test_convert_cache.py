@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge import convert
-from perceiver_edge.bundle import read_bundle
+from perceiver_edge.bundle.folder import read_bundle
 
 OF_THIS_RUN = {"report.html", "README.md", "latency.json", "manifest.json"}
 """Files that tell of the latency that was measured."""

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from perceiver_edge.inspect import main
+from perceiver_edge.commands.inspect import main
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_what_is_no_model_is_one_message_and_exit_code_2(content, tmp_path, caps
 def test_help_imports_nothing_heavy():
     script = """
 import sys
-from perceiver_edge.inspect import main
+from perceiver_edge.commands.inspect import main
 try:
     main(["--help"])
 finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perceiver_edge import convert
-from perceiver_edge.libraries import COMPILER, VERIFIER
+from perceiver_edge.commands.libraries import COMPILER, VERIFIER
 
 WITHOUT = """
 import sys

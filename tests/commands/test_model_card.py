@@ -2,7 +2,7 @@
 
 import json
 
-from perceiver_edge.mobile_code import SIGNATURE
+from perceiver_edge.bundle.mobile_code import SIGNATURE
 
 
 def test_the_card_names_the_files_signature_inputs_and_outputs(compiled):

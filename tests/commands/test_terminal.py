@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from perceiver_edge.convert import main
+from perceiver_edge.commands.convert import main
 
 DRY_RUN = [sys.executable, "-m", "perceiver_edge.convert", "--dry-run"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from perceiver_edge import verify
+from perceiver_edge.bundle.manifest import FileRecord, Manifest
 from perceiver_edge.devices.elsewhere import FOLDER_VARIABLE
-from perceiver_edge.manifest import FileRecord, Manifest
-from perceiver_edge.parity import Gates
+from perceiver_edge.proof.gates import Gates
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -148,7 +148,17 @@ def test_the_gates_are_this_versions_with_the_bounds_chosen_for_the_bundle(bundl
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_without_any_stderr(bundle):
-    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "perceiver_edge.verify", str(bundle), "--json"]
+    command = [
+        "sh",
+        "-c",
+        'exec "$@" 2>&-',
+        "sh",
+        sys.executable,
+        "-m",
+        "perceiver_edge.verify",
+        str(bundle),
+        "--json",
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0
     assert json.loads(done.stdout)["passed"]

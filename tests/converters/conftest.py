@@ -13,8 +13,8 @@ import pytest
 
 from perceiver_edge.calibration import Range, give_room, observe
 from perceiver_edge.checkpoints import Checkpoint
+from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.config import InputSpec
-from perceiver_edge.models import NamedModel
 
 
 @dataclass(eq=False)
@@ -37,25 +37,25 @@ class Subject:
 
     @cached_property
     def tflite(self) -> bytes:
-        from perceiver_edge.converters.tflite import to_tflite
+        from perceiver_edge.converters.tflite.convert import to_tflite
 
         return to_tflite(self.deployment.traced)
 
     @cached_property
     def onnx(self) -> Any:
-        from perceiver_edge.converters.onnx import to_onnx
+        from perceiver_edge.converters.onnx.convert import to_onnx
 
         return to_onnx(self.deployment.traced)
 
     @cached_property
     def tflite_int8(self) -> bytes:
-        from perceiver_edge.converters.tflite_quantize import tflite_int8
+        from perceiver_edge.converters.tflite.quantize import tflite_int8
 
         return tflite_int8(self.tflite, self.limits)
 
     @cached_property
     def onnx_int8(self) -> Any:
-        from perceiver_edge.converters.onnx_quantize import onnx_int8
+        from perceiver_edge.converters.onnx.quantize import onnx_int8
 
         return onnx_int8(self.onnx, self.limits)
 
@@ -76,7 +76,7 @@ def subject(pytestconfig: pytest.Config) -> Callable[[str], Subject]:
 
 
 def _subject(golden: Any, input_shape: tuple[int, ...]) -> Subject:
-    from perceiver_edge.deployment import deploy
+    from perceiver_edge.compiler.deployment import deploy
 
     spec = InputSpec(shape=input_shape)
     checkpoint = Checkpoint(config=golden.config, input_spec=spec, weights=golden.weights)

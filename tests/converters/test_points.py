@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16
+from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16
 from perceiver_edge.converters.points import is_tflite, observable_outputs, quantised_points
-from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16
+from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16
 from perceiver_edge.runtime import probe
 
 

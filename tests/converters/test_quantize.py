@@ -9,12 +9,12 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 
 from perceiver_edge.calibration import Range, quant_params
-from perceiver_edge.converters.census import census
-from perceiver_edge.converters.onnx_graph import onnx_sites
-from perceiver_edge.converters.onnx_quantize import onnx_dynamic, onnx_fp16, onnx_int8
+from perceiver_edge.converters.census.take import census
+from perceiver_edge.converters.onnx.graph import onnx_sites
+from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16, onnx_int8
 from perceiver_edge.converters.points import quantised_points
-from perceiver_edge.converters.tflite_graph import tflite_sites
-from perceiver_edge.converters.tflite_quantize import tflite_dynamic, tflite_fp16, tflite_int8
+from perceiver_edge.converters.tflite.graph import tflite_sites
+from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
 from perceiver_edge.errors import ConversionError
 from perceiver_edge.runtime import load
 
@@ -136,8 +136,8 @@ def test_the_same_model_gives_the_same_bytes(subject, precision):
 
 
 def test_conversion_gives_the_same_bytes(subject):
-    from perceiver_edge.converters.onnx import to_onnx
-    from perceiver_edge.converters.tflite import to_tflite
+    from perceiver_edge.converters.onnx.convert import to_onnx
+    from perceiver_edge.converters.tflite.convert import to_tflite
 
     model = subject("image_non_square")
     traced = model.deployment.traced
@@ -176,8 +176,8 @@ def test_an_activation_that_never_changes_is_no_trouble(subject, constant):
 def test_a_weight_column_of_zeros_stays_zero(trace_module):
     import tensorflow as tf
 
-    from perceiver_edge.converters.onnx import to_onnx
-    from perceiver_edge.converters.tflite import to_tflite
+    from perceiver_edge.converters.onnx.convert import to_onnx
+    from perceiver_edge.converters.tflite.convert import to_tflite
 
     weight = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     weight[:, 1] = 0.0

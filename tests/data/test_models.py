@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from perceiver_edge.checkpoints import Checkpoint, init_weights
+from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import PRESETS
-from perceiver_edge.models import NamedModel, resolve_model
 
 CONFIG, SPEC = PRESETS["tiny"]
 WEIGHTS = init_weights(CONFIG, 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import perceiver_edge
-from perceiver_edge.bundle import read_bundle
+from perceiver_edge.bundle.folder import read_bundle
 from perceiver_edge.demo.browser import headless_browser
 from perceiver_edge.demo.packages import VERSIONS, engine_files
 from perceiver_edge.errors import NotRunError

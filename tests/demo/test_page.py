@@ -11,7 +11,7 @@ from perceiver_edge.calibration.images import ImageFolder
 from perceiver_edge.demo.browser import headless_browser
 from perceiver_edge.demo.server import served
 from perceiver_edge.demo.site import demo_site
-from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
+from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
 
 pytestmark = [pytest.mark.devices, pytest.mark.usefixtures("engines")]
 

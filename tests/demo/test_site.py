@@ -9,8 +9,8 @@ import pytest
 
 from perceiver_edge.demo.site import demo_site, write_site
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.held_out import HELD_OUT_NAME, HeldOut
-from perceiver_edge.parity import INT8_RELATIVE_L2
+from perceiver_edge.proof.gates import INT8_RELATIVE_L2
+from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
 
 
 @pytest.fixture

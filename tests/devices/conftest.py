@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perceiver_edge.held_out import HeldOut
+from perceiver_edge.proof.held_out import HeldOut
 
 
 @pytest.fixture

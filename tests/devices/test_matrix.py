@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError
 import numpy as np
 import pytest
 
+from perceiver_edge.bundle.manifest import Artefact
 from perceiver_edge.devices.matrix import run_matrix
 from perceiver_edge.devices.runtimes import RUNTIMES, Runtime, chosen
 from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
-from perceiver_edge.manifest import Artefact
-from perceiver_edge.parity import Gates
 from perceiver_edge.progress import silent
+from perceiver_edge.proof.gates import Gates
 
 
 def _runtime(name, run, kind="functional"):

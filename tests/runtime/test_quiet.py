@@ -41,7 +41,7 @@ WITHOUT_STDERR = """
 import os, sys
 if sys.argv[1] == "closed later":
     os.close(2)
-from perceiver_edge.libraries import _silent_unless_it_fails
+from perceiver_edge.commands.libraries import _silent_unless_it_fails
 from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit, without_notices
 leave_stderr_to_python_at_exit()
 for quietly in (without_notices, _silent_unless_it_fails):
@@ -66,7 +66,7 @@ def test_where_there_is_no_stderr_the_work_goes_on(when):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_the_import_of_tensorflow_says_is_shown_only_if_it_fails(fails, capfd):
-    from perceiver_edge.libraries import _silent_unless_it_fails
+    from perceiver_edge.commands.libraries import _silent_unless_it_fails
 
     with suppress(ValueError), _silent_unless_it_fails():
         os.write(2, b"cannot register\n")

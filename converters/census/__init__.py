@@ -1,0 +1,1 @@
+"""What an engine really runs of a file: operators, their types, and what became int8."""

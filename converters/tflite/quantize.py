@@ -1,0 +1,81 @@
+"""Float TFLite → int8, dynamic-range or fp16 TFLite, with ai-edge-quantizer.
+
+Only FULLY_CONNECTED is quantised: over 99 % of the weights, and all that XNNPACK runs fast in int8. Softmax,
+normalisation and the cross-attention core stay float here; `tflite_core` quantises the core where calibration allows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+
+from perceiver_edge.converters.sites import require_sites, scalable
+from perceiver_edge.converters.tflite.gpu import for_gpu
+from perceiver_edge.converters.tflite.graph import tflite_sites
+
+_FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
+
+
+def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> bytes:
+    """Static int8: weights per channel and symmetric, activations per tensor and asymmetric.
+
+    Args:
+        ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
+
+    Raises:
+        ConversionError: sites and ranges do not match.
+    """
+    sites = tflite_sites(model)
+    require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "TFLite")
+    statistics = {}
+    for name, site in sites.items():
+        for tensor, point in ((site.input, f"{name}.input"), (site.output, f"{name}.output")):
+            low, high = scalable(*ranges[point])
+            statistics[tensor] = {"min": np.array([[low]]), "max": np.array([[high]])}
+    return _quantize(
+        model,
+        lambda recipe: recipe.add_static_config(
+            regex=".*", operation_name=_FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=8
+        ),
+        statistics,
+    )
+
+
+def tflite_dynamic(model: bytes) -> bytes:
+    """Dynamic range: int8 weights, activations quantised row by row at run time."""
+    return _quantize(
+        model, lambda recipe: recipe.add_dynamic_config(regex=".*", operation_name=_FULLY_CONNECTED, num_bits=8)
+    )
+
+
+def tflite_fp16(model: bytes) -> bytes:
+    """Weights stored as float16, in the operators that GPUs run; engines without fp16 arithmetic compute in float32."""
+    return _quantize(
+        for_gpu(model),
+        lambda recipe: recipe.add_weight_only_config(
+            regex=".*",
+            operation_name=_FULLY_CONNECTED,
+            num_bits=16,
+            algorithm_key=recipe_manager.AlgorithmName.FLOAT_CASTING,
+        ),
+    )
+
+
+def _quantize(
+    model: bytes,
+    configure: Callable[[recipe_manager.RecipeManager], None],
+    statistics: dict[str, dict[str, np.ndarray]] | None = None,
+) -> bytes:
+    recipe = recipe_manager.RecipeManager()
+    configure(recipe)
+    run = quantizer.Quantizer(bytearray(model), recipe.get_quantization_recipe())
+    # The library prints progress bars and warns about its own debugging interpreter.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        result = run.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)

@@ -1,0 +1,311 @@
+"""The bundle on disk: reading one back with every byte checked, and publishing one all at once.
+
+A crash at any point leaves the old bundle or the new. All files go into a hidden folder beside the destination,
+are synced, and are swapped in by one rename. Where the system cannot exchange two folders in one call, the old one
+steps aside for a moment; the next `publish` or `read_bundle` puts it back if that moment was the last. Publishers
+into one folder take turns by a lock on that folder, so leftovers found under the lock belong to nobody. Only they
+delete; a reader needs the lock just where it finds no bundle.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from perceiver_edge.bundle.manifest import MANIFEST_NAME, FileRecord, Manifest
+from perceiver_edge.errors import BadInputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_READERS_PATIENCE_S = 10.0
+"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
+
+_NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
+"""What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were all there and whole when it was read."""
+
+    path: Path
+    manifest: Manifest
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file of the bundle, checked again.
+
+        Raises:
+            BadInputError: the manifest does not list the file, or it is missing or damaged.
+        """
+        records = self.manifest.all_files()
+        if name not in records:
+            raise BadInputError("The bundle has no such file.", expected=", ".join(records), got=name, where=self.path)
+        return _checked_bytes(self.path, name, records[name])
+
+
+def read_bundle(path: Path | str) -> Bundle:
+    """Read the manifest and check the size and SHA-256 of every file it lists.
+
+    Raises:
+        BadInputError: not a bundle, or a file is missing, damaged or outside the folder.
+    """
+    folder = Path(path).resolve()
+    try:
+        while True:
+            read = manifest, _ = _read_manifest(folder)
+            try:
+                for name, record in manifest.all_files().items():
+                    _checked_bytes(folder, name, record)
+                return Bundle(folder, manifest)
+            except (OSError, BadInputError):
+                if _read_manifest(folder) == read:
+                    raise  # else another bundle was published meanwhile: read that
+    except OSError as error:
+        raise BadInputError("The bundle cannot be read.", got=error, where=path) from error
+
+
+def require_writable(destination: Path | str, *, overwrite: bool) -> None:
+    """Fail now, before the long work, where `publish` would fail later.
+
+    Raises:
+        BadInputError: the destination exists and may not be replaced, or its parent cannot be written to.
+    """
+    folder = Path(destination).resolve()
+    try:
+        _require_replaceable(folder, overwrite=overwrite)
+        nearest = next(path for path in folder.parents if path.exists())
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: bool) -> Path:
+    """Write ``files`` (`manifest.seal` makes them) as the folder ``destination``, all or nothing.
+
+    Replaces an existing bundle only with ``overwrite``, and never a folder with files that a bundle's manifest does
+    not list. On Windows, publishers of the same destination must take turns by themselves.
+
+    Returns:
+        the absolute path of the bundle.
+
+    Raises:
+        BadInputError: the destination may not be replaced or cannot be written to; what was there is untouched.
+    """
+    Manifest.from_json(files[MANIFEST_NAME], where=MANIFEST_NAME)
+    folder = Path(destination).resolve()
+    new = _staging(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.parent):
+            _put_back(folder)
+            _require_replaceable(folder, overwrite=overwrite)
+            _clear_leftovers(folder)
+            try:
+                _write_all(files, new)
+                _swap_in(new, folder)
+            finally:
+                _put_back(folder)
+                _clear_leftovers(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
+
+
+def _staging(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
+    """The manifest, and what tells this publication from one of the same bytes: the file's inode and time."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return _manifest_there(folder / MANIFEST_NAME)
+    with _shared_lock(folder.parent) as is_held:
+        if is_held:
+            _put_back(folder)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return _manifest_there(folder / MANIFEST_NAME)
+    raise BadInputError(
+        "There is no bundle here.",
+        expected=f"a folder with a {MANIFEST_NAME}",
+        got=f"no {MANIFEST_NAME}" if folder.exists() else "no such folder",
+        where=folder,
+        fix="python -m perceiver_edge.convert makes one",
+    )
+
+
+def _manifest_there(path: Path) -> tuple[Manifest, tuple[int, int]]:
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return Manifest.from_json(file.read(), where=path), (status.st_ino, status.st_mtime_ns)
+
+
+def _put_back(folder: Path) -> None:
+    """Under the lock: put the old bundle back if no new one took its place."""
+    if not folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+        with suppress(FileNotFoundError):  # another reader, who holds the lock too, was faster
+            _aside(folder).rename(folder)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Under a publisher's lock: remove what an unfinished `publish` left. A folder without a manifest is not ours."""
+    new = _staging(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    if folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+        _aside(folder).rename(new)  # first, so that what a crash leaves half removed is still known as ours
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise BadInputError("The output is a file.", expected="a folder", where=folder, fix="choose another --output")
+    if not (folder / MANIFEST_NAME).is_file():
+        raise BadInputError(
+            "The output folder is not empty and is no bundle; it is never overwritten.",
+            expected=f"no such folder, an empty one, or one with a {MANIFEST_NAME}",
+            where=folder,
+            fix="choose another --output",
+        )
+    manifest = Manifest.from_json((folder / MANIFEST_NAME).read_bytes(), where=folder / MANIFEST_NAME)
+    if not overwrite:
+        raise BadInputError("The output already is a bundle.", where=folder, fix="pass --overwrite to replace it")
+    known = {MANIFEST_NAME, *manifest.all_files()}
+    if strangers := sorted(entry.name for entry in folder.iterdir() if entry.name not in known):
+        raise BadInputError(
+            "The bundle's folder has files that are not the bundle's; replacing it would delete them.",
+            got=", ".join(strangers),
+            where=folder,
+            fix="move them elsewhere, or choose another --output",
+        )
+
+
+def _write_all(files: Mapping[str, bytes], folder: Path) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _swap_in(new: Path, folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        if sys.platform == "win32" and folder.exists():
+            folder.rmdir()
+        new.rename(folder)
+    elif not _exchange(new, folder):
+        folder.rename(_aside(folder))
+        new.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one atomic step (Linux ``renameat2``); False where the system or file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    if renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _locked(parent: Path) -> Iterator[None]:
+    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left."""
+    if sys.platform == "win32" or not parent.is_dir():
+        yield
+        return
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _shared_lock(parent: Path) -> Iterator[bool]:
+    """Hold the folder's lock beside other readers, or yield False: where it cannot be had, or not within patience."""
+    if sys.platform == "win32":
+        yield True
+        return
+    try:
+        descriptor = os.open(parent, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock_in_time(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_in_time(descriptor: int) -> bool:
+    until = time.monotonic() + _READERS_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE:
+                raise
+            return False
+        else:
+            return True
+
+
+def _checked_bytes(folder: Path, name: str, record: FileRecord) -> bytes:
+    path = folder / name
+    if path.resolve().parent != folder:
+        raise BadInputError("A file of the bundle lies outside it.", expected=f"a file in {folder}", got=path.resolve())
+    content = None
+    with suppress(FileNotFoundError):
+        content = path.read_bytes()
+    found = None if content is None else FileRecord.of(content)
+    if content is None or found != FileRecord(size_bytes=record.size_bytes, sha256=record.sha256):
+        raise BadInputError(
+            f"{name} is {'missing' if found is None else 'damaged'}.",
+            expected=f"{record.size_bytes} bytes, SHA-256 {record.sha256}",
+            got="no file" if found is None else f"{found.size_bytes} bytes, SHA-256 {found.sha256}",
+            where=path,
+            fix="copy the bundle again, or run convert again with --overwrite",
+        )
+    return content
+
+
+def _unwritable(folder: Path, error: OSError) -> BadInputError:
+    return BadInputError(
+        "The output cannot be written.", got=error.strerror or str(error), where=folder, fix="choose another --output"
+    )

@@ -1,0 +1,268 @@
+"""A bundle for people: ``report.html`` (self-contained) and the model card ``README.md``, from plain values.
+
+All numbers are worked out here; the templates only lay them out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
+from perceiver_edge.bundle.mobile_code import mobile_code
+from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, ParityReport
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+Latencies = Mapping[str, Mapping[str, float]]
+"""Artefact file name to ``median_ms`` and ``p90_ms`` of one inference."""
+
+SMALLEST_ERROR = 1e-7
+"""Left end of the error bars' logarithmic scale, one float32 ulp. The right end is 1: as much error as signal."""
+
+CHECK_LABELS = {
+    "relative_l2": "relative L2",
+    "cosine": "cosine",
+    "sensitivity_ratio": "input sensitivity",
+    "centred_cosine": "centred cosine",
+    "top1_agreement": "top-1 agreement",
+}
+
+
+def render_report(
+    manifest: Manifest, parity: ParityReport, *, latency: Latencies | None = None, device: str | None = None
+) -> str:
+    """One HTML page that needs no network and no script.
+
+    Args:
+        latency: measured times, for any of the artefacts.
+        device: where they were measured, in words.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    return _render("report.html.j2", _view(manifest, parity, latency=latency, device=device))
+
+
+def render_model_card(
+    manifest: Manifest, parity: ParityReport, *, latency: Latencies | None = None, device: str | None = None
+) -> str:
+    """Markdown with the numbers, per format a snippet that runs in the bundle's folder, and the same for mobile apps.
+
+    Arguments as above.
+    """
+    view = _view(manifest, parity, latency=latency, device=device)
+    preferred = _preferred(manifest).items()
+    return _render(
+        "model_card.md.j2",
+        {
+            **view,
+            "snippets": [_snippet(name, artefact) for name, artefact in preferred],
+            "mobile": [mobile_code(name, artefact) for name, artefact in preferred],
+            "preprocessing": _preprocessing(manifest),
+        },
+    )
+
+
+def _render(template: str, view: Mapping[str, Any]) -> str:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "convert") from error
+    environment: Environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        size=_size,
+        number=_number,
+        percent=_percent,
+        code=_code_span,
+        cell=_cell,
+        words=lambda key: key.replace("_", " "),
+    )
+    return environment.get_template(template).render(view)
+
+
+def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None, device: str | None) -> dict[str, Any]:
+    rows = _artefact_rows(manifest, parity, latency or {})
+    place = {row["name"]: number for number, row in enumerate(rows)}
+    judged = sorted(parity.artefacts, key=lambda artefact: place.get(artefact.name, len(place)))
+    return {
+        "manifest": manifest,
+        "parity": parity,
+        "device": device,
+        "warnings": warnings(manifest, parity),
+        "artefacts": rows,
+        "has_latency": bool(latency),
+        "check_names": _check_names(parity),
+        "check_labels": CHECK_LABELS,
+        "verdicts": [_verdict(artefact) for artefact in judged],
+        "charts": [_layer_chart(artefact) for artefact in judged if artefact.layers],
+    }
+
+
+def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
+    """What a reader must know before trusting the numbers, a sentence each; none for a sound bundle."""
+    told = []
+    if manifest.is_random_weights:
+        told.append("The weights are random: this model has learned nothing, its predictions mean nothing.")
+    if manifest.calibration is not None and manifest.calibration.is_random:
+        told.append("Calibration used random data: the int8 ranges fit noise, not real inputs.")
+    if parity.is_random_data:
+        told.append("Parity was measured on random data: it says little about real inputs.")
+    if parity.gate_overrides:
+        bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
+        told.append(f"Parity gates were changed from their defaults: {bounds}.")
+    return told
+
+
+def _artefact_rows(manifest: Manifest, parity: ParityReport, latency: Latencies) -> list[dict[str, Any]]:
+    verdicts = {artefact.name: artefact for artefact in parity.artefacts}
+    slowest_ms = max((times["p90_ms"] for times in latency.values()), default=math.nan)
+    rows = []
+    for name, artefact in sorted(manifest.artefacts.items(), key=lambda item: (item[1].format, -item[1].size_bytes)):
+        peer_name = manifest.float_peer(artefact)
+        times, peer_times = latency.get(name), latency.get(peer_name or "")
+        is_its_own_peer = name == peer_name
+        metrics = verdicts[name].judgement.metrics if name in verdicts else None
+        rows.append(
+            {
+                "name": name,
+                "artefact": artefact,
+                "smaller": None
+                if peer_name is None or is_its_own_peer
+                else manifest.artefacts[peer_name].size_bytes / artefact.size_bytes,
+                "times": times,
+                "faster": None
+                if times is None or peer_times is None or is_its_own_peer
+                else peer_times["median_ms"] / times["median_ms"],
+                "median_width": 100 * times["median_ms"] / slowest_ms if times else None,
+                "p90_width": 100 * times["p90_ms"] / slowest_ms if times else None,
+                "accuracy": metrics.accuracy if metrics else None,
+                "reference_accuracy": metrics.reference_accuracy if metrics else None,
+                "passed": verdicts[name].passed if name in verdicts else None,
+                "int8_share": artefact.census.get("int8_gemm_share"),
+            }
+        )
+    return rows
+
+
+def _check_names(parity: ParityReport) -> list[str]:
+    present = {check.name for artefact in parity.artefacts for check in artefact.judgement.checks}
+    return [name for name in CHECK_LABELS if name in present]
+
+
+def _verdict(artefact: ArtefactParity) -> dict[str, Any]:
+    checks: dict[str, Check] = {check.name: check for check in artefact.judgement.checks}
+    return {"artefact": artefact, "checks": checks, "metrics": artefact.judgement.metrics}
+
+
+def _layer_chart(artefact: ArtefactParity) -> dict[str, Any]:
+    entry = artefact.error_enters_at
+    return {
+        "artefact": artefact,
+        "entry": entry,
+        "bars": [{"layer": layer, "width": _bar_width(layer), "is_entry": layer is entry} for layer in artefact.layers],
+    }
+
+
+def _bar_width(layer: LayerError) -> float:
+    """Percent of the bar's track, logarithmic; full where the error is not finite."""
+    if not math.isfinite(layer.relative_l2):
+        return 100.0
+    decades = -math.log10(SMALLEST_ERROR)
+    position = math.log10(max(layer.relative_l2, SMALLEST_ERROR)) + decades
+    return min(100.0, 100.0 * position / decades)
+
+
+def _preferred(manifest: Manifest) -> dict[str, Artefact]:
+    """One artefact a format to show the use of: the smallest."""
+    smallest_last = sorted(manifest.artefacts.items(), key=lambda item: -item[1].size_bytes)
+    by_format = {artefact.format: (name, artefact) for name, artefact in smallest_last}
+    return dict(by_format[format_] for format_ in sorted(by_format, reverse=True))
+
+
+def _snippet(name: str, artefact: Artefact) -> dict[str, Any]:
+    feeds = [(tensor.name, _zeros(tensor)) for tensor in artefact.inputs]
+    call = feeds[0][1] if len(feeds) == 1 else "{" + ", ".join(f"{key!a}: {zeros}" for key, zeros in feeds) + "}"
+    return {
+        "format": {"tflite": "TFLite", "onnx": "ONNX"}[artefact.format],
+        "extra": {"tflite": "litert", "onnx": "onnxruntime"}[artefact.format],
+        "file": _literal(name),
+        "feeds": _literal_free(call),
+        "outputs": [tensor.name for tensor in artefact.outputs],
+    }
+
+
+def _zeros(tensor: TensorSpec) -> str:
+    shape = tuple(1 if size < 0 else size for size in tensor.shape)
+    filled = "ones" if tensor.dtype == "bool" else "zeros"  # a mask that lets everything be attended to
+    return f"np.{filled}({shape}, dtype={tensor.dtype!a})"
+
+
+def _preprocessing(manifest: Manifest) -> str | None:
+    """How pixels become input, in words; None where the input is no picture or takes pixels in [0, 1] as they are."""
+    spec = manifest.input_spec
+    if manifest.config.input_axis != 2 or (set(spec.image_mean), set(spec.image_std)) == ({0.0}, {1.0}):
+        return None
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.image_mean, spec.image_std))
+    return f"(pixel / 255 - [{mean}]) / [{std}]"
+
+
+def _literal(text: str) -> Markup:
+    """A Python string literal, ASCII and on one line, for a code block (where nothing is escaped)."""
+    return _literal_free(ascii(text))
+
+
+def _literal_free(code: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(code)
+
+
+def _code_span(text: str) -> Markup:
+    """Markdown code span: user text that can neither end the span nor the table cell it stands in."""
+    from markupsafe import Markup
+
+    harmless = "".join("'" if c == "`" else "¦" if c == "|" else c if c.isprintable() else "�" for c in text)
+    return Markup(f"`{harmless}`")
+
+
+def _cell(text: object) -> Markup:
+    """Prose in Markdown: no line breaks, no markup, no HTML; apostrophes stay, because people read the source."""
+    from markupsafe import Markup, escape
+
+    flat = " ".join(str(text).split())
+    plain = "".join("\\" + c if c in "\\`*_[]|#" else c for c in flat)
+    return Markup(escape(plain).replace("&#39;", "'"))
+
+
+def _size(num_bytes: int) -> str:
+    if num_bytes < 1_000_000:
+        return f"{num_bytes / 1000:.1f} kB"
+    return f"{num_bytes / 1_000_000:.2f} MB" if num_bytes < 100_000_000 else f"{num_bytes / 1_000_000:.0f} MB"
+
+
+def _number(value: float | None) -> str:
+    """Five decimals around 1, where cosines differ in the fourth; three significant digits elsewhere."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.5f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else "NaN" if math.isnan(value) else f"{100 * value:.1f} %"

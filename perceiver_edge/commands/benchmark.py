@@ -1,0 +1,189 @@
+"""python -m perceiver_edge.benchmark BUNDLE: how fast a bundle is here, in every engine that is installed."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.commands import cli
+from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from perceiver_edge.bundle.folder import Bundle
+    from perceiver_edge.measure.profile import OperatorTime
+    from perceiver_edge.measure.worker import Worker
+
+_BUDGET_S = 10.0
+PHONE = "benchmark_model"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artefact in one engine. ``p50_ms``: an average where ``p90_ms`` is None and the tool prints no more."""
+
+    artefact: str
+    engine: str
+    load_ms: float
+    first_ms: float
+    p50_ms: float
+    p90_ms: float | None
+    peak_bytes: int | None
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m perceiver_edge.benchmark",
+        description="Measure every artefact of a bundle in every engine that is installed: each in a process of its "
+        "own, in turns, on the first of the bundle's held-out samples. Writes nothing, needs no TensorFlow.",
+    )
+    p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
+    p.add_argument("--threads", type=cli.positive, help="inside one inference (default: all processors, at most 4)")
+    p.add_argument("--profile", action="store_true", help="also where the time goes by operator (ONNX Runtime)")
+    p.add_argument(
+        "--android", type=Path, metavar="BENCHMARK_MODEL",
+        help="measure the .tflite files on the phone that adb reaches instead, with this LiteRT benchmark_model",
+    )  # fmt: skip
+    p.add_argument("--json", action="store_true", help="print the figures as JSON")
+    p.add_argument("--quiet", action="store_true", help="no progress")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    return cli.run(lambda: _benchmark(args))
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from perceiver_edge.bundle.folder import read_bundle
+    from perceiver_edge.commands import show
+    from perceiver_edge.commands.libraries import require_libraries
+    from perceiver_edge.measure.latency import default_threads, describe_device
+    from perceiver_edge.progress import on_console
+
+    require_libraries("rich", extra="verify")
+    bundle = read_bundle(args.bundle)
+    threads = args.threads or default_threads()
+    progress = on_console(quiet=args.quiet)
+    profiles: dict[str, tuple[OperatorTime, ...]] = {}
+    if args.android:
+        with progress("measure on the phone"):
+            device, rows = measure_on_phone(bundle, args.android, threads=threads)
+    else:
+        with progress("measure"):
+            device, rows = describe_device(), measure(bundle, threads=threads)
+        if args.profile:
+            with progress("profile"):
+                profiles = profile(bundle, threads=threads)
+    show.benchmark(
+        [dataclasses.asdict(row) for row in rows],
+        {name: [dataclasses.asdict(time) for time in times] for name, times in profiles.items()},
+        device=device, threads=threads, as_json=args.json,
+    )  # fmt: skip
+    return EXIT_OK
+
+
+def measure(bundle: Bundle, *, threads: int) -> list[Row]:
+    """Every artefact in every engine for its format, in turns.
+
+    Raises:
+        MissingExtraError: no engine is installed for an artefact.
+        WorkerError: an engine failed on an artefact.
+    """
+    from perceiver_edge.measure.side_by_side import measure_side_by_side
+    from perceiver_edge.measure.worker import WorkerError
+
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = _first_samples(bundle, Path(folder))
+        pairs = [(name, engine) for name in bundle.manifest.artefacts for engine in _engines(bundle, name)]
+        workers = {
+            f"{name} {engine}": functools.partial(_worker, bundle, name, engine, inputs, threads)
+            for name, engine in pairs
+        }
+        measured = measure_side_by_side(workers, rounds=None, budget_s=_BUDGET_S)
+    rows = []
+    for (name, engine), one in zip(pairs, measured.values(), strict=True):
+        if isinstance(one, WorkerError):
+            raise one
+        rows.append(
+            Row(
+                name, engine, one.started.load_ms, one.started.first_ms, one.latency.median_ms, one.latency.p90_ms,
+                one.peak_bytes,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def measure_on_phone(bundle: Bundle, binary: Path, *, threads: int) -> tuple[str, list[Row]]:
+    """(the phone, every TFLite artefact on it).
+
+    Raises:
+        NotRunError: no adb or no phone. BadInputError: no TFLite artefact, or the tool failed.
+    """
+    from perceiver_edge.measure.android import require_phone, run_on_phone
+
+    names = [name for name, artefact in bundle.manifest.artefacts.items() if artefact.format == "tflite"]
+    if not names:
+        raise BadInputError(
+            "benchmark_model runs TFLite models only.", expected="a bundle with a .tflite file",
+            got=", ".join(bundle.manifest.artefacts), where=bundle.path,
+        )  # fmt: skip
+    phone = require_phone()
+    rows = []
+    for name in names:
+        t = run_on_phone(phone, binary, bundle.path / name, threads=threads)
+        rows.append(Row(name, PHONE, t.load_ms, t.first_ms, t.median_ms or t.average_ms, None, t.peak_bytes))
+    return f"Android {phone}", rows
+
+
+def profile(bundle: Bundle, *, threads: int) -> dict[str, tuple[OperatorTime, ...]]:
+    """Time by kind of operator, for the artefacts whose engine tells: ONNX Runtime does."""
+    from perceiver_edge.bundle.evidence import read_held_out
+    from perceiver_edge.measure.profile import onnx_profile
+
+    held_out = read_held_out(bundle)
+    return {
+        name: onnx_profile(
+            bundle.read(name), held_out.batch(0, artefact.inputs[0].shape[0]), threads=threads
+        )
+        for name, artefact in bundle.manifest.artefacts.items()
+        if artefact.format == "onnx"
+    }  # fmt: skip
+
+
+def _engines(bundle: Bundle, name: str) -> tuple[str, ...]:
+    from perceiver_edge.runtime.loading import ONNX_ENGINES, TFLITE_ENGINES, installed_engines
+
+    able = TFLITE_ENGINES if bundle.manifest.artefacts[name].format == "tflite" else ONNX_ENGINES
+    engines = installed_engines(able)
+    if not engines:
+        raise MissingExtraError(f"{' or '.join(able)}, which would run {name},", "verify")
+    return engines
+
+
+def _worker(bundle: Bundle, name: str, engine: str, inputs: Path, threads: int) -> Worker:
+    from perceiver_edge.measure.worker import Worker
+
+    batch = bundle.manifest.artefacts[name].inputs[0].shape[0]
+    options: Mapping[str, Any] = {"--engine": engine, "--threads": threads, "--batch": batch}
+    flags = [str(part) for option in options.items() for part in option]
+    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(bundle.path / name), str(inputs), *flags]
+    return Worker(command)
+
+
+def _first_samples(bundle: Bundle, folder: Path) -> Path:
+    """One call's worth: the sample decides nothing about the time."""
+    import numpy as np
+
+    from perceiver_edge.bundle.evidence import read_held_out
+
+    batch = max(artefact.inputs[0].shape[0] for artefact in bundle.manifest.artefacts.values())
+    path = folder / "inputs.npz"
+    np.savez(path, **read_held_out(bundle).batch(0, batch))  # type: ignore[arg-type]  # a name could be that of an option
+    return path

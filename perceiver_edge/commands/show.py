@@ -1,0 +1,232 @@
+"""What commands print: one table a person likes, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.bundle.report import warnings
+from perceiver_edge.progress import result_console
+from perceiver_edge.proof.gates import ParityReport
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from perceiver_edge.bundle.folder import Bundle
+    from perceiver_edge.compiler.job import Job
+    from perceiver_edge.devices.matrix import Matrix, Row
+    from perceiver_edge.progress import FinishedStage
+    from perceiver_edge.proof.metrics import Metrics
+
+_LAYERS_SHOWN = 12
+
+_WIDTH_WITH_ERRORS = 110
+"""A narrower terminal gets the table without the columns that the report has too."""
+
+
+def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = ()) -> None:
+    """A finished bundle: size, latency, accuracy and parity of each artefact; as JSON, what each stage took too."""
+    report = ParityReport.from_dict(json.loads(result.read("parity.json")))
+    latency = json.loads(result.read("latency.json"))
+    if as_json:
+        manifest = json.loads(result.manifest.to_json())
+        _print_json({
+            "path": str(result.path), "manifest": manifest, "parity": report.to_dict(), "latency": latency,
+            "stages": [asdict(stage) for stage in stages],
+        })  # fmt: skip
+        return
+    console = result_console()
+    errors = ("rel. L2", "cosine", "top-1") if console.width >= _WIDTH_WITH_ERRORS else ()
+    table = _table("artefact", "size", "smaller", "latency", "faster", "accuracy", *errors, "parity")
+    artefacts, times = result.manifest.artefacts, latency["artefacts"]
+    for verdict in report.artefacts:
+        artefact = artefacts[verdict.name]
+        peer = result.manifest.float_peer(artefact)
+        is_peer = peer in (None, verdict.name)
+        metrics = verdict.judgement.metrics
+        table.add_row(
+            verdict.name,
+            f"{artefact.size_bytes / 1e6:.2f} MB",
+            "" if is_peer or peer is None else f"{artefacts[peer].size_bytes / artefact.size_bytes:.2f}×",
+            f"{times[verdict.name]['median_ms']:.3g} ms",
+            "" if is_peer or peer is None else f"{times[peer]['median_ms'] / times[verdict.name]['median_ms']:.2f}×",
+            "" if metrics.accuracy is None else f"{metrics.accuracy:.2%}",
+            *(
+                f"{metrics.relative_l2:.2g}",
+                f"{metrics.cosine:.5f}",
+                "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}",
+            )[: len(errors)],
+            "[green]✓[/green]" if verdict.passed else "[red]✗[/red]",
+        )
+    console.print(table)
+    for warning in warnings(result.manifest, report):
+        console.print(f"[yellow]![/yellow] {warning}")
+    console.print(
+        f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
+        f"Latency: {latency['device']}, {latency['threads']} threads, "
+        f"medians of {latency['rounds']} interleaved rounds.",
+        markup=False,
+    )
+    console.print(f"Bundle: {result.path}  (open report.html)", markup=False, soft_wrap=True)
+
+
+def parity(report: ParityReport, *, as_json: bool) -> None:
+    """Every artefact against its gates; of those that failed, the layers where the error grows."""
+    if as_json:
+        _print_json(report.to_dict())
+        return
+    console = result_console()
+    table = _table("artefact", "engine", "gate", "value", "bound", "")
+    for artefact in report.artefacts:
+        for check in artefact.judgement.checks:
+            mark = "[green]✓[/green]" if check.passed else "[red]✗[/red]"
+            table.add_row(artefact.name, artefact.engine, check.name, f"{check.value:.5g}", check.bound, mark)
+    console.print(table)
+    for artefact in report.artefacts:
+        if artefact.passed or not artefact.layers:
+            continue
+        layers = _table("layer", "relative L2", "SQNR", "cosine", "", title=f"{artefact.name}: error by layer")
+        entry = artefact.error_enters_at
+        for layer in _around(artefact.layers, entry):
+            mark = "[red]← enters here[/red]" if layer is entry else ""
+            layers.add_row(
+                layer.name, f"{layer.relative_l2:.3g}", f"{layer.sqnr_db:.1f} dB", f"{layer.cosine:.5f}", mark
+            )
+        console.print(layers)
+
+
+def matrix(result: Matrix, *, as_json: bool) -> None:
+    """Artefacts × runtimes: the answers beside the float reference's and beside this processor's."""
+    if as_json:
+        _print_json(result.to_dict())
+        return
+    console = result_console()
+    table = _table("runtime", "", "rel. L2", "cosine", "top-1", "cosine to native", "top-1 to native", "")
+    artefact = None
+    for row in result.rows:
+        if row.artefact != artefact:
+            artefact = row.artefact
+            table.add_section()
+            table.add_row(f"[italic]{artefact}[/italic]")
+        mark = "[red]✗[/red]" if row.failed else "" if row.status == "not run" else "[green]✓[/green]"
+        table.add_row(row.runtime, row.status, *_agreement(row), mark)
+    console.print(table)
+    for row in {(row.runtime, row.reason): row for row in result.rows if row.status == "not run"}.values():
+        fix = "" if row.fix is None else f"\n  To run it: {row.fix}"
+        console.print(f"[yellow]![/yellow] {row.runtime} did not run: {row.reason}{fix}")
+    console.print(f"{result.num_samples} held-out samples ({result.samples_source}). Native: {result.device}.")
+
+
+def _agreement(row: Row) -> tuple[str, str, str, str, str]:
+    """Against the reference: relative L2, cosine, top-1; against the native engine: cosine, top-1."""
+    reference, native = (None if judged is None else judged.metrics for judged in (row.reference, row.native))
+    return (
+        "" if reference is None else f"{reference.relative_l2:.2g}",
+        "" if reference is None else f"{reference.cosine:.5f}",
+        "" if reference is None else _top1(reference),
+        "" if native is None else "identical" if native.max_abs_error == 0 else f"{native.cosine:.6f}",
+        "" if native is None else _top1(native),
+    )
+
+
+def _top1(metrics: Metrics) -> str:
+    return "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}"
+
+
+def plan(job: Job, *, as_json: bool) -> None:
+    """What a compilation would do, and why."""
+    decisions = job.lowering_decisions()
+    facts = {
+        "model": job.model.name,
+        "weights": "random" if job.model.is_random_weights else f"SHA-256 {job.model.checkpoint.fingerprint[:16]}…",
+        "input": f"{job.options.batch} × {list(job.model.sample_shape)}",
+        "calibrate with": _calibration(job),
+        "prove with": f"{len(job.proving)} samples: {job.proving.description}",
+        "write to": f"{job.destination}{' (exists: needs --overwrite)' if _needs_overwrite(job) else ''}",
+        "files": ", ".join(job.file_names()),
+    }
+    if as_json:
+        steps = [{"rule": d.rule, "applied": d.applied, "reason": d.reason} for d in decisions]
+        gates = {precision: vars(gates) for precision, gates in job.gates.items()}
+        _print_json({**facts, "files": list(job.file_names()), "lowering": steps, "gates": gates})
+        return
+    console = result_console()
+    summary = _table("", "", title="Dry run: nothing is written")
+    for name, fact in facts.items():
+        summary.add_row(name, fact)
+    console.print(summary)
+    lowering = _table("lowering rule", "", "why")
+    for decision in decisions:
+        lowering.add_row(decision.rule, "applies" if decision.applied else "skipped", decision.reason)
+    console.print(lowering)
+
+
+def benchmark(
+    rows: Sequence[Mapping[str, Any]],
+    profiles: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    device: str,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """What `perceiver_edge.commands.benchmark` measured: a line an artefact and engine, then times by operator."""
+    if as_json:
+        _print_json({"device": device, "threads": threads, "rows": list(rows), "profiles": dict(profiles)})
+        return
+    console = result_console()
+    table = _table("artefact", "engine", "load", "first", "p50", "p90", "peak memory")
+    for row in rows:
+        times = (_ms(row[key]) for key in ("load_ms", "first_ms", "p50_ms", "p90_ms"))
+        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.1f} MB"
+        table.add_row(row["artefact"], row["engine"], *times, peak)
+    console.print(table)
+    console.print(
+        f"{device}, {threads} threads. Each in a process of its own, in turns; memory above that of the engine alone.",
+        markup=False,
+    )
+    for name, times_of in profiles.items():
+        of_operators = _table("operator", "calls", "time", "share", title=f"{name}: time by operator")
+        total = sum(time["ms"] for time in times_of)
+        for time in times_of:
+            share = f"{time['ms'] / total:.1%}"
+            of_operators.add_row(time["operator"], f"{time['calls']:g}", f"{time['ms']:.3g} ms", share)
+        console.print(of_operators)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
+
+
+def _calibration(job: Job) -> str:
+    if job.options.quantize != "int8":
+        return "nothing: only int8 needs ranges"
+    if job.ranges is not None:
+        return f"the ranges given, of {job.ranges.num_samples} samples: {job.ranges.source}"
+    return f"{len(job.calibrating)} samples: {job.calibrating.description}"
+
+
+def _needs_overwrite(job: Job) -> bool:
+    return job.destination.exists() and not job.options.overwrite
+
+
+def _around(layers: tuple[Any, ...], entry: Any) -> tuple[Any, ...]:
+    """The layers near the one where the error enters; all of them where they are few."""
+    at = layers.index(entry) if entry in layers else 0
+    start = max(0, min(at - _LAYERS_SHOWN // 2, len(layers) - _LAYERS_SHOWN))
+    return layers[start : start + _LAYERS_SHOWN]
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,147 @@
+"""python -m perceiver_edge.verify: prove a bundle again, here, with the samples it carries. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perceiver_edge.commands import cli
+from perceiver_edge.errors import EXIT_OK, BadInputError, GateError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from perceiver_edge.bundle.folder import Bundle
+    from perceiver_edge.proof.gates import ParityReport
+
+_FEWEST_SAMPLES = 2
+"""Of one sample nobody can say whether the output varies with the input."""
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m perceiver_edge.verify",
+        description="Check every file of a bundle against its hash, run every artefact on the held-out samples that "
+        "the bundle carries, and hold the outputs to this version's gates, with the bounds that were chosen for the "
+        "bundle. Writes nothing, but what --output names.",
+    )
+    p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
+    p.add_argument("--threads", type=int, help="for the engines (default: each engine's own)")
+    p.add_argument(
+        "--runtimes", metavar="NAMES",
+        help="run the artefacts in every runtime of this comma-separated list, or in 'all', and compare each with the "
+        "float reference and with this processor; one that is not here is 'not run', with what to install",
+    )  # fmt: skip
+    p.add_argument(
+        "--samples", type=int, metavar="N", help="with --runtimes: only the first N held-out samples, at least 2"
+    )
+    p.add_argument("--output", type=Path, metavar="FILE", help="with --runtimes: write what was seen as JSON")
+    p.add_argument("--json", action="store_true", help="print the report as JSON")
+    p.add_argument("--quiet", action="store_true", help="no progress")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    p = parser()
+    args = p.parse_args(argv)
+    if args.runtimes is None and (args.output, args.samples) != (None, None):
+        p.error("--output and --samples go with --runtimes")
+    if args.runtimes is not None and args.threads is not None:
+        p.error("--threads does not go with --runtimes: each runtime has its own default")
+    return cli.run(lambda: _verify(args))
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from perceiver_edge.bundle.folder import read_bundle
+    from perceiver_edge.commands import show
+    from perceiver_edge.commands.libraries import VERIFIER, require_libraries
+    from perceiver_edge.proof.gates import ParityError
+
+    bundle = read_bundle(args.bundle)
+    formats = dict.fromkeys(artefact.format for artefact in bundle.manifest.artefacts.values())
+    require_libraries("rich", *(name for format_ in formats for name in VERIFIER.get(format_, ())), extra="verify")
+    if args.runtimes is not None:
+        return _verify_runtimes(bundle, args)
+    report = verify(bundle, threads=args.threads, quiet=args.quiet)
+    show.parity(report, as_json=args.json)
+    if not report.passed:
+        raise ParityError(report, outcome="the bundle is as it was")
+    return EXIT_OK
+
+
+def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
+    """Prove every artefact of a bundle again.
+
+    Raises:
+        BadInputError: a damaged bundle.
+    """
+    from perceiver_edge.bundle.evidence import read_gates, read_held_out
+    from perceiver_edge.progress import on_console
+    from perceiver_edge.proof.gates import ParityReport
+    from perceiver_edge.proof.prove import layer_outputs, prove
+
+    progress = on_console(quiet=quiet)
+    manifest = bundle.manifest
+    held_out, (gates, overrides) = read_held_out(bundle), read_gates(bundle)
+    proven = []
+    for name, artefact in manifest.artefacts.items():
+        with progress(f"prove {name}"):
+            peer = manifest.float_peer(artefact)
+            reference: dict[str, np.ndarray] = {}
+            if peer is not None and peer != name:
+                batch_size = manifest.artefacts[peer].inputs[0].shape[0]
+                reference = layer_outputs(bundle.read(peer), held_out, batch_size=batch_size)
+            proven.append(
+                prove(
+                    name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
+                    is_classifier=manifest.config.final_classifier_head, layer_reference=reference, threads=threads,
+                )
+            )  # fmt: skip
+    return ParityReport(
+        artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
+        is_random_weights=manifest.is_random_weights, is_random_data=held_out.is_random,
+        gate_overrides=overrides,
+    )  # fmt: skip
+
+
+def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
+    from perceiver_edge.bundle.evidence import read_gates, read_held_out
+    from perceiver_edge.commands import show
+    from perceiver_edge.devices.matrix import run_matrix
+    from perceiver_edge.devices.runtimes import chosen
+    from perceiver_edge.progress import on_console
+
+    runtimes = chosen(args.runtimes)
+    if args.output is not None:
+        try:
+            args.output.open("a").close()  # before the long work, not after it
+        except OSError as error:
+            raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
+    held_out, (gates, _) = read_held_out(bundle), read_gates(bundle)
+    if args.samples is not None:
+        if args.samples < _FEWEST_SAMPLES:
+            raise BadInputError("--samples is out of range.", expected=f"at least {_FEWEST_SAMPLES}", got=args.samples)
+        held_out = held_out.first(args.samples)
+    manifest = bundle.manifest
+    matrix = run_matrix(
+        manifest.name, {name: (artefact, bundle.read(name)) for name, artefact in manifest.artefacts.items()}, held_out,
+        runtimes=runtimes, gates=gates, is_classifier=manifest.config.final_classifier_head,
+        is_random_weights=manifest.is_random_weights, progress=on_console(quiet=args.quiet),
+    )  # fmt: skip
+    if args.output is not None:
+        content = json.dumps(matrix.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            args.output.write_text(content, encoding="utf-8")
+        except OSError as error:
+            raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
+    show.matrix(matrix, as_json=args.json)
+    if failed := [row for row in matrix.rows if row.failed]:
+        raise GateError(
+            f"{len(failed)} of {len(matrix.rows)} rows failed.",
+            got="; ".join(f"{row.artefact} in {row.runtime}" for row in failed),
+            fix="the table's last column says which comparison failed",
+        )
+    return EXIT_OK

@@ -1,0 +1,152 @@
+"""Which artefacts a command makes, and making them, format by format."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.cache import NO_CACHE, Cache
+from perceiver_edge.memory import give_back_memory
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from perceiver_edge.compiler.cores import IntegerForm
+    from perceiver_edge.converters.trace import Traced
+
+FORMATS = ("tflite", "onnx")
+QUANTIZE = ("none", "fp16", "dynamic", "int8")
+"""What ``--quantize`` takes; ``none`` makes the float32 models only."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``format``: tflite or onnx; ``precision``: fp32, fp16, dynamic or int8."""
+
+    format: str
+    precision: str
+
+    def file_name(self, model_name: str) -> str:
+        return f"{model_name}_{self.precision}.{self.format}"
+
+
+def planned_kinds(*, quantize: str, formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
+    """The artefacts to publish: the float32 peer of each quantised model is one of them unless ``only``."""
+    precisions = ["fp32"] if quantize == "none" else ([] if only else ["fp32"]) + [quantize]
+    return tuple(Kind(format_, precision) for format_ in formats for precision in precisions)
+
+
+def build(
+    traced: Traced,
+    kinds: tuple[Kind, ...],
+    *,
+    integer_form: Callable[[str], IntegerForm] | None,
+    opset: int,
+    cache: Cache = NO_CACHE,
+    trace_key: object = None,
+    integer_key: object = None,
+) -> dict[Kind, bytes]:
+    """Convert and quantise.
+
+    Args:
+        traced: what float models are made from.
+        integer_form: from a format to what its int8 model is made from; needed for int8.
+        cache: of this model's results: its basis tells models apart.
+        trace_key, integer_key: JSON-ready; what the trace, and the integer form, depend on besides.
+
+    Raises:
+        ConversionError: a model cannot be expressed in the format, or sites and ranges do not match.
+    """
+    inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
+    artefacts: dict[Kind, bytes] = {}
+    for format_ in dict.fromkeys(kind.format for kind in kinds):
+        make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
+        for kind in (kind for kind in kinds if kind.format == format_):
+            used = integer_key if kind.precision == "int8" else None
+            parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, used]
+            give_back_memory()
+            artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
+    return artefacts
+
+
+def _tflite(traced: Traced, integer_form: Callable[[str], IntegerForm] | None) -> Callable[[str], bytes]:
+    """What makes the model of a precision; all come from one float model, made when the first needs it."""
+
+    @functools.lru_cache(maxsize=1)
+    def converted(source: Traced) -> bytes:
+        from perceiver_edge.converters.tflite.convert import to_tflite
+
+        return to_tflite(source)
+
+    def int8() -> bytes:
+        from perceiver_edge.converters.tflite.core import with_int8_cores
+        from perceiver_edge.converters.tflite.quantize import tflite_int8
+
+        assert integer_form is not None
+        form = integer_form("tflite")
+        if form.traced is not traced:
+            _forget(converted)
+        model = tflite_int8(converted(form.traced), limits(form))
+        return with_int8_cores(model, form.cores) if form.cores else model
+
+    def make(precision: str) -> bytes:
+        from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16
+        from perceiver_edge.runtime._quiet import without_notices
+
+        makers: dict[str, Callable[[], bytes]] = {
+            "fp32": lambda: converted(traced),
+            "fp16": lambda: tflite_fp16(converted(traced)),
+            "dynamic": lambda: tflite_dynamic(converted(traced)),
+            "int8": int8,
+        }
+        with without_notices():  # the quantiser runs an interpreter of its own
+            return makers[precision]()
+
+    return make
+
+
+def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, opset: int) -> Callable[[str], bytes]:
+    """See `_tflite`."""
+
+    @functools.lru_cache(maxsize=1)
+    def converted(source: Traced) -> ModelProto:
+        from perceiver_edge.converters.onnx.convert import to_onnx
+
+        return to_onnx(source, opset=opset)
+
+    def int8() -> ModelProto:
+        from perceiver_edge.converters.onnx.core import with_int8_cores
+        from perceiver_edge.converters.onnx.quantize import onnx_int8
+
+        assert integer_form is not None
+        form = integer_form("onnx")
+        if form.traced is not traced:
+            _forget(converted)
+        model = onnx_int8(converted(form.traced), limits(form))
+        return with_int8_cores(model, form.cores) if form.cores else model
+
+    def make(precision: str) -> bytes:
+        from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16
+
+        makers: dict[str, Callable[[], ModelProto]] = {
+            "fp32": lambda: converted(traced),
+            "fp16": lambda: onnx_fp16(converted(traced)),
+            "dynamic": lambda: onnx_dynamic(converted(traced)),
+            "int8": int8,
+        }
+        return makers[precision]().SerializeToString()
+
+    return make
+
+
+def _forget(converted: Any) -> None:
+    """Drop the float model before the next one is made: two take hundreds of megabytes."""
+    converted.cache_clear()
+    give_back_memory()
+
+
+def limits(form: IntegerForm) -> dict[str, tuple[float, float]]:
+    """(min, max) by quantisation point, as the converters take them."""
+    return {name: (value.min, value.max) for name, value in form.points.items()}

@@ -1,0 +1,212 @@
+"""Which cross-attends run their core in int8, and with which numbers.
+
+`perceiver_edge.lowering.integer_core` has the form, calibration the ranges: this is where one becomes the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perceiver_edge.calibration import DEFAULT_METHOD, CoreRange, Range, Sample, give_room, observe, quant_params
+from perceiver_edge.converters.core_params import Affine, CoreParams
+from perceiver_edge.lowering import Decision
+from perceiver_edge.lowering.integer_core import (
+    ROOM,
+    SCORE_RANGE,
+    SHIFT_CHANNELS,
+    SIGMOID_SHIFT,
+    STEPS,
+    Bound,
+)
+from perceiver_edge.lowering.program import Exponential
+
+if TYPE_CHECKING:
+    from perceiver_edge.converters.trace import Traced
+
+TOLERANCE = 0.03
+"""Relative L2 of what is attended to, by which int8 may miss it. Diffuse attention over many tokens loses 0.005 to
+0.025, little more than rounding the tokens alone; attention that is sharp, or sharp for some inputs only, loses over
+0.1: all its small weights round to zero."""
+
+MARGIN = 0.25
+"""By which a score may exceed the largest seen before int8 saturates; it costs a fifth of the weights' resolution."""
+
+LOSS_SAMPLES = 8
+"""Calibration samples that the loss is estimated on."""
+
+Extents = Mapping[str, Mapping[str, np.ndarray]]
+"""By core: see `lowering.core_survey`."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerForm:
+    """What an int8 model of one format is made from: a trace, the range of every quantisation point, and the cores."""
+
+    traced: Traced
+    points: Mapping[str, Range]
+    cores: Mapping[str, CoreParams]
+
+
+class ExtentsObserver:
+    """The extents of every core over all samples that were shown."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, np.ndarray]] = {}
+
+    def update(self, extents: Extents) -> None:
+        for core, values in extents.items():
+            seen = self._found.setdefault(core, dict(values))
+            for name, value in values.items():
+                largest = np.maximum(seen[name], value)
+                # A range is [min, max], a bound has a maximum for each row.
+                seen[name] = largest if name == "bound" else np.array([min(seen[name][0], value[0]), largest[1]])
+
+    def extents(self) -> Extents:
+        return self._found
+
+
+def calibrate(
+    survey: Callable[[Sample], tuple[Mapping[str, np.ndarray], Extents]],
+    losses: Callable[[Sample, Mapping[str, np.ndarray]], Extents],
+    samples: Iterable[Sample],
+    *,
+    method: str = DEFAULT_METHOD,
+    on_progress: Callable[[int], None] | None = None,
+) -> tuple[dict[str, Range], dict[str, CoreRange], Decision]:
+    """The range of every quantisation point, the cores that are to run in int8, and the reason for these.
+
+    Args:
+        survey: from a batch of one to activations by point, and extents by core.
+        losses: from a batch of one, and a bound by core, to the losses by core.
+        samples: without batch; read twice.
+
+    Raises:
+        BadInputError: as `calibration.observe`.
+    """
+    observer = ExtentsObserver()
+
+    def taps(sample: Sample) -> Mapping[str, np.ndarray]:
+        points, extents = survey(sample)
+        observer.update(extents)
+        return points
+
+    points = give_room(observe(taps, samples, method=method, on_progress=on_progress))
+    return points, *choose_cores(observer.extents(), losses, samples)
+
+
+def choose_cores(
+    extents: Extents,
+    losses: Callable[[Sample, Mapping[str, np.ndarray]], Extents],
+    samples: Iterable[Sample],
+) -> tuple[dict[str, CoreRange], Decision]:
+    """The cores that int8 serves well enough, and the reason for the choice; see `calibrate`."""
+    if not extents:
+        return {}, Decision(
+            "integer_core", False, "no cross-attend has an int8 form here: a mask, or no shared context"
+        )
+    bounds = {core: (values["bound"] + MARGIN).astype(np.float32) for core, values in extents.items()}
+    observer = ExtentsObserver()
+    errors = dict.fromkeys(extents, np.zeros(2))
+    for sample, _ in zip(samples, range(LOSS_SAMPLES), strict=False):
+        found = losses({name: values[np.newaxis] for name, values in sample.items()}, bounds)
+        errors = {core: errors[core] + found[core]["error"] for core in errors}
+        observer.update({core: {k: v for k, v in values.items() if k != "error"} for core, values in found.items()})
+    cores = {}
+    relative = {core: float(np.sqrt(error / norm)) for core, (error, norm) in errors.items()}
+    for core, values in extents.items():
+        if relative[core] <= TOLERANCE:  # NaN is not
+            sums = observer.extents()[core]
+            ranges = {name: Range(*map(float, limits)) for name, limits in values.items() if name != "bound"}
+            cores[core] = CoreRange(
+                error=round(relative[core], 6),
+                query=ranges["query"], context=ranges["context"], mean=ranges["context_mean"], keys=ranges["keys"],
+                values=ranges["values"], mean_value=ranges["mean_value"],
+                weighted=_with_room(sums["weighted"]), total=_with_room(sums["total"]),
+                bound=tuple(bounds[core].tolist()),
+            )  # fmt: skip
+    return cores, _decision(relative, set(cores))
+
+
+def _decision(relative: Mapping[str, float], chosen: set[str]) -> Decision:
+    reason = f"{len(chosen)} of {len(relative)} cross-attends"
+    for words, errors in (
+        ("loses", [error for core, error in relative.items() if core in chosen]),
+        ("would lose, and keeps its float softmax,", [error for core, error in relative.items() if core not in chosen]),
+    ):
+        if errors:
+            reason += f"; int8 {words} {min(errors):.2g} to {max(errors):.2g} of what is attended to"
+    return Decision("integer_core", bool(chosen), f"{reason} (at most {TOLERANCE:g} is accepted)")
+
+
+def given_cores(cores: Mapping[str, CoreRange]) -> Decision:
+    """The decision where a calibration file made it."""
+    return Decision("integer_core", bool(cores), f"{len(cores)} cross-attends, as the calibration file says")
+
+
+def bounds_of(cores: Mapping[str, CoreRange]) -> dict[str, Bound]:
+    """What rewriting the program takes."""
+    return {
+        name: Bound(np.array(core.bound), _magnitude(core.keys), _magnitude(core.values))
+        for name, core in cores.items()
+    }  # fmt: skip
+
+
+def params_of(cores: Mapping[str, CoreRange], exponential: Exponential) -> dict[str, CoreParams]:
+    """What the converters take."""
+    return {name: _params(core, exponential) for name, core in cores.items()}
+
+
+def site_ranges(cores: Mapping[str, CoreRange]) -> dict[str, Range]:
+    """The quantisation points of the products with weights that only the int8 form has."""
+    points: dict[str, Range] = {}
+    for name, core in cores.items():
+        points |= {
+            f"{name}.centred_key.input": core.context,
+            f"{name}.centred_key.output": _symmetric(core.keys),
+            f"{name}.centred_value.input": core.context,
+            f"{name}.centred_value.output": _symmetric(core.values),
+            f"{name}.mean_value.input": core.mean,
+            f"{name}.mean_value.output": core.mean_value,
+        }
+    return points
+
+
+def _params(core: CoreRange, exponential: Exponential) -> CoreParams:
+    lowered_by = SIGMOID_SHIFT if exponential == "sigmoid" else 0.0
+    shift = -(np.array(core.bound) + lowered_by) / (_magnitude(core.keys) * SHIFT_CHANNELS)
+    query = Range(min(core.query.min, float(shift.min())), max(core.query.max, float(shift.max())))
+    scores = Affine((SCORE_RANGE + lowered_by) / STEPS, 127)
+    if exponential == "elu":  # from -1 to 0
+        weights = Affine(1 / STEPS, 127)
+    else:  # from 0 to the sigmoid of the highest score
+        weights = Affine(1 / (1 + float(np.exp(SIGMOID_SHIFT))) / STEPS, -128)
+    return CoreParams(
+        query=_affine(query), keys=Affine(_magnitude(core.keys) / 127), values=Affine(_magnitude(core.values) / 127),
+        scores=scores, weights=weights, weighted=_affine(core.weighted), total=_affine(core.total),
+    )  # fmt: skip
+
+
+def _affine(values: Range) -> Affine:
+    params = quant_params(values)
+    return Affine(params.scale, params.zero_point)
+
+
+def _magnitude(values: Range) -> float:
+    """The largest, and 1 where there is nothing but zeros, for something is divided by it."""
+    return max(abs(values.min), abs(values.max)) or 1.0
+
+
+def _symmetric(values: Range) -> Range:
+    """A range for which the zero point of asymmetric int8 is 0: engines take no other for keys and values."""
+    magnitude = _magnitude(values)
+    return Range(-magnitude * 128 / 127, magnitude)
+
+
+def _with_room(limits: np.ndarray) -> Range:
+    low, high = map(float, limits)
+    room = ROOM * (high - low)
+    return Range(low - room, high + room)

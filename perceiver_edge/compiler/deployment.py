@@ -1,0 +1,175 @@
+"""A checkpoint in its deployment form: lowered, traced, and open to observation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from perceiver_edge.calibration import Ranges
+from perceiver_edge.calibration.hull import HULL_SUFFIX
+from perceiver_edge.calibration.samples import INPUT, MASK
+from perceiver_edge.compiler.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
+from perceiver_edge.compiler.resolve import NamedModel
+from perceiver_edge.converters.trace import Traced, trace
+from perceiver_edge.lowering import Decision, Program, lower, plain_program
+from perceiver_edge.lowering.core_survey import extents, loss
+from perceiver_edge.lowering.execute import CoreTap, LoweredPerceiver, Tap
+from perceiver_edge.lowering.integer_core import can_be_integer, num_chunks, with_integer_cores
+from perceiver_edge.lowering.program import CrossAttention, Exponential, single_precision
+from perceiver_edge.lowering.shared_context import CoreOperands
+
+Feeds = Mapping[str, np.ndarray]
+
+EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
+"""The function that the engines of a format have in int8 (`lowering.integer_core`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """A lowered model, ready to be observed and converted.
+
+    All feeds are of batch 1, by name.
+
+    Attributes:
+        traced: what float models are converted from.
+        decisions: what lowering did and why.
+        taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
+        survey: → the same, and the extents of every core (`lowering.core_survey`).
+        losses: with a bound for each core → what int8 would lose there.
+        point_names: the quantisation points of the float form.
+        core_rows: the rows of scores of every core that has an int8 form.
+        integer_form: what an int8 model of a format is converted from.
+    """
+
+    traced: Traced
+    decisions: tuple[Decision, ...]
+    taps: Callable[[Feeds], dict[str, np.ndarray]]
+    survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
+    losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
+    point_names: tuple[str, ...]
+    core_rows: Mapping[str, int]
+    integer_form: Callable[[Ranges, str], IntegerForm]
+
+
+def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str = "latency") -> Deployment:
+    """Lower the model and trace it for ``batch`` samples; ``with_mask`` adds a boolean input ``mask``.
+
+    Args:
+        optimize_for: a key of `lowering.OPTIMIZE_FOR`.
+    """
+    plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
+    program, decisions = lower(plain, optimize_for=optimize_for)
+    program = single_precision(program)
+    inputs = {INPUT: ((batch, *model.sample_shape), tf.float32)}
+    if with_mask:
+        inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
+    output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
+    module = LoweredPerceiver(program)
+    traced = trace(module, inputs=inputs, output_name=output_name)
+    watch = _Watch(module, inputs)
+
+    def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
+        if not ranges.cores:
+            return IntegerForm(traced, {name: ranges.points[name] for name in watch.point_names}, {})
+        exponential = EXPONENTIALS[format_]
+        rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
+        names: list[str] = []
+        tapped = functools.partial(module.of(rewritten), tap=lambda name, _: names.append(name))
+        integer = trace(tapped, inputs=inputs, output_name=output_name)
+        points = ranges.points | site_ranges(ranges.cores)
+        names = [name for name in names if not name.endswith(HULL_SUFFIX)]
+        return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
+
+    return Deployment(
+        traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
+        {} if with_mask else _core_rows(program), integer_form,
+    )  # fmt: skip
+
+
+def _core_rows(program: Program) -> dict[str, int]:
+    latents = program.latents.shape[0]
+    return {
+        name: block.heads * latents
+        for name, block in program.named_blocks()
+        if isinstance(block, CrossAttention) and can_be_integer(program, block)
+    }
+
+
+class _Watch:
+    """One lowered model, run sample by sample; traced when first asked."""
+
+    def __init__(self, module: LoweredPerceiver, inputs: Mapping[str, tuple[tuple[int, ...], tf.DType]]) -> None:
+        self._module = module
+        self._single = {name: tf.TensorSpec((1, *shape[1:]), dtype) for name, (shape, dtype) in inputs.items()}
+        self._chunks = num_chunks(module.program)
+        # TensorFlow sorts the keys of a dictionary that a function returns; the order of execution reads better.
+        self._order: list[str] = []
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        _ = self._points  # a trace notes their order
+        return tuple(name for name in self._order if not name.endswith(HULL_SUFFIX))
+
+    def taps(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        return self._ordered(self._points(_tensors(feeds)))
+
+    def survey(self, feeds: Feeds) -> tuple[dict[str, np.ndarray], Extents]:
+        points, found = self._survey(_tensors(feeds))
+        return self._ordered(points), _arrays(found)
+
+    def losses(self, feeds: Feeds, bounds: Mapping[str, np.ndarray]) -> Extents:
+        return _arrays(self._losses(_tensors(feeds), _tensors(bounds)))
+
+    @functools.cached_property
+    def _points(self) -> tf.types.experimental.ConcreteFunction:
+        def points(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return self._run(feeds)
+
+        return self._concrete(points)
+
+    @functools.cached_property
+    def _survey(self) -> tf.types.experimental.ConcreteFunction:
+        def survey(feeds: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, dict[str, tf.Tensor]]]:
+            found: dict[str, dict[str, tf.Tensor]] = {}
+            return self._run(feeds, core_tap=lambda name, operands: found.update({name: extents(operands)})), found
+
+        return self._concrete(survey)
+
+    @functools.cached_property
+    def _losses(self) -> Callable[..., dict[str, dict[str, tf.Tensor]]]:
+        @tf.function(autograph=False)
+        def losses(feeds: dict[str, tf.Tensor], bounds: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+            found: dict[str, dict[str, tf.Tensor]] = {}
+
+            def core_tap(name: str, operands: CoreOperands) -> None:
+                found[name] = loss(operands, bounds[name], chunks=self._chunks)
+
+            self._run(feeds, core_tap=core_tap)
+            return found
+
+        return losses
+
+    def _run(self, feeds: dict[str, tf.Tensor], *, core_tap: CoreTap | None = None) -> dict[str, tf.Tensor]:
+        points: dict[str, tf.Tensor] = {}
+        tap: Tap = points.__setitem__
+        self._module(feeds[INPUT], feeds.get(MASK), tap=tap, core_tap=core_tap)
+        self._order[:] = points
+        return points
+
+    def _concrete(self, function: Callable[..., object]) -> tf.types.experimental.ConcreteFunction:
+        return tf.function(function, autograph=False, input_signature=[self._single]).get_concrete_function()
+
+    def _ordered(self, points: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        return {name: np.asarray(memoryview(points[name])) for name in self._order}  # numpy() would copy
+
+
+def _tensors(arrays: Feeds) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(array) for name, array in arrays.items()}
+
+
+def _arrays(found: Mapping[str, Mapping[str, tf.Tensor]]) -> Extents:
+    return {core: {name: tensor.numpy() for name, tensor in values.items()} for core, values in found.items()}

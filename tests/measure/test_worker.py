@@ -1,0 +1,135 @@
+"""A model in a process of its own: what it measures, and what is said when it fails."""
+
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from perceiver_edge.measure.side_by_side import measure_side_by_side
+from perceiver_edge.measure.worker import Worker, WorkerError
+
+SERVES = """
+import sys, time, numpy as np
+from pathlib import Path
+from perceiver_edge.measure.worker import serve
+{before}
+def open_model():
+    {opening}
+    return lambda feeds: {answer}
+serve(open_model, Path(sys.argv[1]), batch={batch})
+"""
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Start a worker of a model in a line of Python; its five samples are 0 to 4, each twice."""
+    np.savez(tmp_path / "inputs.npz", input=np.repeat(np.arange(5, dtype=np.float32), 2).reshape(5, 2))
+
+    def start(answer, *, opening="pass", before="", batch=1):
+        code = SERVES.format(answer=answer, opening=opening, before=before, batch=batch)
+        return Worker([sys.executable, "-c", code, str(tmp_path / "inputs.npz")])
+
+    return start
+
+
+def test_the_child_times_itself(served):
+    with served("time.sleep(0.06)", opening="time.sleep(0.03)") as worker:
+        started = worker.start()
+        assert started.load_ms >= 30
+        assert started.first_ms >= 60
+        assert worker.turn() >= 60
+
+
+def test_outputs_of_all_samples_whatever_the_batch(served):
+    for batch in (1, 2, 5, 8):
+        with served("feeds['input'] * 2", batch=batch) as worker:
+            worker.start()
+            np.testing.assert_array_equal(worker.outputs()[:, 0], [0, 2, 4, 6, 8])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_peak_memory_is_what_the_model_adds_even_when_it_was_given_back(served):
+    hundred = 100 * 2**20
+    before = f"old = np.ones({3 * hundred}, np.uint8); del old; big_engine = np.ones({hundred}, np.uint8)"
+    with served(f"np.ones({hundred}, np.uint8)[:1]", before=before) as worker:
+        worker.start()
+        peak = worker.peak_bytes()
+        assert hundred * 0.95 < peak < hundred * 1.2
+
+
+def test_what_an_engine_prints_is_no_answer(served):
+    with served("print('chatty') or feeds['input']") as worker:
+        worker.start()
+        assert len(worker.outputs()) == 5
+
+
+def test_a_failure_has_the_last_words(served):
+    with served("1 / 0") as worker, pytest.raises(WorkerError, match=r"exit code 1: ZeroDivisionError"):
+        worker.start()
+    with served("0", before="import os; os.kill(os.getpid(), 9)") as worker, pytest.raises(WorkerError, match="memory"):
+        worker.start()
+
+
+def test_no_such_program():
+    with pytest.raises(WorkerError, match="cannot be started"):
+        Worker(["/no/such/python"])
+
+
+def test_one_that_fails_does_not_stop_the_others(served):
+    measured = measure_side_by_side(
+        {"bad": lambda: served("1 / 0"), "good": lambda: served("feeds['input']")},
+        rounds=2, budget_s=0, answering=("bad", "good"),
+    )  # fmt: skip
+    assert list(measured) == ["bad", "good"]
+    assert isinstance(measured["bad"], WorkerError)
+    assert len(measured["good"].latency.samples_ms) == 2
+    assert measured["good"].outputs.shape == (5, 2)
+
+
+def test_one_that_dies_in_a_turn_does_not_stop_the_others(served):
+    dies = "feeds['input'] if (calls.append(0) or len(calls) < 3) else __import__('os')._exit(3)"
+    measured = measure_side_by_side(
+        {"dies": lambda: served(dies, before="calls = []"), "good": lambda: served("feeds['input']")},
+        rounds=2, budget_s=0,
+    )  # fmt: skip
+    assert isinstance(measured["dies"], WorkerError)
+    assert len(measured["good"].latency.samples_ms) == 2
+
+
+def test_a_weight_cache_is_kept_where_it_is_asked_for(compiled, tmp_path):
+    np.savez(tmp_path / "inputs.npz", input=np.ones((2, 16, 16, 3), np.float32))
+    file, cache = compiled / "tiny_fp32.tflite", tmp_path / "cache"
+    options = ["--engine", "litert", "--threads", "1", "--batch", "1"]
+    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(file), str(tmp_path / "inputs.npz"), *options]
+    answers = []
+    for more in ([], ["--weight-cache", str(cache)]):
+        with Worker([*command, *more]) as worker:
+            worker.start()
+            answers.append(worker.outputs())
+    np.testing.assert_array_equal(*answers)
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
+@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
+def test_an_idle_worker_takes_no_processor_time(engine, compiled, tmp_path):
+    """Else it would slow down whoever is timed next."""
+    np.savez(tmp_path / "inputs.npz", input=np.zeros((1, 16, 16, 3), np.float32))
+    file = compiled / ("tiny_fp32.tflite" if engine == "litert" else "tiny_fp32.onnx")
+    options = ["--engine", engine, "--threads", "2", "--batch", "1"]
+    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(file), str(tmp_path / "inputs.npz"), *options]
+    with Worker(command) as worker:
+        worker.start()
+        worker.turn()
+        time.sleep(0.05)  # what side_by_side grants it to fall asleep
+        before = _processor_ticks(worker.pid)
+        time.sleep(0.5)
+        assert _processor_ticks(worker.pid) - before <= 1
+
+
+def _processor_ticks(pid):
+    """Hundredths of a second, of all threads."""
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
