@@ -4,6 +4,9 @@ The exit codes of all commands live here too, so that a failure means the same t
 0 done, 1 a gate (parity or other) failed, 2 bad usage or input. (70 is a defect of ours; see `cli`.)
 """
 
+import difflib
+from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -73,3 +76,9 @@ class NotRunError(PerceiverEdgeError):
     def __init__(self, runtime: str, *, missing: object, fix: str) -> None:
         super().__init__(f"{runtime} did not run.", expected=missing, got="it is not here", fix=fix)
         self.runtime, self.missing, self.fix = runtime, str(missing), fix
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """``"; did you mean …?"`` with the nearest known word, or nothing where none is near."""
+    near = difflib.get_close_matches(str(value), list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from perceiver_edge import memory, worker
+from perceiver_edge import memory
+from perceiver_edge.measure import worker
 
 STATUS = "Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n"
 

@@ -7,12 +7,12 @@ import dataclasses
 import functools
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.commands import cli
+from perceiver_edge.commands.cli import Command, positive
 from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Row:
     peak_bytes: int | None
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m perceiver_edge.benchmark",
-        description="Measure every artefact of a bundle in every engine that is installed: each in a process of its "
-        "own, in turns, on the first of the bundle's held-out samples. Writes nothing, needs no TensorFlow.",
-    )
+DESCRIPTION = """\
+Measure every artefact of a bundle in every engine that is installed: each in a process of its own, in turns, on the
+first of the bundle's held-out samples. Writes nothing, needs no TensorFlow."""
+
+
+def _add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
-    p.add_argument("--threads", type=cli.positive, help="inside one inference (default: all processors, at most 4)")
+    p.add_argument("--threads", type=positive, help="inside one inference (default: all processors, at most 4)")
     p.add_argument("--profile", action="store_true", help="also where the time goes by operator (ONNX Runtime)")
     p.add_argument(
         "--android", type=Path, metavar="BENCHMARK_MODEL",
@@ -52,12 +52,6 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
     p.add_argument("--quiet", action="store_true", help="no progress")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    return cli.run(lambda: _benchmark(args))
 
 
 def _benchmark(args: argparse.Namespace) -> int:
@@ -187,3 +181,7 @@ def _first_samples(bundle: Bundle, folder: Path) -> Path:
     path = folder / "inputs.npz"
     np.savez(path, **read_held_out(bundle).batch(0, batch))  # type: ignore[arg-type]  # a name could be that of an option
     return path
+
+
+COMMAND = Command("benchmark", "how fast a bundle is here", DESCRIPTION, _add_arguments, _benchmark)
+main = COMMAND.main

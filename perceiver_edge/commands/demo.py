@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
 
-from perceiver_edge.commands import cli
+from perceiver_edge.commands.cli import Command
 from perceiver_edge.errors import EXIT_OK
 
+DESCRIPTION = """\
+Serve a page that runs a bundle's models in the browser, with LiteRT.js and ONNX Runtime Web: draw a digit, or drop a
+picture. Nothing leaves the browser. The engines are npm packages; where they are missing, the message has the command
+that installs them."""
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m perceiver_edge.demo",
-        description="Serve a page that runs a bundle's models in the browser, with LiteRT.js and ONNX Runtime Web: "
-        "draw a digit, or drop a picture. Nothing leaves the browser. The engines are npm packages; where they are "
-        "missing, the message has the command that installs them.",
-    )
+
+def _add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
     p.add_argument("--host", default="127.0.0.1", help="0.0.0.0 for the whole network (default: %(default)s)")
     p.add_argument("--port", type=int, default=8000, help="0 for a free one (default: %(default)s)")
     p.add_argument("--node-modules", type=Path, metavar="DIR", help="where npm put the engines (default: a cache)")
     p.add_argument("--export", type=Path, metavar="FOLDER", help="write the site as files instead of serving it")
     p.add_argument("--no-open", action="store_true", help="do not open the browser")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
-    return cli.run(lambda: _demo(args))
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -53,3 +45,7 @@ def _demo(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print()
     return EXIT_OK
+
+
+COMMAND = Command("demo", "see a bundle at work in the browser", DESCRIPTION, _add_arguments, _demo)
+main = COMMAND.main

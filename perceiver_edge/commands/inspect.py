@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.accelerators import suited_to
-from perceiver_edge.commands import cli
+from perceiver_edge.commands.cli import Command
 from perceiver_edge.errors import EXIT_OK, BadInputError
 from perceiver_edge.progress import result_console
 
@@ -20,24 +20,22 @@ if TYPE_CHECKING:
 _NAME_WIDTH = 52
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m perceiver_edge.inspect",
-        description="Show what a TFLite or ONNX model is made of: operators, dtypes, int8 GEMMs, float islands. "
-        "An ONNX model is shown as ONNX Runtime runs it on this machine, after its optimisations.",
-    )
+DESCRIPTION = """\
+Show what a TFLite or ONNX model is made of: operators, dtypes, int8 GEMMs, float islands. An ONNX model is shown as
+ONNX Runtime runs it on this machine, after its optimisations."""
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a .tflite or .onnx file")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    arguments = parser.parse_args(argv)
-    return cli.run(lambda: _inspect(arguments.file, as_json=arguments.json))
 
 
-def _inspect(path: Path, *, as_json: bool) -> int:
+def _inspect(arguments: argparse.Namespace) -> int:
     import hashlib
 
     from perceiver_edge.converters.census.take import census
 
+    path: Path = arguments.file
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -49,7 +47,7 @@ def _inspect(path: Path, *, as_json: bool) -> int:
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error
     identity = {"file": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
-    if as_json:
+    if arguments.json:
         import json
 
         print(json.dumps({**identity, **taken.to_dict()}, indent=2))
@@ -181,3 +179,7 @@ def _short(name: str) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+COMMAND = Command("inspect", "what is inside a model file", DESCRIPTION, _add_arguments, _inspect)
+main = COMMAND.main

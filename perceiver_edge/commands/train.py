@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perceiver_edge.checkpoints import Checkpoint, save_checkpoint
-from perceiver_edge.commands import cli
+from perceiver_edge.commands.cli import Command, positive
 from perceiver_edge.config import InputSpec, PerceiverConfig
-from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError, PerceiverEdgeError
+from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
 
 if TYPE_CHECKING:
     from perceiver_edge.data import Split
@@ -160,25 +159,18 @@ Data: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits* (CC
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m perceiver_edge.train", description="Train the digits Perceiver.")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("build/trained-digits"), help="folder (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in the output folder")
-    parser.add_argument("--epochs", type=cli.positive, default=EPOCHS, help="passes over the train split (%(default)s)")
+    parser.add_argument("--epochs", type=positive, default=EPOCHS, help="passes over the train split (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (%(default)s)")
-    options = parser.parse_args(arguments)
-    try:
-        _run(options.output, overwrite=options.overwrite, epochs=options.epochs, seed=options.seed)
-    except PerceiverEdgeError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return EXIT_OK
 
 
-def _run(output: Path, *, overwrite: bool, epochs: int, seed: int) -> None:
+def _train(options: argparse.Namespace) -> int:
     from perceiver_edge.data import load_digits
 
-    _require_free(output, overwrite=overwrite)  # before minutes of work, not after
+    output, epochs, seed = options.output, options.epochs, options.seed
+    _require_free(output, overwrite=options.overwrite)  # before minutes of work, not after
     digits = load_digits()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
     try:
@@ -201,6 +193,7 @@ def _run(output: Path, *, overwrite: bool, epochs: int, seed: int) -> None:
     card = model_card(correct=correct, total=total, epochs=epochs, seed=seed)
     (output / "README.md").write_text(card, encoding="utf-8")
     print(f"{output}: {correct / total:.2%} of the test split ({correct} of {total})")
+    return EXIT_OK
 
 
 def _require_free(output: Path, *, overwrite: bool) -> None:
@@ -213,3 +206,7 @@ def _require_free(output: Path, *, overwrite: bool) -> None:
         raise BadInputError(
             "The output folder is not empty.", where=output, fix="Pass --overwrite or another --output."
         )
+
+
+COMMAND = Command("train", "train the digits Perceiver", "Train the digits Perceiver.", _add_arguments, _train)
+main = COMMAND.main

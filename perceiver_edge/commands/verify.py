@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perceiver_edge.commands import cli
+from perceiver_edge.commands.cli import Command
 from perceiver_edge.errors import EXIT_OK, BadInputError, GateError
 
 if TYPE_CHECKING:
@@ -21,13 +20,13 @@ _FEWEST_SAMPLES = 2
 """Of one sample nobody can say whether the output varies with the input."""
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m perceiver_edge.verify",
-        description="Check every file of a bundle against its hash, run every artefact on the held-out samples that "
-        "the bundle carries, and hold the outputs to this version's gates, with the bounds that were chosen for the "
-        "bundle. Writes nothing, but what --output names.",
-    )
+DESCRIPTION = """\
+Check every file of a bundle against its hash, run every artefact on the held-out samples that the bundle carries, and
+hold the outputs to this version's gates, with the bounds that were chosen for the bundle. Writes nothing, but what
+--output names."""
+
+
+def _add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
     p.add_argument("--threads", type=int, help="for the engines (default: each engine's own)")
     p.add_argument(
@@ -41,20 +40,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, metavar="FILE", help="with --runtimes: write what was seen as JSON")
     p.add_argument("--json", action="store_true", help="print the report as JSON")
     p.add_argument("--quiet", action="store_true", help="no progress")
-    return p
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    p = parser()
-    args = p.parse_args(argv)
-    if args.runtimes is None and (args.output, args.samples) != (None, None):
-        p.error("--output and --samples go with --runtimes")
-    if args.runtimes is not None and args.threads is not None:
-        p.error("--threads does not go with --runtimes: each runtime has its own default")
-    return cli.run(lambda: _verify(args))
 
 
 def _verify(args: argparse.Namespace) -> int:
+    if args.runtimes is None and (args.output, args.samples) != (None, None):
+        raise BadInputError("--output and --samples go with --runtimes.")
+    if args.runtimes is not None and args.threads is not None:
+        raise BadInputError("--threads does not go with --runtimes: each runtime has its own default.")
     from perceiver_edge.bundle.folder import read_bundle
     from perceiver_edge.commands import show
     from perceiver_edge.commands.libraries import VERIFIER, require_libraries
@@ -145,3 +137,7 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
             fix="the table's last column says which comparison failed",
         )
     return EXIT_OK
+
+
+COMMAND = Command("verify", "prove a bundle again, here", DESCRIPTION, _add_arguments, _verify)
+main = COMMAND.main

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.memory import give_back_memory
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from perceiver_edge.compiler.cores import IntegerForm
+    from perceiver_edge.converters.core_params import CoreParams
     from perceiver_edge.converters.trace import Traced
+
+M = TypeVar("M")
 
 FORMATS = ("tflite", "onnx")
 QUANTIZE = ("none", "fp16", "dynamic", "int8")
@@ -62,7 +66,10 @@ def build(
     inputs = [(name, list(shape)) for name, shape in traced.input_shapes.items()]
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
-        make = _tflite(traced, integer_form) if format_ == "tflite" else _onnx(traced, integer_form, opset)
+        form = functools.partial(integer_form, format_) if integer_form else None
+        make = (
+            _maker(_tflite, traced, form) if format_ == "tflite" else _maker(lambda: _onnx(opset), traced, form)
+        )  # fmt: skip
         for kind in (kind for kind in kinds if kind.format == format_):
             used = integer_key if kind.precision == "int8" else None
             parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, used]
@@ -71,72 +78,73 @@ def build(
     return artefacts
 
 
-def _tflite(traced: Traced, integer_form: Callable[[str], IntegerForm] | None) -> Callable[[str], bytes]:
-    """What makes the model of a precision; all come from one float model, made when the first needs it."""
+@dataclass(frozen=True)
+class _Converters(Generic[M]):
+    """What one format has for each step; ``M`` is what its float and quantised models are in memory."""
+
+    float32: Callable[[Traced], M]
+    fp16: Callable[[M], M]
+    dynamic: Callable[[M], M]
+    int8: Callable[[M, Mapping[str, tuple[float, float]]], M]
+    with_int8_cores: Callable[[M, Mapping[str, CoreParams]], M]
+    to_bytes: Callable[[M], bytes]
+    while_making: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+def _tflite() -> _Converters[bytes]:
+    from perceiver_edge.converters.tflite.convert import to_tflite
+    from perceiver_edge.converters.tflite.core import with_int8_cores
+    from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
+    from perceiver_edge.runtime._quiet import without_notices
+
+    return _Converters(
+        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, to_bytes=bytes,
+        while_making=without_notices,  # the quantiser runs an interpreter of its own
+    )  # fmt: skip
+
+
+def _onnx(opset: int) -> _Converters[ModelProto]:
+    from perceiver_edge.converters.onnx.convert import to_onnx
+    from perceiver_edge.converters.onnx.core import with_int8_cores
+    from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16, onnx_int8
+
+    return _Converters(
+        functools.partial(to_onnx, opset=opset), onnx_fp16, onnx_dynamic, onnx_int8, with_int8_cores,
+        to_bytes=lambda model: model.SerializeToString(),
+    )  # fmt: skip
+
+
+def _maker(
+    load: Callable[[], _Converters[M]], traced: Traced, integer_form: Callable[[], IntegerForm] | None
+) -> Callable[[str], bytes]:
+    """What makes the model of a precision; all come from one float model, made when the first needs it.
+
+    Args:
+        load: imports the converters, which takes seconds: only when there is something to convert.
+    """
 
     @functools.lru_cache(maxsize=1)
-    def converted(source: Traced) -> bytes:
-        from perceiver_edge.converters.tflite.convert import to_tflite
+    def converted(source: Traced) -> M:
+        return load().float32(source)
 
-        return to_tflite(source)
-
-    def int8() -> bytes:
-        from perceiver_edge.converters.tflite.core import with_int8_cores
-        from perceiver_edge.converters.tflite.quantize import tflite_int8
-
+    def int8() -> M:
         assert integer_form is not None
-        form = integer_form("tflite")
+        form = integer_form()
         if form.traced is not traced:
             _forget(converted)
-        model = tflite_int8(converted(form.traced), limits(form))
-        return with_int8_cores(model, form.cores) if form.cores else model
+        model = load().int8(converted(form.traced), limits(form))
+        return load().with_int8_cores(model, form.cores) if form.cores else model
+
+    makers: dict[str, Callable[[], M]] = {
+        "fp32": lambda: converted(traced),
+        "fp16": lambda: load().fp16(converted(traced)),
+        "dynamic": lambda: load().dynamic(converted(traced)),
+        "int8": int8,
+    }
 
     def make(precision: str) -> bytes:
-        from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16
-        from perceiver_edge.runtime._quiet import without_notices
-
-        makers: dict[str, Callable[[], bytes]] = {
-            "fp32": lambda: converted(traced),
-            "fp16": lambda: tflite_fp16(converted(traced)),
-            "dynamic": lambda: tflite_dynamic(converted(traced)),
-            "int8": int8,
-        }
-        with without_notices():  # the quantiser runs an interpreter of its own
-            return makers[precision]()
-
-    return make
-
-
-def _onnx(traced: Traced, integer_form: Callable[[str], IntegerForm] | None, opset: int) -> Callable[[str], bytes]:
-    """See `_tflite`."""
-
-    @functools.lru_cache(maxsize=1)
-    def converted(source: Traced) -> ModelProto:
-        from perceiver_edge.converters.onnx.convert import to_onnx
-
-        return to_onnx(source, opset=opset)
-
-    def int8() -> ModelProto:
-        from perceiver_edge.converters.onnx.core import with_int8_cores
-        from perceiver_edge.converters.onnx.quantize import onnx_int8
-
-        assert integer_form is not None
-        form = integer_form("onnx")
-        if form.traced is not traced:
-            _forget(converted)
-        model = onnx_int8(converted(form.traced), limits(form))
-        return with_int8_cores(model, form.cores) if form.cores else model
-
-    def make(precision: str) -> bytes:
-        from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16
-
-        makers: dict[str, Callable[[], ModelProto]] = {
-            "fp32": lambda: converted(traced),
-            "fp16": lambda: onnx_fp16(converted(traced)),
-            "dynamic": lambda: onnx_dynamic(converted(traced)),
-            "int8": int8,
-        }
-        return makers[precision]().SerializeToString()
+        with load().while_making():
+            return load().to_bytes(makers[precision]())
 
     return make
 

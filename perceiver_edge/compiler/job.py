@@ -1,88 +1,22 @@
-"""A compilation before it runs: options checked, model and samples found, output writable. No TensorFlow yet."""
+"""A compilation before it runs: model and samples found and checked, output writable. No TensorFlow yet."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.folder import require_writable
-from perceiver_edge.calibration import METHODS, Ranges, Samples
-from perceiver_edge.compiler.artefacts import FORMATS, QUANTIZE, Kind, planned_kinds
-from perceiver_edge.compiler.representative import NUM_CALIBRATION, choose_samples, read_ranges
+from perceiver_edge.calibration import Ranges, Samples
+from perceiver_edge.compiler.artefacts import Kind, planned_kinds
+from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
+from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.lowering import OPTIMIZE_FOR, Decision, lower, plain_program
-from perceiver_edge.measure.latency import default_threads
+from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import require_mask_agreement
-
-if TYPE_CHECKING:
-    from perceiver_edge.checkpoints import Checkpoint
-    from perceiver_edge.model import Perceiver
-
-OPSETS = range(18, 21)
-"""tf2onnx 1.17 is sure of 18; ONNX's version converter takes that to 20, where Gelu becomes an operator."""
-
-LEAST_HELD_OUT = 2
-"""One sample has no spread over the input, so the sensitivity gate could not be measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to compile; each field is explained at `perceiver_edge.compile`."""
-
-    quantize: str = "int8"
-    samples: object = None
-    calibration: Ranges | str | os.PathLike[str] | None = None
-    method: str | None = None
-    num_samples: int = NUM_CALIBRATION
-    num_held_out: int | None = None
-    gates: Mapping[str, float] = field(default_factory=dict)
-    name: str | None = None
-    input_shape: tuple[int, ...] | None = None
-    batch: int = 1
-    with_mask: bool = False
-    formats: tuple[str, ...] = FORMATS
-    only: bool = False
-    opset: int = OPSETS.start
-    optimize_for: str = "latency"
-    output: str | os.PathLike[str] | None = None
-    overwrite: bool = False
-    threads: int | None = None
-    seed: int = 0
-    cache: bool = True
-
-    def __post_init__(self) -> None:
-        _require(self.quantize in QUANTIZE, "quantize", ", ".join(QUANTIZE), self.quantize)
-        _require(self.method is None or self.method in METHODS, "method", ", ".join(METHODS), self.method)
-        observes = self.quantize == "int8" and self.calibration is None
-        _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
-        _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
-        _require(self.optimize_for in OPTIMIZE_FOR, "optimize_for", ", ".join(OPTIMIZE_FOR), self.optimize_for)
-        _require(
-            not (self.quantize == "fp16" and self.optimize_for == "memory"), "optimize_for",
-            "latency with quantize fp16, whose models are for GPUs and keep attention whole", self.optimize_for,
-        )  # fmt: skip
-        _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
-        _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
-        if self.input_shape is not None:
-            sizes_are_counts = isinstance(self.input_shape, tuple) and all(
-                _is_count(size, least=1) for size in self.input_shape
-            )
-            _require(sizes_are_counts, "input_shape", "a tuple of sizes of at least 1", self.input_shape)
-        counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
-        for name, value in (counts | {"threads": self.threads}).items():
-            _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)
-        _require(self.num_held_out != 1, "num_held_out", f"at least {LEAST_HELD_OUT}", self.num_held_out)
-        _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
-
-    @property
-    def num_threads(self) -> int:
-        return self.threads or default_threads()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +41,7 @@ class Job:
         return lower(plain, optimize_for=self.options.optimize_for)[1]
 
 
-def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Options, *, dry_run: bool = False) -> Job:
+def prepare(options: Options, *, dry_run: bool = False) -> Job:
     """Find and check everything that can be checked before the long work; for a dry run, not the output.
 
     Raises:
@@ -115,13 +49,12 @@ def prepare(model: str | os.PathLike[str] | Checkpoint | Perceiver, options: Opt
     """
     kinds = planned_kinds(quantize=options.quantize, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
-    named = resolve_model(model, name=options.name, input_shape=options.input_shape, seed=options.seed)
+    named = resolve_model(options.model, name=options.name, input_shape=options.input_shape, seed=options.seed)
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
     ranges = None
     if options.calibration is not None:
-        _require(options.quantize == "int8", "calibration", "no calibration, or quantize int8", options.quantize)
         ranges = read_ranges(options.calibration, named)
     calibrating, proving = choose_samples(
         named,
@@ -159,12 +92,3 @@ def _require_labels_fit(part: Samples, config: PerceiverConfig) -> None:
             "The labels do not fit the model's classes.",
             expected=f"0 to {config.num_classes - 1}", got=", ".join(map(str, wrong[:5])), where=part.description,
         )  # fmt: skip
-
-
-def _is_count(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _require(condition: bool, option: str, expected: str, got: Any) -> None:
-    if not condition:
-        raise BadInputError(f"The option {option!r} is not usable.", expected=expected, got=repr(got))

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from perceiver_edge.bundle.folder import Bundle, publish, read_bundle
 from perceiver_edge.bundle.manifest import Manifest, seal
 from perceiver_edge.bundle.report import render_model_card, render_report
 from perceiver_edge.cache import Cache, default_folder
 from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
-from perceiver_edge.compiler.artefacts import FORMATS, Kind, build
+from perceiver_edge.compiler.artefacts import Kind, build
 from perceiver_edge.compiler.cores import calibrate, given_cores
 from perceiver_edge.compiler.describe import describe
-from perceiver_edge.compiler.job import OPSETS, Job, Options, prepare
-from perceiver_edge.compiler.representative import NUM_CALIBRATION
+from perceiver_edge.compiler.job import Job, prepare
+from perceiver_edge.compiler.options import Options
 from perceiver_edge.lowering import Decision
 from perceiver_edge.measure.latency import Latencies, measure_latency
 from perceiver_edge.memory import give_back_memory
-from perceiver_edge.progress import Progress, Stage, silent
+from perceiver_edge.progress import Progress, Stage
 from perceiver_edge.proof.gates import ParityError, ParityReport
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.proof.prove import layer_reference, prove
@@ -33,76 +33,48 @@ from perceiver_edge.provenance import provenance
 if TYPE_CHECKING:
     import numpy as np
 
-    from perceiver_edge.checkpoints import Checkpoint
     from perceiver_edge.compiler.deployment import Deployment
-    from perceiver_edge.model import Perceiver
 
 
-def compile(
-    model: str | os.PathLike[str] | Checkpoint | Perceiver = "digits",
-    *,
-    quantize: str = "int8",
-    samples: object = None,
-    calibration: Ranges | str | os.PathLike[str] | None = None,
-    method: str | None = None,
-    num_samples: int = NUM_CALIBRATION,
-    num_held_out: int | None = None,
-    gates: Mapping[str, float] | None = None,
-    name: str | None = None,
-    input_shape: tuple[int, ...] | None = None,
-    batch: int = 1,
-    with_mask: bool = False,
-    formats: tuple[str, ...] = FORMATS,
-    only: bool = False,
-    opset: int = OPSETS.start,
-    optimize_for: str = "latency",
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    threads: int | None = None,
-    seed: int = 0,
-    cache: bool = True,
-    progress: Progress = silent,
-) -> Bundle:
+_P = ParamSpec("_P")
+
+
+def _called_as(options: Callable[_P, Options]) -> Callable[[Callable[[Options], Bundle]], Callable[_P, Bundle]]:
+    """Lets a function of `Options` be called with what makes them, so that no option is declared twice."""
+
+    def decorate(function: Callable[[Options], Bundle]) -> Callable[_P, Bundle]:
+        @functools.wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> Bundle:
+            return function(options(*args, **kwargs))
+
+        call.__signature__ = inspect.signature(options).replace(return_annotation=Bundle)  # type: ignore[attr-defined]
+        assert function.__doc__ is not None
+        call.__doc__ = function.__doc__.replace("    Raises:", f"    Args:\n{_explained()}\n\n    Raises:")
+        return call
+
+    return decorate
+
+
+def _explained() -> str:
+    flags = {option.name: option.metadata["flag"].help for option in dataclasses.fields(Options)}
+    return "\n".join(f"        {name}: {text}." for name, text in flags.items())
+
+
+@_called_as(Options)
+def compile(options: Options) -> Bundle:
     """Compile a Perceiver into proven artefacts and publish them as a bundle.
-
-    Args:
-        model: a name (``digits``, a preset of `config.PRESETS`), a folder, a `Checkpoint` or a Keras `Perceiver`.
-        quantize: ``none``, ``fp16``, ``dynamic`` or ``int8``.
-        samples: representative data: an array ``[n, *axes, channels]``, an iterable of samples, or what
-            ``--calibration-data`` takes. Some calibrate; others, never the same, prove. None: the embedded data.
-        calibration: ranges from an earlier ``calibration.json``, instead of observing.
-        method: how ranges are chosen: ``minmax`` (the default), ``percentile`` or ``mse``.
-        num_samples: to calibrate with. ``num_held_out``: to prove with (64, or all of the embedded test split).
-        gates: parity bounds to change, by name (`perceiver_edge.proof.gates.Gates`), for the precision asked for.
-        name: of the bundle and its files.
-        input_shape: sizes of the input axes the artefacts are made for; ``batch`` their fixed batch size.
-        with_mask: give the artefacts a second, boolean input ``mask`` ``[batch, *axes]``; the samples must have one.
-        formats: ``tflite``, ``onnx`` or both.
-        only: leave out the float32 peers.
-        opset: of the ONNX models, 18 to 20.
-        optimize_for: ``latency``, or ``memory``: attend to tokens in chunks, also where softmax is in float.
-        output: the bundle's folder, by default ``build/<name>``; ``overwrite`` replaces the bundle that is there.
-        threads: for proving and for the latency measurement; by default all processors, at most 4.
-        seed: draws samples, and the weights of a preset without weights.
-        cache: take what earlier runs made of the same inputs, and keep what this one makes (`perceiver_edge.cache`).
 
     Raises:
         BadInputError: anything that cannot be used as it is; nothing was written.
         ConversionError: an artefact came out other than asked for; nothing was written.
         ParityError: a gate failed; nothing was published, and the exception carries the report.
     """
-    options = Options(
-        quantize=quantize, samples=samples, calibration=calibration, method=method, num_samples=num_samples,
-        num_held_out=num_held_out, gates=gates or {}, name=name, input_shape=input_shape, batch=batch,
-        with_mask=with_mask, formats=formats, only=only, opset=opset, optimize_for=optimize_for, output=output,
-        overwrite=overwrite, threads=threads, seed=seed, cache=cache,
-    )  # fmt: skip
-    return run(prepare(model, options), progress=progress)
+    return run(prepare(options))
 
 
-def run(job: Job, *, progress: Progress = silent, warn: Callable[[str], None] = warnings.warn) -> Bundle:
+def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     """Run a prepared compilation. ``warn`` is told what is no error. Raises as `compile` does."""
-    options, model = job.options, job.model
+    options, model, progress = job.options, job.model, job.options.progress
     folder = default_folder() if options.cache else None
     cache = Cache(folder, [provenance(), model.fingerprint], warn=warn)
     with progress("lower and trace"):

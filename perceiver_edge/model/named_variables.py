@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from perceiver_edge.model.attention import Attention
+from perceiver_edge.model.block import PerceiverBlock
 from perceiver_edge.model.feed_forward import FeedForward
 from perceiver_edge.model.layer_norm import LayerNorm
-
-if TYPE_CHECKING:
-    from perceiver_edge.model.perceiver import Perceiver
 
 Named = Iterator[tuple[str, keras.Variable]]
 
 
-def named_variables(model: Perceiver) -> dict[str, keras.Variable]:
-    """Every variable that is a weight, by canonical name."""
-    return dict(_model(model))
+def named_variables(
+    latents: keras.Variable, blocks: Iterable[PerceiverBlock], head: tuple[LayerNorm, keras.layers.Dense] | None
+) -> dict[str, keras.Variable]:
+    """Every variable that is a weight, by canonical name. ``head``: the normalisation and the classifier."""
+    return dict(_model(latents, blocks, head))
 
 
 def flip_linear(name: str, weight: np.ndarray) -> np.ndarray:
@@ -28,18 +27,21 @@ def flip_linear(name: str, weight: np.ndarray) -> np.ndarray:
     return weight.T if weight.ndim == 2 and name != "latents" else weight
 
 
-def _model(model: Perceiver) -> Named:
-    yield "latents", model.latents
-    for index, block in enumerate(model.blocks):
+def _model(
+    latents: keras.Variable, blocks: Iterable[PerceiverBlock], head: tuple[LayerNorm, keras.layers.Dense] | None
+) -> Named:
+    yield "latents", latents
+    for index, block in enumerate(blocks):
         name = f"layers.{index}"
         yield from _attention(f"{name}.cross_attn", block.cross_attn)
         yield from _feed_forward(f"{name}.cross_ff", block.cross_ff)
         for j, (attend, feed_forward) in enumerate(zip(block.self_attns, block.self_ffs, strict=True)):
             yield from _attention(f"{name}.self_attns.{j}.0", attend)
             yield from _feed_forward(f"{name}.self_attns.{j}.1", feed_forward)
-    if model.config.final_classifier_head:
-        yield from _norm("to_logits.1", model.head_norm)
-        yield from _linear("to_logits.2", model.head)
+    if head is not None:
+        norm, classifier = head
+        yield from _norm("to_logits.1", norm)
+        yield from _linear("to_logits.2", classifier)
 
 
 def _attention(name: str, layer: Attention) -> Named:

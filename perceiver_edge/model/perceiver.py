@@ -153,7 +153,7 @@ class Perceiver(keras.Model):
 
     def named_weights(self) -> dict[str, np.ndarray]:
         """Copies of the weights by canonical name (see `perceiver_edge.checkpoints.expected_shapes`)."""
-        variables = named_variables(self)
+        variables = self._named_variables()
         return {
             name: np.array(flip_linear(name, variable.value.numpy()), order="C") for name, variable in variables.items()
         }
@@ -166,8 +166,12 @@ class Perceiver(keras.Model):
         """
         dtype = np.float64 if self.variable_dtype == "float64" else np.float32
         fitted = fit_weights(self.config, weights, dtype=dtype)
-        for name, variable in named_variables(self).items():
+        for name, variable in self._named_variables().items():
             variable.assign(flip_linear(name, fitted[name]))
+
+    def _named_variables(self) -> dict[str, keras.Variable]:
+        head = (self.head_norm, self.head) if self.config.final_classifier_head else None
+        return named_variables(self.latents, self.blocks, head)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, dtype: str = "float32") -> Self:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perceiver_edge import bundle
+from perceiver_edge.bundle import folder as bundle
 from perceiver_edge.bundle.folder import publish, read_bundle, require_writable
 from perceiver_edge.errors import BadInputError
 

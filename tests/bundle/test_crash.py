@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from perceiver_edge import bundle
+from perceiver_edge.bundle import folder as bundle
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.errors import BadInputError
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 DRIVER = """
 import base64, json, os, signal, sys
 from pathlib import Path
-from perceiver_edge import bundle
+from perceiver_edge.bundle import folder as bundle
 
 work, exchange, old, new = json.loads(sys.argv[1])
 old, new = ({name: base64.b64decode(text) for name, text in files.items()} for files in (old, new))

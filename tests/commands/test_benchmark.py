@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from perceiver_edge import android, benchmark, profile
+from perceiver_edge import benchmark
 from perceiver_edge.errors import BadInputError, NotRunError
+from perceiver_edge.measure import android, profile
 
 WITHOUT_TENSORFLOW = """
 import sys

@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from perceiver_edge import convert, show
+from perceiver_edge import convert
 from perceiver_edge.bundle.folder import read_bundle
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.calibration.samples import sample_digest
+from perceiver_edge.commands import show
 from perceiver_edge.proof.gates import ParityReport
 from perceiver_edge.runtime import load
 

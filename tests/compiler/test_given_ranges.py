@@ -7,7 +7,8 @@ import pytest
 
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.checkpoints import Checkpoint, init_weights
-from perceiver_edge.compiler.job import Job, Options, prepare
+from perceiver_edge.compiler.job import Job, prepare
+from perceiver_edge.compiler.options import Options
 from perceiver_edge.config import PRESETS
 from perceiver_edge.errors import BadInputError
 
@@ -20,7 +21,7 @@ SAMPLES = np.random.default_rng(0).random((30, 16, 16, 3), np.float32)
 def prepared(tmp_path):
     def run(model: Checkpoint = MODEL, **options: object) -> Job:
         defaults = {"samples": SAMPLES, "num_samples": 12, "num_held_out": 10, "output": tmp_path / "out"}
-        return prepare(model, Options(**{**defaults, **options}))
+        return prepare(Options(model, **{**defaults, **options}))
 
     return run
 

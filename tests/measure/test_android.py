@@ -2,7 +2,7 @@
 
 import shlex
 
-from perceiver_edge import android
+from perceiver_edge.measure import android
 from perceiver_edge.measure.android import run_on_phone
 
 

@@ -1,0 +1,219 @@
+"""The options of a compilation: each is declared once, here.
+
+`perceiver_edge.compile` takes them as arguments, with this signature; `python -m perceiver_edge.convert` takes them as
+flags, made from the same declarations (`perceiver_edge.commands.flags`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.calibration import METHODS, Ranges
+from perceiver_edge.compiler.artefacts import FORMATS, QUANTIZE
+from perceiver_edge.compiler.representative import NUM_CALIBRATION
+from perceiver_edge.errors import BadInputError, did_you_mean
+from perceiver_edge.lowering import OPTIMIZE_FOR
+from perceiver_edge.measure.latency import default_threads
+from perceiver_edge.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from perceiver_edge.checkpoints import Checkpoint
+    from perceiver_edge.model import Perceiver
+
+OPSETS = range(18, 21)
+"""tf2onnx 1.17 is sure of 18; ONNX's version converter takes that to 20, where Gelu becomes an operator."""
+
+LEAST_HELD_OUT = 2
+"""One sample has no spread over the input, so the sensitivity gate could not be measured."""
+
+MODEL, DATA, SHAPE, OUTPUT = "model", "calibration and proof", "the deployed model", "output"
+"""Groups of ``--help``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """How an option is written on the command line.
+
+    Attributes:
+        help: what it does; `compile` says the same.
+        group: of ``--help``; None for what only Python can say.
+        name: the flag; by default the option's own name.
+        metavar: what stands for the value.
+        choices: all values there are.
+        parse: from the text to the value; raises ValueError with what was expected.
+        is_repeated: may be given several times, and the values make a tuple.
+    """
+
+    help: str
+    group: str | None
+    name: str | None = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    parse: Callable[[str], Any] = str
+    is_repeated: bool = False
+
+
+def _flag(help: str, group: str | None, **flag: Any) -> dict[str, Flag]:
+    return {"flag": Flag(help=help, group=group, **flag)}
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.replace("x", ",").split(","))
+    except ValueError:
+        raise ValueError("sizes with commas, such as 224,224") from None
+
+
+def _bound(text: str) -> tuple[str, float]:
+    name, _, bound = text.partition("=")
+    try:
+        return name, float(bound)
+    except ValueError:
+        raise ValueError("NAME=BOUND, such as cosine=0.995") from None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile. Each field's meaning is its `Flag.help`."""
+
+    model: str | os.PathLike[str] | Checkpoint | Perceiver = field(
+        default="digits",
+        metadata=_flag(
+            "digits (trained), readme, paper, video, audio, points or tiny (random weights), or a folder with "
+            "config.json and model.safetensors, ours or perceiver-pytorch's; from Python also a Checkpoint or a Keras "
+            "Perceiver",
+            MODEL,
+        ),
+    )
+    _: KW_ONLY
+    quantize: str = field(
+        default="int8", metadata=_flag("precision of the models beside the float32 ones", MODEL, choices=QUANTIZE)
+    )
+    only: bool = field(
+        default=False, metadata=_flag("do not write the float32 models beside the quantised ones", MODEL)
+    )
+    formats: tuple[str, ...] = field(
+        default=FORMATS, metadata=_flag("of the models", MODEL, choices=FORMATS, is_repeated=True)
+    )
+    samples: object = field(
+        default=None,
+        metadata=_flag(
+            "representative samples, some to calibrate and others, never the same, to prove with: a folder of "
+            "pictures, a .npy or .npz file keyed by input name, package.module:function, or the word random; from "
+            "Python also an array [n, *axes, channels] or an iterable of samples (default: the digits' own)",
+            DATA,
+            name="--calibration-data",
+            metavar="DATA",
+        ),
+    )
+    num_samples: int = field(default=NUM_CALIBRATION, metadata=_flag("samples to calibrate with", DATA, parse=int))
+    num_held_out: int | None = field(
+        default=None,
+        metadata=_flag("samples to prove with (default: 64, or all of the embedded test split)", DATA, parse=int),
+    )
+    seed: int = field(
+        default=0, metadata=_flag("draws samples, and the weights of a preset without weights", DATA, parse=int)
+    )
+    method: str | None = field(
+        default=None, metadata=_flag("how ranges are chosen (default: minmax)", DATA, choices=tuple(METHODS))
+    )
+    calibration: Ranges | str | os.PathLike[str] | None = field(
+        default=None, metadata=_flag("a calibration.json to use instead of observing", DATA, metavar="FILE")
+    )
+    gates: Mapping[str, float] = field(
+        default_factory=dict,
+        metadata=_flag(
+            "change a parity bound: relative_l2, cosine, top1_agreement, sensitivity_min, sensitivity_max, "
+            "centred_cosine; may be repeated",
+            DATA,
+            name="--gate",
+            metavar="NAME=BOUND",
+            parse=_bound,
+            is_repeated=True,
+        ),
+    )
+    name: str | None = field(default=None, metadata=_flag("of the bundle and its files (default: the model's)", SHAPE))
+    input_shape: tuple[int, ...] | None = field(
+        default=None, metadata=_flag("sizes of the input axes, such as 224,224", SHAPE, metavar="H,W", parse=_sizes)
+    )
+    batch: int = field(default=1, metadata=_flag("fixed batch size", SHAPE, parse=int))
+    with_mask: bool = field(
+        default=False,
+        metadata=_flag("add a boolean input 'mask' [batch, *axes] (True: attend to this token)", SHAPE, name="--mask"),
+    )
+    optimize_for: str = field(
+        default="latency",
+        metadata=_flag(
+            "memory: attend to the tokens in chunks wherever softmax is computed in float",
+            SHAPE,
+            choices=tuple(OPTIMIZE_FOR),
+        ),
+    )
+    opset: int = field(
+        default=OPSETS.start, metadata=_flag(f"ONNX opset, {OPSETS.start} to {OPSETS.stop - 1}", SHAPE, parse=int)
+    )
+    output: str | os.PathLike[str] | None = field(
+        default=None, metadata=_flag("the bundle's folder (default: build/<name>)", OUTPUT, metavar="DIR")
+    )
+    overwrite: bool = field(default=False, metadata=_flag("replace an existing bundle", OUTPUT))
+    threads: int | None = field(
+        default=None,
+        metadata=_flag(
+            "for proving and for the latency measurement (default: all processors, at most 4)", OUTPUT, parse=int
+        ),
+    )
+    cache: bool = field(
+        default=True,
+        metadata=_flag("repeat every stage, and keep no results for the next run", OUTPUT, name="--no-cache"),
+    )
+
+    progress: Progress = field(default=silent, metadata=_flag("told when a stage begins and ends", None))
+
+    def __post_init__(self) -> None:
+        _require_known("quantize", self.quantize, QUANTIZE)
+        if self.method is not None:
+            _require_known("method", self.method, tuple(METHODS))
+        observes = self.quantize == "int8" and self.calibration is None
+        _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
+        _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
+        _require_known("optimize_for", self.optimize_for, tuple(OPTIMIZE_FOR))
+        _require(
+            not (self.quantize == "fp16" and self.optimize_for == "memory"), "optimize_for",
+            "latency with quantize fp16, whose models are for GPUs and keep attention whole", self.optimize_for,
+        )  # fmt: skip
+        _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
+        _require(_is_count(self.seed, least=0), "seed", "an integer of at least 0", self.seed)
+        if self.input_shape is not None:
+            sizes_are_counts = isinstance(self.input_shape, tuple) and all(
+                _is_count(size, least=1) for size in self.input_shape
+            )
+            _require(sizes_are_counts, "input_shape", "a tuple of sizes of at least 1", self.input_shape)
+        counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
+        for name, value in (counts | {"threads": self.threads}).items():
+            _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)
+        _require(self.num_held_out != 1, "num_held_out", f"at least {LEAST_HELD_OUT}", self.num_held_out)
+        _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
+        _require(
+            self.calibration is None or self.quantize == "int8", "calibration",
+            "no calibration, or quantize int8", self.quantize,
+        )  # fmt: skip
+
+    @property
+    def num_threads(self) -> int:
+        return self.threads or default_threads()
+
+
+def _is_count(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _require(condition: bool, option: str, expected: str, got: Any) -> None:
+    if not condition:
+        raise BadInputError(f"The option {option!r} is not usable.", expected=expected, got=repr(got))
+
+
+def _require_known(option: str, value: object, known: tuple[str, ...]) -> None:
+    _require(value in known, option, ", ".join(known), f"{value!r}{did_you_mean(value, known)}")
