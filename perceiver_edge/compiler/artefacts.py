@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.memory import give_back_memory
+from perceiver_edge.proof.gates import PRECISIONS
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 FORMATS = ("tflite", "onnx")
-QUANTIZE = ("none", "fp16", "dynamic", "int8")
+QUANTIZE = ("none", *(precision for precision in PRECISIONS if precision != "fp32"))
 """What ``--quantize`` takes; ``none`` makes the float32 models only."""
 
 

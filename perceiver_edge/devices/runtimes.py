@@ -13,11 +13,11 @@ import numpy as np
 from perceiver_edge.demo.packages import VERSIONS
 from perceiver_edge.devices import arm64, tflite_runtime
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.proof.gates import PRECISIONS
 from perceiver_edge.runtime import Engine, load, run_all
 from perceiver_edge.runtime.onnxruntime import engine_version as onnxruntime_version
 
 Kind = Literal["measured", "functional"]
-PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 ALL = "all"
 
 
