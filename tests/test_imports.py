@@ -22,10 +22,11 @@ HEAVY = (
     "torch",
 )
 
+PACKAGE = Path(perceiver_edge.__file__).parent
 COMMANDS = sorted(
-    f"perceiver_edge.{file.parent.name if file.stem == '__main__' else file.stem}"
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__main__")
     for pattern in ("*.py", "*/__main__.py")
-    for file in Path(perceiver_edge.__file__).parent.glob(pattern)
+    for file in PACKAGE.glob(pattern)
     if re.search(r'^if __name__ == "__main__":', file.read_text(), re.MULTILINE)
 )
 
@@ -57,7 +58,7 @@ def test_importing_loads_nothing_heavy(code, tmp_path):
 
 
 def test_the_commands_are_found():
-    assert {"perceiver_edge.convert", "perceiver_edge.demo", "perceiver_edge.inspect"} <= set(COMMANDS)
+    assert {"perceiver_edge", "perceiver_edge.convert", "perceiver_edge.demo"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -71,7 +72,8 @@ except SystemExit as exit:
     assert not exit.code, exit.code
 """
     output, heavy = run(code, cwd=tmp_path)
-    assert output.startswith(f"usage: python -m {command}")
+    called = "perceiver-edge" if command == "perceiver_edge" else f"python -m {command}"
+    assert output.startswith(f"usage: {called}")
     assert heavy == []
 
 
