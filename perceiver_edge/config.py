@@ -151,10 +151,12 @@ def _one_or_more(key: str, value: object, *, where: object) -> tuple[Any, ...]:
 def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[PerceiverConfig, InputSpec | None]:
     """Read the flat mapping of a ``config.json``: constructor arguments, and optionally the keys of `InputSpec`.
 
+    ``class_names`` may stand beside them (`parse_class_names`).
+
     Raises:
         BadInputError: unknown or missing keys, or values out of range.
     """
-    values = dict(values)
+    values = {key: value for key, value in values.items() if key != CLASS_NAMES}
     spec_keys = {key: values.pop(key) for key in _SPEC_KEYS if key in values}
     fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
     if unknown := sorted(set(values) - set(fields)):
@@ -183,6 +185,33 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
             where=where,
         )
     return config, spec
+
+
+CLASS_NAMES = "class_names"
+
+
+def parse_class_names(
+    values: Mapping[str, Any], config: PerceiverConfig, *, where: object = None
+) -> tuple[str, ...] | None:
+    """What the classes of a ``config.json`` are called, in the order of the logits; None where it does not say.
+
+    Raises:
+        BadInputError: not one name a class, two of one name, or names for a model that does not classify.
+    """
+    names = values.get(CLASS_NAMES)
+    if names is None:
+        return None
+    count = config.num_classes if config.final_classifier_head else 0
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) and name.strip() for name in names)
+    if not is_list or len(names) != count:
+        got = f"{len(names)} names" if is_list else repr(names)
+        raise BadInputError(
+            "class_names does not fit the model.", expected=f"{count} texts, one a class", got=got, where=where
+        )
+    if len(set(names)) != count:
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise BadInputError("Two classes have one name.", expected="different names", got=repr(twice), where=where)
+    return tuple(names)
 
 
 PRESETS: dict[str, tuple[PerceiverConfig, InputSpec]] = {

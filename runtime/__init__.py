@@ -5,12 +5,13 @@ logits = load("digits_int8.tflite")(image)
 """
 
 from perceiver_edge.runtime.batches import batch, run_all
+from perceiver_edge.runtime.classes import Guess
 from perceiver_edge.runtime.loading import Engine, load
 from perceiver_edge.runtime.probe import probe
 from perceiver_edge.runtime.runner import Runner, TensorSpec
 from perceiver_edge.runtime.timing import Latency, interleaved_latency, paired_ratio
 
 __all__ = [
-    "Engine", "Latency", "Runner", "TensorSpec", "batch", "interleaved_latency", "load", "paired_ratio", "probe",
-    "run_all",
+    "Engine", "Guess", "Latency", "Runner", "TensorSpec", "batch", "interleaved_latency", "load", "paired_ratio",
+    "probe", "run_all",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime.classes import class_names_beside
 from perceiver_edge.runtime.runner import Runner
 
 Engine = Literal["litert", "tflite_runtime", "onnxruntime"]
@@ -45,7 +46,15 @@ def load(
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise BadInputError("threads is out of range.", expected="an integer of at least 1, or None", got=repr(threads))
     if weight_cache is not None:
-        return _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
+        runner = _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
+    else:
+        runner = _load_whole(model, engine=engine, threads=threads)
+    if not isinstance(model, bytes):
+        runner.class_names = class_names_beside(Path(model))
+    return runner
+
+
+def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, threads: int | None) -> Runner:
     content, where = _read(model)
     able = TFLITE_ENGINES if is_tflite(content) else ONNX_ENGINES
     chosen = _choose(engine, able, where)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime.classes import Guess, likeliest
 
 VARYING = -1
 """Stands in `TensorSpec.shape` for a size that the model leaves open."""
@@ -34,9 +35,12 @@ class Runner(ABC):
     Attributes:
         engine: ``"litert"``, ``"tflite_runtime"`` or ``"onnxruntime"``.
         inputs, outputs: name to `TensorSpec`, in the model's order.
+        class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
+            that the model lies in; whoever knows better sets them.
     """
 
     engine: str
+    class_names: tuple[str, ...] | None = None
 
     def __init__(self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> None:
         self.inputs = dict(inputs)
@@ -67,6 +71,22 @@ class Runner(ABC):
         if not batched:
             results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def top(self, feeds: np.ndarray | Mapping[str, np.ndarray], k: int = 5) -> list[Guess]:
+        """The ``k`` likeliest classes of one sample, likeliest first: name, probability (softmax of the logits), index.
+
+        Args:
+            feeds: as for a call.
+
+        Raises:
+            BadInputError: as a call does; or the output is not one sample's logits.
+        """
+        output = self(feeds)
+        if not isinstance(output, np.ndarray):
+            raise BadInputError(
+                "Only a classifier has likeliest classes.", expected="one output", got=", ".join(output)
+            )
+        return likeliest(output[0] if output.shape[:1] == (1,) else output, k, self.class_names)
 
     @abstractmethod
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

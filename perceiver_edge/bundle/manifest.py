@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perceiver_edge.config import InputSpec, PerceiverConfig, parse_config
+from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.lowering import Decision
 
@@ -59,7 +59,8 @@ class CalibrationInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """``unshared_points``: the quantisation points that only one format has, by format.
+    """``class_names``: of the logits, in their order, where known.
+    ``unshared_points``: the quantisation points that only one format has, by format.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
 
     name: str
@@ -72,6 +73,7 @@ class Manifest:
     unshared_points: Mapping[str, tuple[str, ...]]
     artefacts: Mapping[str, Artefact]
     tools: Mapping[str, str]
+    class_names: tuple[str, ...] | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def all_files(self) -> dict[str, FileRecord]:
@@ -149,9 +151,11 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
     if input_spec is None:
         raise ValueError("config has no input_shape")
     calibration = values.pop("calibration")
+    class_names = parse_class_names({CLASS_NAMES: values.pop(CLASS_NAMES, None)}, config, where=where)
     return Manifest(
         config=config,
         input_spec=input_spec,
+        class_names=class_names,
         calibration=None if calibration is None else CalibrationInfo(**calibration),
         lowering=tuple(Decision(**decision) for decision in values.pop("lowering")),
         unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},

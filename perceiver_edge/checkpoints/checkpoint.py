@@ -14,11 +14,15 @@ from perceiver_edge.config import InputSpec, PerceiverConfig
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """Float32 weights under their canonical names (see `expected_shapes`), and the configuration they fit."""
+    """Float32 weights under their canonical names (see `expected_shapes`), and the configuration they fit.
+
+    ``class_names``: what the classes are called, in the order of the logits, where that is known.
+    """
 
     config: PerceiverConfig
     input_spec: InputSpec | None
     weights: Mapping[str, np.ndarray]
+    class_names: tuple[str, ...] | None = None
 
     @cached_property
     def fingerprint(self) -> str:

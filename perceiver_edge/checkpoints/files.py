@@ -13,7 +13,7 @@ import numpy as np
 
 from perceiver_edge.checkpoints.checkpoint import Checkpoint
 from perceiver_edge.checkpoints.validation import fit_weights
-from perceiver_edge.config import InputSpec, PerceiverConfig, parse_config
+from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 CONFIG_FILE = "config.json"
@@ -35,10 +35,10 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
         raise BadInputError(
             "There is no such model folder.", expected=f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}", got=folder
         )
-    config, input_spec = _read_config(folder / CONFIG_FILE)
+    config, input_spec, class_names = _read_config(folder / CONFIG_FILE)
     weights_path = folder / WEIGHTS_FILE
     weights = fit_weights(config, _read_safetensors(weights_path), where=weights_path)
-    return Checkpoint(config=config, input_spec=input_spec, weights=weights)
+    return Checkpoint(config=config, input_spec=input_spec, weights=weights, class_names=class_names)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
@@ -51,6 +51,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> N
     values = checkpoint.config.to_dict()
     if checkpoint.input_spec is not None:
         values |= checkpoint.input_spec.to_dict()
+    if checkpoint.class_names is not None:
+        values[CLASS_NAMES] = list(checkpoint.class_names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_atomically(folder / WEIGHTS_FILE, _to_safetensors(checkpoint.weights))
@@ -59,7 +61,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> N
         raise BadInputError("The checkpoint cannot be written.", got=error, where=folder) from error
 
 
-def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None]:
+def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None, tuple[str, ...] | None]:
     try:
         values = json.loads(_read_bytes(path))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
@@ -68,7 +70,8 @@ def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None]:
         raise BadInputError(
             "The configuration is not a mapping.", expected="a JSON object", got=type(values).__name__, where=path
         )
-    return parse_config(values, where=path)
+    config, input_spec = parse_config(values, where=path)
+    return config, input_spec, parse_class_names(values, config, where=path)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

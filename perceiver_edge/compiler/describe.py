@@ -30,6 +30,7 @@ def describe(
         name=model.name,
         config=model.checkpoint.config,
         input_spec=model.input_spec,
+        class_names=model.checkpoint.class_names,
         weights_fingerprint=model.checkpoint.fingerprint,
         is_random_weights=model.is_random_weights,
         calibration=_calibration_info(ranges),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -13,7 +13,7 @@ from keras import KerasTensor, ops
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, load_checkpoint, save_checkpoint
 from perceiver_edge.checkpoints.layout import distinct_layers
-from perceiver_edge.config import InputSpec, PerceiverConfig
+from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names
 from perceiver_edge.fourier import fourier_encoding
 from perceiver_edge.model.block import PerceiverBlock
 from perceiver_edge.model.inputs import check_inputs
@@ -188,14 +188,25 @@ class Perceiver(keras.Model):
         """
         return cls.from_checkpoint(load_checkpoint(path))
 
-    def save_pretrained(self, path: str | os.PathLike[str], *, input_spec: InputSpec | None = None) -> None:
+    def save_pretrained(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        input_spec: InputSpec | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         """Write ``config.json`` and ``model.safetensors`` (float32) into the folder `path`.
 
+        Args:
+            class_names: what the classes are called, in the order of the logits.
+
         Raises:
-            BadInputError: a weight is NaN or infinite, or the folder cannot be written.
+            BadInputError: a weight is NaN or infinite, not one name a class, or the folder cannot be written.
         """
         weights = fit_weights(self.config, self.named_weights())
-        save_checkpoint(Checkpoint(config=self.config, input_spec=input_spec, weights=weights), path)
+        names = parse_class_names({CLASS_NAMES: class_names}, self.config)
+        checkpoint = Checkpoint(config=self.config, input_spec=input_spec, weights=weights, class_names=names)
+        save_checkpoint(checkpoint, path)
 
     def get_config(self) -> dict[str, Any]:
         return {

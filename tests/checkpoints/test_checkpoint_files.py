@@ -222,3 +222,30 @@ def test_sizes_and_pixel_statistics_of_the_wrong_type(folder, key, value):
 def test_a_configuration_nested_without_end(folder):
     (folder / "config.json").write_text("[" * 100_000)
     assert_rejected(folder, "The configuration is not readable", "config.json")
+
+
+def test_class_names_are_kept(folder):
+    names = ["ant", "bee", "cat"]
+    old = load_checkpoint(folder)
+    assert old.class_names is None
+    change_config(folder, class_names=names)
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint.class_names == tuple(names)
+    save_checkpoint(checkpoint, folder)
+    assert load_checkpoint(folder).class_names == checkpoint.class_names
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["ant"], "1 names"),
+        ("ant", "'ant'"),
+        ([1] * 3, "texts"),
+        (["ant", " ", "bee"], "texts"),
+        (["ant"] * 3, "Two classes have one name"),
+    ],
+    ids=str,
+)
+def test_class_names_that_do_not_fit(folder, names, told):
+    change_config(folder, class_names=names)
+    assert_rejected(folder, told, "config.json")

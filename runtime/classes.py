@@ -1,0 +1,62 @@
+"""From logits to what a person reads: the likeliest classes, by name, with their probabilities."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError
+
+_MANIFEST_NAME = "manifest.json"
+"""Of the bundle that a model was published in; it names the classes."""
+
+
+class Guess(NamedTuple):
+    """One class: its name (its number where names are unknown), its probability in [0, 1], its place in the logits."""
+
+    name: str
+    probability: float
+    index: int
+
+
+def likeliest(logits: np.ndarray, k: int, class_names: tuple[str, ...] | None) -> list[Guess]:
+    """The ``k`` likeliest classes of logits ``[classes]``, likeliest first; all where there are fewer.
+
+    Raises:
+        BadInputError: not the logits of one sample, or names that are not as many.
+    """
+    if logits.ndim != 1 or not np.issubdtype(logits.dtype, np.floating):
+        raise BadInputError(
+            "Only the logits of one sample have likeliest classes.",
+            expected="floating point [classes]",
+            got=f"{logits.dtype} {list(logits.shape)}",
+            fix="call the runner itself, and take from its output what you need",
+        )
+    if class_names is not None and len(class_names) != len(logits):
+        raise BadInputError(
+            "The class names are not as many as the logits.", expected=len(logits), got=f"{len(class_names)} names"
+        )
+    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = exponentials / exponentials.sum()
+    # Stable, so that of equal logits the first class comes first, as with argmax.
+    order = np.argsort(-logits, kind="stable")[: max(k, 0)]
+    return [
+        Guess(class_names[index] if class_names else str(index), float(probabilities[index]), int(index))
+        for index in order
+    ]
+
+
+def class_names_beside(model: Path) -> tuple[str, ...] | None:
+    """What the manifest of the bundle that ``model`` lies in calls the classes.
+
+    None for a model that lies in no bundle, or is not the file of that name and size which the manifest lists.
+    """
+    try:
+        manifest = json.loads((model.parent / _MANIFEST_NAME).read_bytes())
+        is_listed = manifest["artefacts"][model.name]["size_bytes"] == model.stat().st_size
+        names = manifest.get("class_names") if is_listed else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else None
