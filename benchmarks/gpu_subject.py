@@ -53,7 +53,7 @@ def _held_out(model: NamedModel, file: Path, samples: str, num_samples: int, pro
     if not file.exists():
         _, proving = choose_samples(model, samples, num_calibration=1, num_held_out=num_samples, seed=SEED)
         with progress(f"run the float reference of {model.name}", len(proving)) as advance:
-            answered = ask_reference(model.checkpoint, proving, with_mask=False, on_progress=advance)
+            answered = ask_reference(model.proven_against, proving, with_mask=False, on_progress=advance)
         _write(file, answered.to_bytes())
     return HeldOut.from_bytes(file.read_bytes(), where=file)
 

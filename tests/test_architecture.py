@@ -45,7 +45,7 @@ ADAPTERS = {
     "tensorflow": {
         "compiler.deployment", "converters.tflite.convert", "converters.tflite.weights", "converters.trace",
         "lowering.context", "lowering.core_survey", "lowering.execute", "lowering.float_attention",
-        "lowering.integer_attention", "lowering.shared_context", "model.attention", "model.backend", "proof.held_out",
+        "lowering.integer_attention", "lowering.shared_context", "model.attention", "model.backend", "proof.reference",
         "commands.train",
     },
     "keras": {

@@ -28,6 +28,7 @@ from perceiver_edge.progress import Progress, Stage
 from perceiver_edge.proof.gates import ParityError, ParityReport
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.proof.prove import layer_reference, prove
+from perceiver_edge.proof.reference import keras_reference, require_same_function
 from perceiver_edge.provenance import provenance
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     options, model, progress = job.options, job.model, job.options.progress
     folder = default_folder() if options.cache else None
     cache = Cache(folder, [provenance(), model.fingerprint], warn=warn)
+    if model.reference is not None:
+        with progress("compare the model with its weights"):
+            require_same_function(
+                model.reference, keras_reference(model.checkpoint), job.proving, where=job.proving.description
+            )
     with progress("lower and trace"):
         from perceiver_edge.compiler.deployment import deploy
 
@@ -98,7 +104,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         manifest = describe(model, artefacts, decisions=decisions, ranges=ranges)
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
-            model.checkpoint, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache
+            model.proven_against, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache
         )  # fmt: skip
     with progress("prove", len(artefacts)) as stage:
         layers = layer_reference(deployment.taps, held_out)

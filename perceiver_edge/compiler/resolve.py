@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
+from perceiver_edge.compiler.live import read_live
 from perceiver_edge.config import PRESETS, InputSpec
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.proof.reference import Reference, keras_reference
 
 if TYPE_CHECKING:
     from perceiver_edge.model import Perceiver
@@ -33,11 +34,20 @@ class NamedModel:
     is_random_weights: bool
     is_digits: bool
     """Whether this is the model that ships with data."""
+    reference: Reference | None = None
+    """The user's own object, which answers for itself; None where the weights are all there is."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """``[*axes, channels]``, without the batch."""
         return (*self.input_spec.shape, self.checkpoint.config.input_channels)
+
+    @property
+    def proven_against(self) -> Reference:
+        """What artefacts are held to: the user's object where it computes in float32, else its weights."""
+        if self.reference is not None and self.reference.is_exact:
+            return self.reference
+        return keras_reference(self.checkpoint)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -59,15 +69,15 @@ def resolve_model(
 
     Args:
         model: ``"digits"`` (trained), a preset of `PRESETS` (random weights from ``seed``), a folder with
-            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras `Perceiver`. A folder with the name
-            of a preset is written ``./name``.
+            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras model with a `Perceiver` in it. A
+            folder with the name of a preset is written ``./name``.
         name: what the bundle and its files are called; by default the preset's or the folder's name.
         input_shape: sizes of the input axes; overrides the model's own.
 
     Raises:
         BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no input shape.
     """
-    default_name, checkpoint, is_random = _load(model, seed)
+    default_name, checkpoint, is_random, reference = _load(model, seed)
     name = name or default_name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise BadInputError(
@@ -76,7 +86,7 @@ def resolve_model(
         )  # fmt: skip
     spec = checkpoint.input_spec
     if input_shape is not None:
-        spec = InputSpec(shape=input_shape) if spec is None else dataclasses.replace(spec, shape=input_shape)
+        spec = InputSpec(shape=input_shape) if spec is None else replace(spec, shape=input_shape)
     axes = checkpoint.config.input_axis
     if spec is None or len(spec.shape) != axes:
         raise BadInputError(
@@ -86,22 +96,20 @@ def resolve_model(
             fix="pass --input-shape, such as 224,224 (from Python: input_shape), or put input_shape into config.json",
         )  # fmt: skip
     return NamedModel(
-        name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random, is_digits=model == DIGITS
+        name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random,
+        is_digits=isinstance(model, str) and model == DIGITS, reference=reference,
     )  # fmt: skip
 
 
-def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> tuple[str, Checkpoint, bool]:
+def _load(
+    model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int
+) -> tuple[str, Checkpoint, bool, Reference | None]:
+    """(default name, weights, whether they are random, the user's object)."""
+    if isinstance(model, Checkpoint):
+        return "perceiver", replace(model, weights=fit_weights(model.config, model.weights)), False, None
     if not isinstance(model, str | os.PathLike):
-        if isinstance(model, Checkpoint):
-            config, spec, weights = model.config, model.input_spec, model.weights
-        elif hasattr(model, "named_weights"):  # a Perceiver; its class would bring TensorFlow
-            config, spec, weights = model.config, None, model.named_weights()
-        else:
-            raise BadInputError(
-                "This is not a model.", expected="a name, a folder, a Checkpoint or a Perceiver",
-                got=type(model).__name__,
-            )  # fmt: skip
-        return "perceiver", Checkpoint(config=config, input_spec=spec, weights=fit_weights(config, weights)), False
+        checkpoint, reference = read_live(model)
+        return "perceiver", checkpoint, False, reference
     if model in (DIGITS, *PRESETS) and Path(model, "config.json").exists():
         raise BadInputError(
             f"{model!r} names both a model that ships with the package and a folder here.", expected="one of the two",
@@ -109,10 +117,10 @@ def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> 
             fix=f"write ./{model} for the folder; for the other, run elsewhere or rename the folder",
         )  # fmt: skip
     if model == DIGITS:
-        return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False
+        return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False, None
     if model in PRESETS:
         config, spec = PRESETS[str(model)]
-        return str(model), Checkpoint(config=config, input_spec=spec, weights=init_weights(config, seed)), True
+        return str(model), Checkpoint(config=config, input_spec=spec, weights=init_weights(config, seed)), True, None
     folder = Path(model)
     if not folder.exists():
         raise BadInputError(
@@ -120,4 +128,4 @@ def _load(model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int) -> 
             expected=f"{DIGITS}, {', '.join(PRESETS)}, or a folder with config.json and model.safetensors",
             got=repr(os.fspath(model)),
         )
-    return folder.resolve().name, load_checkpoint(folder), False
+    return folder.resolve().name, load_checkpoint(folder), False, None

@@ -19,7 +19,7 @@ from perceiver_edge.runtime import batch
 
 if TYPE_CHECKING:
     from perceiver_edge.calibration import Samples
-    from perceiver_edge.checkpoints import Checkpoint
+    from perceiver_edge.proof.reference import Reference
 
 HELD_OUT_NAME = "held_out.npz"
 """Its name in a bundle."""
@@ -105,14 +105,14 @@ def require_mask_agreement(sample: Mapping[str, np.ndarray], *, with_mask: bool,
 
 
 def ask_reference(
-    checkpoint: Checkpoint,
+    reference: Reference,
     samples: Samples,
     *,
     with_mask: bool,
     on_progress: Callable[[int], None],
     cache: Cache = NO_CACHE,
 ) -> HeldOut:
-    """Run the float32 Keras reference on every sample, one at a time.
+    """Ask the reference about every sample, one at a time.
 
     Args:
         with_mask: whether the artefacts take a mask; the samples must then have one, and must not otherwise.
@@ -126,11 +126,18 @@ def ask_reference(
         require_mask_agreement(sample, with_mask=with_mask, where=f"{samples.description}, held-out sample {index}")
         rows.append(sample)
     inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def answers() -> bytes:
+        outputs = []
+        for index in range(len(rows)):
+            feeds = {name: values[index : index + 1] for name, values in inputs.items()}
+            outputs.append(reference(feeds, where=f"{samples.description}, held-out sample {index}"))
+            on_progress(index + 1)
+        return _to_npy(np.stack(outputs))
+
     digests = {name: [list(values.shape), hashlib.sha256(values.data).hexdigest()] for name, values in inputs.items()}
-    content = cache.cached(
-        ["reference", digests],
-        lambda: _to_npy(_reference_outputs(checkpoint, inputs, samples.description, on_progress)),
-    )
+    can_keep = reference.cache_key is not None
+    content = cache.cached(["reference", reference.cache_key, digests], answers) if can_keep else answers()
     return HeldOut(
         inputs=inputs,
         reference=np.load(io.BytesIO(content), allow_pickle=False),
@@ -138,29 +145,6 @@ def ask_reference(
         source=samples.description,
         is_random=samples.is_random,
     )
-
-
-def _reference_outputs(
-    checkpoint: Checkpoint, inputs: Mapping[str, np.ndarray], description: str, on_progress: Callable[[int], None]
-) -> np.ndarray:
-    import tensorflow as tf
-
-    from perceiver_edge.model import Perceiver
-
-    model = tf.function(Perceiver.from_checkpoint(checkpoint), autograph=False)
-    outputs = []
-    for index in range(len(inputs["input"])):
-        single = {name: values[index : index + 1] for name, values in inputs.items()}
-        output = model(single["input"], mask=single.get("mask")).numpy()[0]
-        if not np.isfinite(output).all():
-            raise BadInputError(
-                "The float reference's output is not finite.",
-                expected="finite logits", where=f"{description}, held-out sample {index}",
-                fix="look for extreme weights or inputs; a model that overflows in float32 cannot be proven",
-            )  # fmt: skip
-        outputs.append(output)
-        on_progress(index + 1)
-    return np.stack(outputs)
 
 
 def _to_npy(array: np.ndarray) -> bytes:

@@ -111,5 +111,5 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
     artefacts = build(
         deployment.traced, kinds, opset=18, integer_form=functools.partial(deployment.integer_form, ranges)
     )
-    held_out = ask_reference(model.checkpoint, proving, with_mask=with_mask, on_progress=lambda _: None)
+    held_out = ask_reference(model.proven_against, proving, with_mask=with_mask, on_progress=lambda _: None)
     return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))

@@ -1,0 +1,63 @@
+"""Models that live in the user's program: their weights are read, and they answer for themselves in the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from perceiver_edge.checkpoints import Checkpoint, fit_weights
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
+from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
+
+_HALF_PRECISIONS = {"float16", "bfloat16"}
+
+
+def read_live(model: Any) -> tuple[Checkpoint, Reference]:
+    """The weights of a Keras model that is, or has in it, one Perceiver; and the whole model as the reference.
+
+    Whether the two compute the same is for `proof.reference.require_same_function` to see, with samples.
+
+    Raises:
+        BadInputError: no such model, or its weights cannot be read.
+    """
+    perceivers = list({id(found): found for found in _perceivers(model)}.values())
+    if len(perceivers) != 1:
+        raise BadInputError(
+            "This is not a model." if not perceivers else "There are several Perceivers in this model.",
+            expected="a name, a folder, a Checkpoint, or a Keras model with one Perceiver in it",
+            got=type(model).__name__,
+        )  # fmt: skip
+    (perceiver,) = perceivers
+    try:
+        checkpoint = Checkpoint(
+            config=perceiver.config, input_spec=None, weights=fit_weights(perceiver.config, perceiver.named_weights())
+        )
+    except PerceiverEdgeError:
+        raise
+    except Exception as error:  # layers that were put in the place of the Perceiver's own
+        raise BadInputError(
+            "The weights cannot be read from the model.", expected="the layers that a Perceiver is made with",
+            got=repr(error), where=type(model).__name__,
+        ) from error  # fmt: skip
+
+    def answer(feeds: Feeds) -> np.ndarray:
+        mask = {"mask": feeds["mask"]} if "mask" in feeds else {}
+        return np.asarray(model(feeds["input"], **mask))
+
+    is_half = perceiver.compute_dtype in _HALF_PRECISIONS
+    return checkpoint, Reference(
+        answer=answer, description=f"The model that was passed ({type(model).__name__})",
+        tolerance=HALF_TOLERANCE if is_half else FLOAT_TOLERANCE,
+    )  # fmt: skip
+
+
+def _perceivers(model: Any) -> Iterator[Any]:
+    """Found by what they have, because their class would bring TensorFlow."""
+    if hasattr(model, "named_weights") and hasattr(model, "load_named_weights"):
+        yield model
+        return
+    for layer in getattr(model, "layers", ()) or ():
+        yield from _perceivers(layer)
