@@ -64,7 +64,7 @@ def test_a_bundle_of_tflite_models_is_verified_without_onnxruntime(tiny, tmp_pat
 def test_the_extra_that_verify_names_brings_what_verify_needs():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     brought = {re.match(r"[\w-]+", item)[0].replace("-", "_") for item in project["optional-dependencies"]["verify"]}
-    assert brought == {"rich"}.union(*VERIFIER.values())
+    assert brought == {"rich", "shtab"}.union(*VERIFIER.values())
 
 
 def test_what_the_converters_import_is_what_is_checked():
