@@ -1,5 +1,7 @@
 """The site: ``sphinx-build -W -b html docs build/site``. The pages are Markdown and readable as they are."""
 
+import re
+
 from perceiver_edge import __version__
 
 project = "perceiver_edge"
@@ -18,3 +20,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"show-inheritance": True}
 napoleon_numpy_docstring = False
+suppress_warnings = ["misc.highlighting_failure"]  # mermaid: code hosts draw it, the site shows its text
+
+
+def _escape_stars(app, what, name, obj, options, lines):  # type: ignore[no-untyped-def]
+    """``[n, *axes, channels]`` in a docstring is a shape; in reStructuredText it would begin an emphasis."""
+    lines[:] = [re.sub(r"(?<![*\w])\*(?=\w)", r"\\*", line) for line in lines]
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    app.connect("autodoc-process-docstring", _escape_stars)

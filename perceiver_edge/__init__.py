@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from perceiver_edge.bundle.hub import load_bundle
     from perceiver_edge.compiler.pipeline import compile
     from perceiver_edge.config import InputSpec, PerceiverConfig
     from perceiver_edge.errors import PerceiverEdgeError
@@ -22,9 +23,13 @@ _HOME_OF = {
     "ParityError": "perceiver_edge.proof.gates",
     "PerceiverEdgeError": "perceiver_edge.errors",
     "compile": "perceiver_edge.compiler.pipeline",
+    "load_bundle": "perceiver_edge.bundle.hub",
 }
 
-__all__ = ["InputSpec", "ParityError", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile"]
+__all__ = [
+    "InputSpec", "ParityError", "Perceiver", "PerceiverConfig", "PerceiverEdgeError", "__version__", "compile",
+    "load_bundle",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -5,11 +5,39 @@ The exit codes of all commands live here too, so that a failure means the same t
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 EXIT_OK = 0
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
+
+
+_in_terminal = ContextVar("in_terminal", default=False)
+
+_FLAGS = {"samples": "--calibration-data", "with_mask": "--mask", "gates": "--gate"}
+"""Options whose flag has a name of its own; `test_options_are_named_as_their_flags` holds this to the flags."""
+
+
+@contextmanager
+def in_terminal() -> Iterator[None]:
+    """Messages made inside speak of a command's flags; elsewhere they speak of a function's arguments."""
+    token = _in_terminal.set(True)
+    try:
+        yield
+    finally:
+        _in_terminal.reset(token)
+
+
+def option(name: str, value: object = None) -> str:
+    """How the reader of a message writes an option: ``--input-shape 8,8``, or ``input_shape=(8, 8)`` from Python."""
+    if not _in_terminal.get():
+        return name if value is None else f"{name}={value!r}"
+    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+    if value is None or value is True:
+        return flag
+    return f"{flag} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 class PerceiverEdgeError(Exception):

@@ -40,6 +40,18 @@ def silent(title: str, total: int | None = None) -> AbstractContextManager[Stage
     return nullcontext(Stage())
 
 
+def in_notebooks(title: str, total: int | None = None) -> AbstractContextManager[Stage]:
+    """Progress for callers that say nothing: a line for each finished stage in a notebook, nothing elsewhere."""
+    return _printed(title) if "ipykernel" in sys.modules else silent(title, total)
+
+
+@contextmanager
+def _printed(title: str) -> Iterator[Stage]:
+    start, stage = time.perf_counter(), Stage()
+    yield stage
+    print(f"✓ {title}{' (cached)' if stage.is_cached else ''}  {time.perf_counter() - start:.1f} s", flush=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinishedStage:
     """``peak_bytes``: the most memory the process held before the stage ended; None where the system does not say."""

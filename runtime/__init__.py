@@ -4,7 +4,7 @@ from perceiver_edge.runtime import load
 logits = load("digits_int8.tflite")(image)
 """
 
-from perceiver_edge.runtime.batches import batch, run_all
+from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess
 from perceiver_edge.runtime.loading import Engine, load
 from perceiver_edge.runtime.probe import probe
@@ -13,5 +13,5 @@ from perceiver_edge.runtime.timing import Latency, interleaved_latency, paired_r
 
 __all__ = [
     "Engine", "Guess", "Latency", "Runner", "TensorSpec", "batch", "interleaved_latency", "load", "paired_ratio",
-    "probe", "run_all",
+    "probe",
 ]  # fmt: skip

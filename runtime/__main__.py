@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from perceiver_edge.errors import PerceiverEdgeError
-from perceiver_edge.runtime.batches import run_all
 from perceiver_edge.runtime.loading import load
 
 
@@ -20,7 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         with np.load(arguments.inputs) as archive:
-            np.save(arguments.output, run_all(load(arguments.model, threads=arguments.threads), dict(archive)))
+            np.save(arguments.output, np.asarray(load(arguments.model, threads=arguments.threads).batch(dict(archive))))
     except PerceiverEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

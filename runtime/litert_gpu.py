@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
-from perceiver_edge.runtime.batches import run_all
 from perceiver_edge.runtime.litert_gpu_worker import Failed, Load, Loaded, Misread, Outputs
 from perceiver_edge.runtime.runner import Runner
 
@@ -188,4 +187,4 @@ def run_on_gpu(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         As `LiteRtGpuRunner`.
     """
     with LiteRtGpuRunner(model, half=False, where="bytes") as runner:
-        return run_all(runner, inputs)
+        return np.asarray(runner.batch(inputs))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess, likeliest
 
 VARYING = -1
@@ -66,11 +67,41 @@ class Runner(ABC):
         Raises:
             BadInputError: a name, shape or dtype is not the model's.
         """
-        batch, batched = self._checked(feeds)
-        results = self._run(batch)
+        arrays, batched = self._checked(feeds)
+        results = self._run(arrays)
         if not batched:
             results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def __repr__(self) -> str:
+        sides = (", ".join(f"{name} {spec}" for name, spec in side.items()) for side in (self.inputs, self.outputs))
+        return f"<{self.engine}: {' → '.join(sides)}>"
+
+    def batch(self, samples: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+        """Run the model on many samples, as many at a time as one call takes.
+
+        Args:
+            samples: ``[n, ...]`` for a model of one input, else name to such arrays; at least one sample.
+
+        Returns:
+            The output ``[n, ...]`` of a model that has one, else name to such outputs.
+
+        Raises:
+            BadInputError: a name, shape or dtype is not the model's, there is no sample, or not one number of them.
+        """
+        inputs = samples if isinstance(samples, Mapping) else {next(iter(self.inputs), "input"): samples}
+        arrays = {name: np.asarray(values) for name, values in inputs.items()}
+        counts = {len(values) if values.ndim else 0 for values in arrays.values()}
+        if len(counts) != 1 or 0 in counts:
+            raise BadInputError(
+                "These are not samples side by side.",
+                expected="one number of samples in all inputs, at least 1",
+                got=", ".join(f"{name} {list(values.shape)}" for name, values in arrays.items()),
+            )
+        count, size = counts.pop(), max(self.batch_size, 1)
+        results = [self._run(self._checked(batch(arrays, start, size))[0]) for start in range(0, count, size)]
+        joined = {name: np.concatenate([result[name] for result in results])[:count] for name in self.outputs}
+        return next(iter(joined.values())) if len(joined) == 1 else joined
 
     def top(self, feeds: np.ndarray | Mapping[str, np.ndarray], k: int = 5) -> list[Guess]:
         """The ``k`` likeliest classes of one sample, likeliest first: name, probability (softmax of the logits), index.

@@ -31,7 +31,7 @@ ONLY = {
     "checkpoints": {"errors", "config"},
     "lowering": {"errors", "config", "fourier"},
     "model": {"errors", "config", "fourier", "checkpoints"},
-    "bundle": {"errors", "config", "lowering", "proof"},
+    "bundle": {"errors", "cache", "config", "lowering", "proof", "runtime"},
     "measure": {"errors", "memory", "provenance", "proof", "runtime"},
 }
 """Narrower than its row: what each of these rooms knows, and nothing else."""
@@ -71,6 +71,7 @@ ADAPTERS = {
     "ai_edge_quantizer": {"converters.tflite.quantize"},
     "tflite_runtime": {"runtime.tflite_runtime"},
     "selenium": {"demo.browser"},
+    "huggingface_hub": {"bundle.hub"},
     "torch": set(),
     "perceiver_pytorch": set(),
 }  # fmt: skip

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-from perceiver_edge.bundle.folder import Bundle
-from perceiver_edge.errors import BadInputError
-from perceiver_edge.proof.gates import Gates, ParityReport, gates_by_precision
+from perceiver_edge.bundle.bundle import Bundle
+from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
 
 
@@ -26,11 +24,6 @@ def read_gates(bundle: Bundle) -> tuple[dict[str, Gates], Mapping[str, float]]:
     Raises:
         BadInputError: a damaged bundle.
     """
-    try:
-        report = ParityReport.from_dict(json.loads(bundle.read("parity.json")))
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(
-            "The report of the compilation is not JSON.", got=error, where=bundle.path / "parity.json"
-        ) from error
     precisions = (artefact.precision for artefact in bundle.manifest.artefacts.values())
-    return gates_by_precision(precisions, report.gate_overrides), report.gate_overrides
+    overrides = bundle.parity.gate_overrides
+    return gates_by_precision(precisions, overrides), overrides

@@ -18,11 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from perceiver_edge.bundle.manifest import MANIFEST_NAME, FileRecord, Manifest
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.bundle.bundle import Bundle, checked_bytes
+from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
+from perceiver_edge.errors import BadInputError, option
 
 if sys.platform != "win32":
     import fcntl
@@ -32,25 +32,6 @@ _READERS_PATIENCE_S = 10.0
 
 _NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
 """What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle whose files were all there and whole when it was read."""
-
-    path: Path
-    manifest: Manifest
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file of the bundle, checked again.
-
-        Raises:
-            BadInputError: the manifest does not list the file, or it is missing or damaged.
-        """
-        records = self.manifest.all_files()
-        if name not in records:
-            raise BadInputError("The bundle has no such file.", expected=", ".join(records), got=name, where=self.path)
-        return _checked_bytes(self.path, name, records[name])
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -65,7 +46,7 @@ def read_bundle(path: Path | str) -> Bundle:
             read = manifest, _ = _read_manifest(folder)
             try:
                 for name, record in manifest.all_files().items():
-                    _checked_bytes(folder, name, record)
+                    checked_bytes(folder, name, record)
                 return Bundle(folder, manifest)
             except (OSError, BadInputError):
                 if _read_manifest(folder) == read:
@@ -173,24 +154,26 @@ def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not folder.is_dir():
-        raise BadInputError("The output is a file.", expected="a folder", where=folder, fix="choose another --output")
+        raise BadInputError("The output is a file.", expected="a folder", where=folder, fix=_another())
     if not (folder / MANIFEST_NAME).is_file():
         raise BadInputError(
             "The output folder is not empty and is no bundle; it is never overwritten.",
             expected=f"no such folder, an empty one, or one with a {MANIFEST_NAME}",
             where=folder,
-            fix="choose another --output",
+            fix=_another(),
         )
     manifest = Manifest.from_json((folder / MANIFEST_NAME).read_bytes(), where=folder / MANIFEST_NAME)
     if not overwrite:
-        raise BadInputError("The output already is a bundle.", where=folder, fix="pass --overwrite to replace it")
+        raise BadInputError(
+            "The output already is a bundle.", where=folder, fix=f"pass {option('overwrite', True)} to replace it"
+        )
     known = {MANIFEST_NAME, *manifest.all_files()}
     if strangers := sorted(entry.name for entry in folder.iterdir() if entry.name not in known):
         raise BadInputError(
             "The bundle's folder has files that are not the bundle's; replacing it would delete them.",
             got=", ".join(strangers),
             where=folder,
-            fix="move them elsewhere, or choose another --output",
+            fix=f"move them elsewhere, or {_another()}",
         )
 
 
@@ -286,26 +269,14 @@ def _lock_in_time(descriptor: int) -> bool:
             return True
 
 
-def _checked_bytes(folder: Path, name: str, record: FileRecord) -> bytes:
-    path = folder / name
-    if path.resolve().parent != folder:
-        raise BadInputError("A file of the bundle lies outside it.", expected=f"a file in {folder}", got=path.resolve())
-    content = None
-    with suppress(FileNotFoundError):
-        content = path.read_bytes()
-    found = None if content is None else FileRecord.of(content)
-    if content is None or found != FileRecord(size_bytes=record.size_bytes, sha256=record.sha256):
-        raise BadInputError(
-            f"{name} is {'missing' if found is None else 'damaged'}.",
-            expected=f"{record.size_bytes} bytes, SHA-256 {record.sha256}",
-            got="no file" if found is None else f"{found.size_bytes} bytes, SHA-256 {found.sha256}",
-            where=path,
-            fix="copy the bundle again, or run convert again with --overwrite",
-        )
-    return content
-
-
 def _unwritable(folder: Path, error: OSError) -> BadInputError:
     return BadInputError(
-        "The output cannot be written.", got=error.strerror or str(error), where=folder, fix="choose another --output"
+        "The output cannot be written.",
+        got=error.strerror or str(error),
+        where=folder,
+        fix=_another(),
     )
+
+
+def _another() -> str:
+    return f"choose another {option('output')}"

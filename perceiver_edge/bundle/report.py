@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perceiver_edge.bundle.figures import Figures, Times, advice, figures
 from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
 from perceiver_edge.bundle.mobile_code import mobile_code
 from perceiver_edge.errors import MissingExtraError
@@ -18,9 +19,6 @@ from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, Parity
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
-
-Latencies = Mapping[str, Mapping[str, float]]
-"""Artefact file name to ``median_ms`` and ``p90_ms`` of one inference."""
 
 SMALLEST_ERROR = 1e-7
 """Left end of the error bars' logarithmic scale, one float32 ulp. The right end is 1: as much error as signal."""
@@ -35,7 +33,7 @@ CHECK_LABELS = {
 
 
 def render_report(
-    manifest: Manifest, parity: ParityReport, *, latency: Latencies | None = None, device: str | None = None
+    manifest: Manifest, parity: ParityReport, *, latency: Times | None = None, device: str | None = None
 ) -> str:
     """One HTML page that needs no network and no script.
 
@@ -49,8 +47,16 @@ def render_report(
     return _render("report.html.j2", _view(manifest, parity, latency=latency, device=device))
 
 
+def render_table(manifest: Manifest, parity: ParityReport, *, latency: Times) -> str | None:
+    """The report's first table alone, as HTML for notebooks; None where jinja2 is not installed."""
+    try:
+        return _render("table.html.j2", _view(manifest, parity, latency=latency, device=None))
+    except MissingExtraError:
+        return None
+
+
 def render_model_card(
-    manifest: Manifest, parity: ParityReport, *, latency: Latencies | None = None, device: str | None = None
+    manifest: Manifest, parity: ParityReport, *, latency: Times | None = None, device: str | None = None
 ) -> str:
     """Markdown with the numbers, per format a snippet that runs in the bundle's folder, and the same for mobile apps.
 
@@ -93,8 +99,9 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(view)
 
 
-def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None, device: str | None) -> dict[str, Any]:
-    rows = _artefact_rows(manifest, parity, latency or {})
+def _view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, device: str | None) -> dict[str, Any]:
+    measured = figures(manifest, parity, latency or {})
+    rows = _artefact_rows(measured)
     place = {row["name"]: number for number, row in enumerate(rows)}
     judged = sorted(parity.artefacts, key=lambda artefact: place.get(artefact.name, len(place)))
     return {
@@ -102,6 +109,7 @@ def _view(manifest: Manifest, parity: ParityReport, *, latency: Latencies | None
         "parity": parity,
         "device": device,
         "warnings": warnings(manifest, parity),
+        "advice": advice(measured),
         "artefacts": rows,
         "has_latency": bool(latency),
         "check_names": _check_names(parity),
@@ -126,35 +134,23 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
     return told
 
 
-def _artefact_rows(manifest: Manifest, parity: ParityReport, latency: Latencies) -> list[dict[str, Any]]:
-    verdicts = {artefact.name: artefact for artefact in parity.artefacts}
-    slowest_ms = max((times["p90_ms"] for times in latency.values()), default=math.nan)
-    rows = []
-    for name, artefact in sorted(manifest.artefacts.items(), key=lambda item: (item[1].format, -item[1].size_bytes)):
-        peer_name = manifest.float_peer(artefact)
-        times, peer_times = latency.get(name), latency.get(peer_name or "")
-        is_its_own_peer = name == peer_name
-        metrics = verdicts[name].judgement.metrics if name in verdicts else None
-        rows.append(
-            {
-                "name": name,
-                "artefact": artefact,
-                "smaller": None
-                if peer_name is None or is_its_own_peer
-                else manifest.artefacts[peer_name].size_bytes / artefact.size_bytes,
-                "times": times,
-                "faster": None
-                if times is None or peer_times is None or is_its_own_peer
-                else peer_times["median_ms"] / times["median_ms"],
-                "median_width": 100 * times["median_ms"] / slowest_ms if times else None,
-                "p90_width": 100 * times["p90_ms"] / slowest_ms if times else None,
-                "accuracy": metrics.accuracy if metrics else None,
-                "reference_accuracy": metrics.reference_accuracy if metrics else None,
-                "passed": verdicts[name].passed if name in verdicts else None,
-                "int8_share": artefact.census.get("int8_gemm_share"),
-            }
-        )
-    return rows
+def _artefact_rows(rows: tuple[Figures, ...]) -> list[dict[str, Any]]:
+    slowest_ms = max((row.times["median_ms"] for row in rows if row.times), default=math.nan)
+    return [
+        {
+            "name": row.name,
+            "artefact": row.artefact,
+            "smaller": row.smaller,
+            "times": row.times,
+            "faster": row.faster,
+            "median_width": 100 * row.times["median_ms"] / slowest_ms if row.times else None,
+            "accuracy": row.accuracy,
+            "reference_accuracy": row.metrics.reference_accuracy if row.metrics else None,
+            "passed": row.verdict.passed if row.verdict else None,
+            "int8_share": row.artefact.census.get("int8_gemm_share"),
+        }
+        for row in rows
+    ]
 
 
 def _check_names(parity: ParityReport) -> list[str]:

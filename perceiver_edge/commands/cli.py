@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from perceiver_edge.errors import EXIT_BAD_INPUT, EXIT_OK, PerceiverEdgeError, did_you_mean
+from perceiver_edge.errors import EXIT_BAD_INPUT, EXIT_OK, PerceiverEdgeError, did_you_mean, in_terminal
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, what a shell reports for a command stopped by Ctrl-C."""
@@ -93,7 +93,8 @@ def run(command: Callable[[], int]) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a ✓ that the encoding lacks must not end a command that is done
             stream.reconfigure(errors="replace")
     try:
-        code = command()
+        with in_terminal():
+            code = command()
         if sys.stdout is not None:
             sys.stdout.flush()
         return code

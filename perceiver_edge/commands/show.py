@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from perceiver_edge.bundle.figures import Figures, advice, figures
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.progress import result_console
 from perceiver_edge.proof.gates import ParityReport
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-    from perceiver_edge.bundle.folder import Bundle
+    from perceiver_edge.bundle.bundle import Bundle
     from perceiver_edge.compiler.job import Job
     from perceiver_edge.devices.matrix import Matrix, Row
     from perceiver_edge.progress import FinishedStage
@@ -22,14 +24,16 @@ if TYPE_CHECKING:
 
 _LAYERS_SHOWN = 12
 
-_WIDTH_WITH_ERRORS = 110
-"""A narrower terminal gets the table without the columns that the report has too."""
+_WHOLE = {"artefact", "engine", "gate", "layer", "operator", "size", "latency", "parity", "faster"}
+"""Columns whose text is never broken into lines."""
+
+_LEAST_NEEDED = ("cosine", "top-1", "rel. L2", "smaller", "size", "accuracy")
+"""Columns that a narrow terminal goes without, in this order; the report has them all."""
 
 
 def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = ()) -> None:
     """A finished bundle: size, latency, accuracy and parity of each artefact; as JSON, what each stage took too."""
-    report = ParityReport.from_dict(json.loads(result.read("parity.json")))
-    latency = json.loads(result.read("latency.json"))
+    report, latency = result.parity, result.latency
     if as_json:
         manifest = json.loads(result.manifest.to_json())
         _print_json({
@@ -38,29 +42,8 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
         })  # fmt: skip
         return
     console = result_console()
-    errors = ("rel. L2", "cosine", "top-1") if console.width >= _WIDTH_WITH_ERRORS else ()
-    table = _table("artefact", "size", "smaller", "latency", "faster", "accuracy", *errors, "parity")
-    artefacts, times = result.manifest.artefacts, latency["artefacts"]
-    for verdict in report.artefacts:
-        artefact = artefacts[verdict.name]
-        peer = result.manifest.float_peer(artefact)
-        is_peer = peer in (None, verdict.name)
-        metrics = verdict.judgement.metrics
-        table.add_row(
-            verdict.name,
-            f"{artefact.size_bytes / 1e6:.2f} MB",
-            "" if is_peer or peer is None else f"{artefacts[peer].size_bytes / artefact.size_bytes:.2f}×",
-            f"{times[verdict.name]['median_ms']:.3g} ms",
-            "" if is_peer or peer is None else f"{times[peer]['median_ms'] / times[verdict.name]['median_ms']:.2f}×",
-            "" if metrics.accuracy is None else f"{metrics.accuracy:.2%}",
-            *(
-                f"{metrics.relative_l2:.2g}",
-                f"{metrics.cosine:.5f}",
-                "" if metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}",
-            )[: len(errors)],
-            "[green]✓[/green]" if verdict.passed else "[red]✗[/red]",
-        )
-    console.print(table)
+    measured = figures(result.manifest, report, latency["artefacts"])
+    _print_table(console, [_artefact_row(row) for row in measured], least_needed=_LEAST_NEEDED)
     for warning in warnings(result.manifest, report):
         console.print(f"[yellow]![/yellow] {warning}")
     console.print(
@@ -69,7 +52,25 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
         f"medians of {latency['rounds']} interleaved rounds.",
         markup=False,
     )
+    if advised := advice(measured):
+        console.print(advised, style="bold", markup=False)
     console.print(f"Bundle: {result.path}  (open report.html)", markup=False, soft_wrap=True)
+
+
+def _artefact_row(row: Figures) -> dict[str, str]:
+    metrics = row.metrics
+    return {
+        "artefact": row.name,
+        "size": f"{row.artefact.size_bytes / 1e6:.2f} MB",
+        "smaller": "" if row.smaller is None else f"{row.smaller:.2f}×",
+        "latency": "" if row.times is None else f"{row.times['median_ms']:.3g} ms",
+        "faster": "" if row.faster is None else f"{row.faster.median:.2f}×",
+        "accuracy": "" if metrics is None or metrics.accuracy is None else f"{metrics.accuracy:.2%}",
+        "rel. L2": "" if metrics is None else f"{metrics.relative_l2:.2g}",
+        "cosine": "" if metrics is None else f"{metrics.cosine:.5f}",
+        "top-1": "" if metrics is None or metrics.top1_agreement is None else f"{metrics.top1_agreement:.1%}",
+        "parity": "" if row.verdict is None else _mark(row.verdict.passed),
+    }
 
 
 def parity(report: ParityReport, *, as_json: bool) -> None:
@@ -81,7 +82,7 @@ def parity(report: ParityReport, *, as_json: bool) -> None:
     table = _table("artefact", "engine", "gate", "value", "bound", "")
     for artefact in report.artefacts:
         for check in artefact.judgement.checks:
-            mark = "[green]✓[/green]" if check.passed else "[red]✗[/red]"
+            mark = _mark(check.passed)
             table.add_row(artefact.name, artefact.engine, check.name, f"{check.value:.5g}", check.bound, mark)
     console.print(table)
     for artefact in report.artefacts:
@@ -95,6 +96,10 @@ def parity(report: ParityReport, *, as_json: bool) -> None:
                 layer.name, f"{layer.relative_l2:.3g}", f"{layer.sqnr_db:.1f} dB", f"{layer.cosine:.5f}", mark
             )
         console.print(layers)
+    if report.passed:
+        count = len(report.artefacts)
+        models = "The model agrees" if count == 1 else f"All {count} models agree"
+        console.print(f"{models} with the float model on {report.num_samples} samples, on this machine.", style="bold")
 
 
 def matrix(result: Matrix, *, as_json: bool) -> None:
@@ -200,7 +205,7 @@ def _ms(value: float | None) -> str:
 
 
 def _calibration(job: Job) -> str:
-    if job.options.quantize != "int8":
+    if "int8" not in job.options.precisions:
         return "nothing: only int8 needs ranges"
     if job.ranges is not None:
         return f"the ranges given, of {job.ranges.num_samples} samples: {job.ranges.source}"
@@ -225,7 +230,26 @@ def _table(*columns: str, title: str | None = None) -> Table:
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
+        column.no_wrap = column.header in _WHOLE
     return table
+
+
+def _print_table(console: Console, rows: Sequence[Mapping[str, str]], *, least_needed: Sequence[str]) -> None:
+    """Rows of one set of columns, as many of these as the terminal has room for; no name is ever cut or broken."""
+    left_out: list[str] = []
+    for column in (*least_needed, None):
+        table = _table(*(name for name in rows[0] if name not in left_out))
+        for row in rows:
+            table.add_row(*(text for name, text in row.items() if name not in left_out))
+        needed = console.measure(table).minimum
+        if needed <= console.width or column is None:
+            break
+        left_out.append(column)
+    console.print(table, width=max(needed, console.width), crop=False)
+
+
+def _mark(passed: bool) -> str:
+    return "[green]✓[/green]" if passed else "[red]✗[/red]"
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -37,10 +37,13 @@ class Kind:
         return f"{model_name}_{self.precision}.{self.format}"
 
 
-def planned_kinds(*, quantize: str, formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
-    """The artefacts to publish: the float32 peer of each quantised model is one of them unless ``only``."""
-    precisions = ["fp32"] if quantize == "none" else ([] if only else ["fp32"]) + [quantize]
-    return tuple(Kind(format_, precision) for format_ in formats for precision in precisions)
+def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
+    """The artefacts to publish: the float32 peer of the quantised models is one of them unless ``only``.
+
+    int8 comes last: it is made from a trace of its own, and one float model at a time is held (`build`).
+    """
+    made = {*precisions} if only else {"fp32", *precisions}
+    return tuple(Kind(format_, precision) for format_ in formats for precision in PRECISIONS if precision in made)
 
 
 def build(

@@ -13,7 +13,7 @@ from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
 from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import PerceiverConfig
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import require_mask_agreement
@@ -47,7 +47,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     Raises:
         BadInputError: anything that cannot be used as it is.
     """
-    kinds = planned_kinds(quantize=options.quantize, formats=options.formats, only=options.only)
+    kinds = planned_kinds(precisions=options.precisions, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(options.model, name=options.name, input_shape=options.input_shape, seed=options.seed)
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
@@ -68,7 +68,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         raise BadInputError(
             "There are too few samples to prove with.",
             expected=f"at least {LEAST_HELD_OUT}", got=len(proving), where=proving.description,
-            fix="pass more samples, or a smaller --num-samples, which leaves more to prove with",
+            fix=f"pass more samples, or a smaller {option('num_samples')}, which leaves more to prove with",
         )  # fmt: skip
     for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)

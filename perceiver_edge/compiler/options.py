@@ -15,9 +15,10 @@ from perceiver_edge.calibration import METHODS, Ranges
 from perceiver_edge.compiler.artefacts import FORMATS, QUANTIZE
 from perceiver_edge.compiler.representative import NUM_CALIBRATION
 from perceiver_edge.errors import BadInputError, did_you_mean
+from perceiver_edge.errors import option as spelled
 from perceiver_edge.lowering import OPTIMIZE_FOR
 from perceiver_edge.measure.latency import default_threads
-from perceiver_edge.progress import Progress, silent
+from perceiver_edge.progress import Progress, in_notebooks
 
 if TYPE_CHECKING:
     from perceiver_edge.checkpoints import Checkpoint
@@ -67,6 +68,14 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise ValueError("sizes with commas, such as 224,224") from None
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in QUANTIZE:
+            raise ValueError(f"{', '.join(QUANTIZE)}, or several with commas{did_you_mean(name, QUANTIZE)}")
+    return names
+
+
 def _bound(text: str) -> tuple[str, float]:
     name, _, bound = text.partition("=")
     try:
@@ -89,8 +98,15 @@ class Options:
         ),
     )
     _: KW_ONLY
-    quantize: str = field(
-        default="int8", metadata=_flag("precision of the models beside the float32 ones", MODEL, choices=QUANTIZE)
+    quantize: str | tuple[str, ...] = field(
+        default="int8",
+        metadata=_flag(
+            f"precisions of the models beside the float32 ones: {', '.join(QUANTIZE)}, or several, such as "
+            "int8,dynamic,fp16",
+            MODEL,
+            metavar="NAMES",
+            parse=_names,
+        ),
     )
     only: bool = field(
         default=False, metadata=_flag("do not write the float32 models beside the quantised ones", MODEL)
@@ -170,18 +186,27 @@ class Options:
         metadata=_flag("repeat every stage, and keep no results for the next run", OUTPUT, name="--no-cache"),
     )
 
-    progress: Progress = field(default=silent, metadata=_flag("told when a stage begins and ends", None))
+    progress: Progress = field(
+        default=in_notebooks,
+        metadata=_flag("told when a stage begins and ends (default: notebooks show the stages)", None),
+    )
 
     def __post_init__(self) -> None:
-        _require_known("quantize", self.quantize, QUANTIZE)
+        for precision in self._quantize:
+            _require_known("quantize", precision, QUANTIZE)
+        _require(bool(self._quantize), "quantize", "at least one of " + ", ".join(QUANTIZE), self.quantize)
+        _require(
+            self._quantize == ("none",) or "none" not in self._quantize, "quantize",
+            "none alone, or precisions", ", ".join(self._quantize),
+        )  # fmt: skip
         if self.method is not None:
             _require_known("method", self.method, tuple(METHODS))
-        observes = self.quantize == "int8" and self.calibration is None
+        observes = "int8" in self.precisions and self.calibration is None
         _require(self.method is None or observes, "method", "no method where no ranges are observed", self.method)
         _require(bool(self.formats) and set(self.formats) <= set(FORMATS), "formats", ", ".join(FORMATS), self.formats)
         _require_known("optimize_for", self.optimize_for, tuple(OPTIMIZE_FOR))
         _require(
-            not (self.quantize == "fp16" and self.optimize_for == "memory"), "optimize_for",
+            not ("fp16" in self.precisions and self.optimize_for == "memory"), "optimize_for",
             "latency with quantize fp16, whose models are for GPUs and keep attention whole", self.optimize_for,
         )  # fmt: skip
         _require(self.opset in OPSETS, "opset", f"{OPSETS.start} to {OPSETS.stop - 1}", self.opset)
@@ -195,11 +220,20 @@ class Options:
         for name, value in (counts | {"threads": self.threads}).items():
             _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)
         _require(self.num_held_out != 1, "num_held_out", f"at least {LEAST_HELD_OUT}", self.num_held_out)
-        _require(not (self.only and self.quantize == "none"), "only", "a quantize other than none", "none")
+        _require(not (self.only and not self.precisions), "only", "a quantize other than none", "none")
         _require(
-            self.calibration is None or self.quantize == "int8", "calibration",
+            self.calibration is None or "int8" in self.precisions, "calibration",
             "no calibration, or quantize int8", self.quantize,
         )  # fmt: skip
+
+    @property
+    def _quantize(self) -> tuple[str, ...]:
+        return (self.quantize,) if isinstance(self.quantize, str) else tuple(dict.fromkeys(self.quantize))
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Of the models beside the float32 ones; none of them where only those are made."""
+        return tuple(precision for precision in self._quantize if precision != "none")
 
     @property
     def num_threads(self) -> int:
@@ -212,7 +246,7 @@ def _is_count(value: object, *, least: int) -> bool:
 
 def _require(condition: bool, option: str, expected: str, got: Any) -> None:
     if not condition:
-        raise BadInputError(f"The option {option!r} is not usable.", expected=expected, got=repr(got))
+        raise BadInputError(f"{spelled(option)} is not usable.", expected=expected, got=repr(got))
 
 
 def _require_known(option: str, value: object, known: tuple[str, ...]) -> None:

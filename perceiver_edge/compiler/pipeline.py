@@ -90,7 +90,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
             model, batch=options.batch, with_mask=options.with_mask, optimize_for=options.optimize_for
         )  # fmt: skip
     ranges, decisions = None, deployment.decisions
-    if options.quantize == "int8":
+    if "int8" in options.precisions:
         ranges, decision = _ranges(job, deployment, cache, progress)
         decisions += (decision,)
     with _cached_stage(cache, progress, "convert"):

@@ -10,7 +10,7 @@ from perceiver_edge.calibration import ArraySource, Part, Ranges, SampleSource, 
 from perceiver_edge.calibration.partition import draw
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.data import load_digits
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 
 NUM_CALIBRATION = 128
 NUM_HELD_OUT = 64
@@ -70,7 +70,7 @@ def _embedded(model: NamedModel) -> tuple[ArraySource, ArraySource]:
         raise BadInputError(
             f"The model {model.name!r} has no embedded data to calibrate and prove with.",
             expected="representative samples",
-            fix="pass --calibration-data: a folder of pictures, a .npy or .npz file, or package.module:function "
+            fix=f"pass {option('samples')}: a folder of pictures, a .npy or .npz file, or package.module:function "
             "('random' works too, and is stamped on everything that it touches)",
         )
     digits = load_digits()

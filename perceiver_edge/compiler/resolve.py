@@ -15,7 +15,7 @@ from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, lo
 from perceiver_edge.compiler.live import read_live
 from perceiver_edge.config import PRESETS, InputSpec
 from perceiver_edge.data import DIGITS_CHECKPOINT
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.reference import Reference, keras_reference
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def resolve_model(
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise BadInputError(
             "The name cannot be used for files.", expected="letters, digits, '_', '-' and '.'", got=repr(name),
-            fix="pass --name",
+            fix=f"pass {option('name')}",
         )  # fmt: skip
     spec = checkpoint.input_spec
     if input_shape is not None:
@@ -93,7 +93,7 @@ def resolve_model(
             "A deployed model has one fixed input shape.",
             expected=f"the {'size' if axes == 1 else 'sizes'} of {axes} input axes",
             got="none" if spec is None else spec.shape, where=name,
-            fix="pass --input-shape, such as 224,224 (from Python: input_shape), or put input_shape into config.json",
+            fix=f"pass {option('input_shape', (224, 224)[:axes] or None)}, or put input_shape into config.json",
         )  # fmt: skip
     return NamedModel(
         name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random,

@@ -14,7 +14,7 @@ from perceiver_edge.demo.packages import VERSIONS
 from perceiver_edge.devices import arm64, tflite_runtime
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.gates import PRECISIONS
-from perceiver_edge.runtime import Engine, load, run_all
+from perceiver_edge.runtime import Engine, load
 from perceiver_edge.runtime.onnxruntime import engine_version as onnxruntime_version
 
 Kind = Literal["measured", "functional"]
@@ -51,7 +51,7 @@ NATIVE: Mapping[str, str] = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
 def _native(engine: Engine, model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    return run_all(load(model, engine=engine), inputs)
+    return np.asarray(load(model, engine=engine).batch(inputs))
 
 
 def _here(engine: Engine, engine_version: Callable[[], str], *, format_: str, title: str) -> Runtime:
@@ -92,7 +92,7 @@ def _litert_gpu(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
 def _cuda(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     from perceiver_edge.runtime.onnxruntime_cuda import OnnxRuntimeCudaRunner
 
-    return run_all(OnnxRuntimeCudaRunner(model, where="bytes"), inputs)
+    return np.asarray(OnnxRuntimeCudaRunner(model, where="bytes").batch(inputs))
 
 
 _LITERT = {"format_": "tflite", "title": "LiteRT"}

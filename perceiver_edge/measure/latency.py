@@ -19,12 +19,15 @@ _ROUNDS = range(5, 101)
 
 @dataclass(frozen=True)
 class Latencies:
-    """``artefacts``: file name → ``median_ms``, ``p10_ms``, ``p90_ms`` of one call. ``device``: where, in words."""
+    """``artefacts``: file name → ``median_ms``, ``p10_ms``, ``p90_ms`` of one call, and ``samples_ms`` of each round.
+
+    ``device``: where, in words.
+    """
 
     device: str
     threads: int
     rounds: int
-    artefacts: Mapping[str, Mapping[str, float]]
+    artefacts: Mapping[str, Mapping[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -42,7 +45,7 @@ def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: 
 
     One format after the other: the threads of ONNX Runtime spin on after a call and would slow down what runs next.
     """
-    figures: dict[str, Mapping[str, float]] = {}
+    figures: dict[str, Mapping[str, Any]] = {}
     rounds = []
     for of_format in (
         {name: content for name, content in models.items() if is_tflite(content)},
@@ -51,10 +54,13 @@ def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: 
         if of_format:
             timed = _timed(of_format, held_out, threads)
             rounds.append(len(next(iter(timed.values())).samples_ms))
-            figures |= {
-                name: {"median_ms": t.median_ms, "p10_ms": t.p10_ms, "p90_ms": t.p90_ms} for name, t in timed.items()
-            }
+            figures |= {name: _figures(times) for name, times in timed.items()}
     return Latencies(describe_device(), threads, min(rounds), {name: figures[name] for name in models})
+
+
+def _figures(times: Latency) -> Mapping[str, Any]:
+    samples_ms = [round(sample, 4) for sample in times.samples_ms]  # finer is the clock's noise
+    return {"median_ms": times.median_ms, "p10_ms": times.p10_ms, "p90_ms": times.p90_ms, "samples_ms": samples_ms}
 
 
 def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict[str, Latency]:

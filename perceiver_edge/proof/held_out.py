@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perceiver_edge.cache import NO_CACHE, Cache
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.runtime import batch
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def require_mask_agreement(sample: Mapping[str, np.ndarray], *, with_mask: bool,
         raise BadInputError(
             "The samples and the model do not agree on a mask.",
             expected="a mask with every sample" if with_mask else "no masks",
-            got=", ".join(sample), where=where, fix="pass --mask, or samples that fit",
+            got=", ".join(sample), where=where, fix=f"pass {option('with_mask', True)}, or samples that fit",
         )  # fmt: skip
 
 

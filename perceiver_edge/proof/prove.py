@@ -9,7 +9,7 @@ import numpy as np
 from perceiver_edge.converters.points import observable_outputs, quantised_points
 from perceiver_edge.proof.gates import ArtefactParity, Gates, LayerError, judge, layer_errors
 from perceiver_edge.proof.held_out import HeldOut
-from perceiver_edge.runtime import Runner, load, probe, run_all
+from perceiver_edge.runtime import Runner, load, probe
 
 LAYER_SAMPLES = 4
 """Held-out samples that errors by layer are measured on: enough to rank layers, and probing is slow."""
@@ -57,7 +57,7 @@ def output_step(model: bytes) -> float:
 
 def outputs(runner: Runner, held_out: HeldOut) -> np.ndarray:
     """The artefact's output for every held-out sample, ``[samples, ...]``."""
-    return run_all(runner, held_out.inputs)
+    return np.asarray(runner.batch(held_out.inputs))
 
 
 def layer_outputs(

@@ -16,7 +16,7 @@ from perceiver_edge.config import PRESETS
 from perceiver_edge.errors import NotRunError
 from perceiver_edge.progress import silent
 from perceiver_edge.proof.held_out import HeldOut
-from perceiver_edge.runtime import Latency, load, run_all
+from perceiver_edge.runtime import Latency, load
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -70,7 +70,7 @@ def test_a_preset_is_converted_for_a_batch_and_made_anew_when_the_compiler_chang
     for kind in (Kind("onnx", "fp32"), Kind("tflite", "fp16")):
         runner = load(made.artefacts[kind])
         assert runner.batch_size == 2
-        np.testing.assert_allclose(run_all(runner, made.held_out.inputs), made.held_out.reference, rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(runner.batch(made.held_out.inputs), made.held_out.reference, rtol=0.02, atol=0.02)
 
     monkeypatch.setattr(gpu_subject, "_convert", lambda *_: pytest.fail("it was there already"))
     gpu_subject.make_subject("tiny", **size)

@@ -62,7 +62,7 @@ class TestRefused:
             check(files, path, overwrite) if check else require_writable(path, overwrite=overwrite)
 
     def test_an_existing_bundle_without_overwrite(self, check, published, make_files):
-        self.refuse(check, make_files(NEW), published, overwrite=False, says="--overwrite")
+        self.refuse(check, make_files(NEW), published, overwrite=False, says="overwrite=True")
         assert content(published) == OLD
 
     def test_a_folder_that_is_no_bundle(self, check, tmp_path, make_files):
@@ -173,14 +173,14 @@ def test_damage_after_reading_is_noticed_too(published):
 
 @pytest.mark.usefixtures("swap")
 def test_a_bundle_replaced_while_it_is_read_is_read_anew(published, make_files, monkeypatch):
-    check, turns = bundle._checked_bytes, iter([NEW])
+    check, turns = bundle.checked_bytes, iter([NEW])
 
     def replaced_before_the_first_check(*args):
         for newer in turns:
             publish(make_files(newer), published, overwrite=True)
         return check(*args)
 
-    monkeypatch.setattr(bundle, "_checked_bytes", replaced_before_the_first_check)
+    monkeypatch.setattr(bundle, "checked_bytes", replaced_before_the_first_check)
     assert content(published) == NEW
 
 

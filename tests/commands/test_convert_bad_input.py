@@ -58,13 +58,13 @@ def _edit_config(folder, **changes):
         (["--input-shape", "16,16"], "A sample has the wrong shape"),
         (["--input-shape", "32"], "the sizes of 2 input axes"),
         (["--input-shape", "a,b"], "--input-shape is not usable"),
-        (["--input-shape", "0,4"], "'input_shape' is not usable"),
+        (["--input-shape", "0,4"], "--input-shape is not usable"),
         (["--opset", "17"], "18 to 20"),
         (["--opset", "21"], "18 to 20"),
-        (["--batch", "0"], "'batch' is not usable"),
-        (["--threads", "0"], "'threads' is not usable"),
-        (["--seed", "-1"], "'seed' is not usable"),
-        (["--num-samples", "0"], "'num_samples' is not usable"),
+        (["--batch", "0"], "--batch is not usable"),
+        (["--threads", "0"], "--threads is not usable"),
+        (["--seed", "-1"], "--seed is not usable"),
+        (["--num-samples", "0"], "--num-samples is not usable"),
         (["--num-held-out", "1"], "at least 2"),
         (["--name", "a/b"], "cannot be used for files"),
         (["--name", ".."], "cannot be used for files"),
@@ -74,7 +74,7 @@ def _edit_config(folder, **changes):
         (["--gate", "cosine=2"], "at most 1"),
         (["--gate", "beauty=1"], "Unknown parity gate"),
         (["--gate", "sensitivity_min=1.5"], "No sensitivity ratio"),
-        (["--only", "--quantize", "none"], "'only' is not usable"),
+        (["--only", "--quantize", "none"], "--only is not usable"),
         (["--mask"], "do not agree on a mask"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -224,7 +224,7 @@ def test_calibrations_that_are_not_usable(edit, told, compiled, tiny, refused, t
 
 def test_a_calibration_needs_int8(compiled, tiny, refused):
     told = refused(*tiny, "--calibration", compiled / "calibration.json", "--quantize", "none")
-    assert "'calibration' is not usable" in told
+    assert "--calibration is not usable" in told
 
 
 def test_a_calibration_without_a_point_is_refused(compiled, tiny, tmp_path, capsys):

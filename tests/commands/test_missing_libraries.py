@@ -74,7 +74,7 @@ def test_what_the_converters_import_is_what_is_checked():
     import perceiver_edge.converters
     import perceiver_edge.model
 
-    checked_where_used = {"shtab", "numpy", "PIL", "safetensors", "rich", "selenium"}
+    checked_where_used = {"shtab", "numpy", "PIL", "safetensors", "rich", "selenium", "huggingface_hub"}
     to_remake_the_data = {"sklearn"}
     imported = set()
     for package in (perceiver_edge, perceiver_edge.converters, perceiver_edge.model):

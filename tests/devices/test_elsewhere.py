@@ -9,7 +9,7 @@ import pytest
 from perceiver_edge.devices import arm64, tflite_runtime
 from perceiver_edge.devices.elsewhere import FOLDER_VARIABLE, outputs_of
 from perceiver_edge.errors import BadInputError, NotRunError
-from perceiver_edge.runtime import load, run_all
+from perceiver_edge.runtime import load
 
 onnx = pytest.importorskip("onnx")
 
@@ -31,7 +31,7 @@ def model():
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_samples_go_in_batches_and_come_back_as_many(count, model, held_out):
     inputs = held_out.first(count).inputs
-    np.testing.assert_array_equal(run_all(load(model), inputs), -inputs["input"])
+    np.testing.assert_array_equal(load(model).batch(inputs), -inputs["input"])
 
 
 def test_another_python_answers_with_this_versions_runtime(model, held_out, tmp_path):

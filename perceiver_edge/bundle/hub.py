@@ -1,0 +1,133 @@
+"""Bundles on the Hugging Face Hub: there and back, by `huggingface_hub` (the extra ``hub``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from perceiver_edge.bundle.bundle import Bundle
+from perceiver_edge.bundle.folder import publish, read_bundle
+from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest, seal
+from perceiver_edge.cache import user_folder
+from perceiver_edge.errors import BadInputError, MissingExtraError
+
+SCHEME = "hf://"
+CARD = "README.md"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_PIPELINE_TAGS = {1: None, 2: "image-classification", 3: "video-classification"}
+"""By number of input axes, for classifiers: one axis may be sound, text or points."""
+
+
+def load_bundle(source: str | Path) -> Bundle:
+    """A bundle from its folder, or from the Hugging Face Hub.
+
+    Args:
+        source: the folder, or ``hf://user/name``, which is fetched into the user's cache. Without network, what was
+            fetched before is used.
+
+    Raises:
+        BadInputError: not a bundle, or a file is missing or damaged, or the Hub does not give it.
+        MissingExtraError: huggingface_hub is not installed (for ``hf://``).
+    """
+    text = str(source)
+    return read_bundle(fetch(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else source)
+
+
+def fetch(repository: str) -> Path:
+    """The folder that a repository ``user/name`` of the Hub was fetched into, newest revision.
+
+    Raises:
+        BadInputError: no such name, or it cannot be reached and was not fetched before.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    _require_name(repository)
+    folder = user_folder() / "hub" / repository.replace("/", "--")
+    with _hub(repository) as hub:
+        # Into a folder of its own: the Hub's cache links to blobs, and a bundle's files must lie in its folder.
+        return Path(hub.snapshot_download(repository, local_dir=folder))
+
+
+def push(bundle: Bundle, repository: str, *, base_model: str | None = None, private: bool = False) -> str:
+    """Upload a bundle, its card with the Hub's metadata before it, and return the address of its page.
+
+    Args:
+        repository: ``user/name``; made if it is not there.
+        base_model: the id of the model on the Hub that was compiled.
+        private: make a new repository private.
+
+    Raises:
+        BadInputError: no such name, the Hub refuses, or it cannot be reached; the message has its words.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    _require_name(repository)
+    with _hub(repository) as hub, tempfile.TemporaryDirectory() as work:
+        card = hub.ModelCard(f"---\n{_metadata(bundle, hub, base_model).to_yaml()}\n---\n{bundle.read(CARD).decode()}")
+        folder = publish(_with_card(bundle, str(card).encode()), Path(work) / "bundle", overwrite=False)
+        api = hub.HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        names = [MANIFEST_NAME, *bundle.manifest.all_files()]
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=names, delete_patterns="*")
+        return f"{api.endpoint}/{repository}"
+
+
+def _with_card(bundle: Bundle, card: bytes) -> dict[str, bytes]:
+    files = {name: bundle.read(name) for name in bundle.manifest.all_files()} | {CARD: card}
+    return seal(dataclasses.replace(bundle.manifest, files={}), files)
+
+
+def _metadata(bundle: Bundle, hub: ModuleType, base_model: str | None) -> Any:
+    manifest: Manifest = bundle.manifest
+    task = _PIPELINE_TAGS[manifest.config.input_axis] if manifest.config.final_classifier_head else None
+    results = [
+        hub.EvalResult(
+            task_type=task or "other",
+            dataset_type="held-out",
+            dataset_name=bundle.parity.samples_source,
+            metric_type=name,
+            metric_value=round(value, 6),
+            metric_name=f"{name.replace('_', ' ')} of {artefact.name}",
+        )
+        for artefact in bundle.parity.artefacts
+        for name in ("accuracy", "top1_agreement", "relative_l2", "cosine")
+        if (value := getattr(artefact.judgement.metrics, name)) is not None
+    ]
+    return hub.ModelCardData(
+        library_name="perceiver-edge",
+        pipeline_tag=task,
+        base_model=base_model,
+        model_name=manifest.name,
+        tags=["perceiver", *sorted({artefact.format for artefact in manifest.artefacts.values()}), "int8", "edge"],
+        eval_results=results,
+    )
+
+
+def _require_name(repository: str) -> None:
+    if not _REPOSITORY.fullmatch(repository):
+        raise BadInputError("This is not a repository of the Hub.", expected="user/name", got=repr(repository))
+
+
+@contextmanager
+def _hub(repository: str) -> Iterator[ModuleType]:
+    """The library, whose errors become ours."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingExtraError("huggingface_hub", "hub") from None
+    try:
+        yield huggingface_hub
+    except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it
+        what = "The Hub did not answer." if _is_offline(error) else "The Hub refused."
+        raise BadInputError(
+            what, got=str(error).strip().splitlines()[0], where=f"{SCHEME}{repository}",
+            fix="without network, pass the folder of a bundle; for a private repository, run `hf auth login` first",
+        ) from error  # fmt: skip
+
+
+def _is_offline(error: Exception) -> bool:
+    return not hasattr(error, "response") or error.response is None

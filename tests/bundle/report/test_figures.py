@@ -1,0 +1,70 @@
+"""Which file to ship, from the figures; and the figures from what was measured."""
+
+import dataclasses
+
+import pytest
+
+from perceiver_edge.bundle.figures import Ratio, advice, figures
+
+
+def times(median_ms, samples_ms=()):
+    return {"median_ms": median_ms, "p10_ms": median_ms, "p90_ms": median_ms, "samples_ms": samples_ms}
+
+
+@pytest.fixture
+def measured():
+    return {
+        "digits_fp32.tflite": times(4.0, [4.0, 4.2, 8.0, 4.0]),
+        "digits_int8.tflite": times(2.0, [2.0, 2.0, 4.0, 2.0]),
+        "digits_fp32.onnx": times(6.0),
+        "digits_int8.onnx": times(5.0),
+    }
+
+
+def test_gains_are_over_the_float_file_of_the_same_format(manifest, parity, measured):
+    by_name = {row.name: row for row in figures(manifest, parity, measured)}
+    assert by_name["digits_int8.tflite"].smaller == pytest.approx(3.2)
+    assert by_name["digits_int8.onnx"].faster == Ratio(median=pytest.approx(1.2))
+    assert (by_name["digits_fp32.onnx"].smaller, by_name["digits_fp32.onnx"].faster) == (None, None)
+
+
+def test_ratios_are_taken_within_rounds(manifest, parity, measured):
+    """A neighbour that slows both down in one round moves no ratio."""
+    (row,) = (row for row in figures(manifest, parity, measured) if row.name == "digits_int8.tflite")
+    assert row.faster.median == pytest.approx(2.0)
+    assert row.faster.spread < 0.1
+
+
+def test_the_advice_is_one_sentence_with_what_it_costs_and_gains(manifest, parity, measured):
+    said = advice(figures(manifest, parity, measured))
+    assert said.startswith("Ship digits_int8.tflite: as accurate, 3.2× smaller, 2.0× as fast (±0.0")
+
+
+def test_of_equally_fast_files_the_smallest_is_advised(manifest, parity, measured):
+    measured["digits_int8.onnx"] = times(2.05)
+    small = dataclasses.replace(manifest.artefacts["digits_int8.onnx"], size_bytes=1_000_000)
+    manifest = dataclasses.replace(manifest, artefacts={**manifest.artefacts, "digits_int8.onnx": small})
+    assert "Ship digits_int8.onnx:" in advice(figures(manifest, parity, measured))
+
+
+def test_where_float_is_fastest_it_is_advised_and_said_why(manifest, parity, measured):
+    measured["digits_int8.tflite"] = times(4.5)
+    said = advice(figures(manifest, parity, measured))
+    assert said == "Ship digits_fp32.tflite: as accurate, no smaller file is faster on this machine."
+
+
+def test_what_failed_is_never_advised(manifest, failed, measured):
+    assert "digits_int8.tflite" not in advice(figures(manifest, failed, measured))
+
+
+def test_lost_accuracy_is_said(manifest, parity, measured):
+    def worse(artefact):
+        metrics = dataclasses.replace(artefact.judgement.metrics, accuracy=0.98, reference_accuracy=0.99)
+        return dataclasses.replace(artefact, judgement=dataclasses.replace(artefact.judgement, metrics=metrics))
+
+    worse_all = dataclasses.replace(parity, artefacts=tuple(map(worse, parity.artefacts)))
+    assert "accuracy 1 points lower" in advice(figures(manifest, worse_all, measured))
+
+
+def test_without_times_there_is_no_advice(manifest, parity):
+    assert advice(figures(manifest, parity, {})) is None
