@@ -23,8 +23,9 @@ napoleon_numpy_docstring = False
 suppress_warnings = ["misc.highlighting_failure"]  # mermaid: code hosts draw it, the site shows its text
 
 
-def _escape_stars(app, what, name, obj, options, lines):  # type: ignore[no-untyped-def]
+def _escape_stars(*event):  # type: ignore[no-untyped-def]
     """``[n, *axes, channels]`` in a docstring is a shape; in reStructuredText it would begin an emphasis."""
+    lines = event[-1]
     lines[:] = [re.sub(r"(?<![*\w])\*(?=\w)", r"\\*", line) for line in lines]
 
 
