@@ -27,7 +27,7 @@ import numpy as np
 
 from perceiver_edge.config import FEED_FORWARD_MULTIPLIER, PerceiverConfig
 from perceiver_edge.lowering.absorb import absorption_cost
-from perceiver_edge.lowering.program import Program
+from perceiver_edge.lowering.program import Extent
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,6 @@ def _sizes(c: PerceiverConfig, input_shape: tuple[int, ...]) -> tuple[int, int, 
 def _absorbs(c: PerceiverConfig, input_shape: tuple[int, ...], *, uses: int) -> bool:
     """Keys and values cost the same, so both are absorbed or neither."""
     T, C, N, D, h, d = _sizes(c, input_shape)
-    shape_only = Program(
-        input_shape=(*input_shape, c.input_channels), encoding=np.broadcast_to(0.0, (T, C - c.input_channels)),
-        latents=np.broadcast_to(0.0, (N, D)), context_norm=None, layers=(), head=None,
-    )  # fmt: skip
-    cost = absorption_cost(shape_only, heads=h, head_channels=d, uses=uses)
+    extent = Extent(rows=N, width=D, tokens=T, channels=C)
+    cost = absorption_cost(extent, heads=h, head_channels=d, uses=uses)
     return cost.after_macs < cost.before_macs

@@ -44,9 +44,9 @@ ENDS = {"model", "lowering", "converters", "calibration", "runtime"}
 ADAPTERS = {
     "tensorflow": {
         "compiler.deployment", "converters.tflite.convert", "converters.tflite.weights", "converters.trace",
-        "lowering.context", "lowering.core_survey", "lowering.execute", "lowering.float_attention",
-        "lowering.integer_attention", "lowering.shared_context", "model.attention", "model.backend", "proof.reference",
-        "commands.train",
+        "lowering.activations", "lowering.core_survey", "lowering.execute", "lowering.float_attention",
+        "lowering.integer_attention", "lowering.run_stack", "lowering.shared_context", "lowering.tokens",
+        "model.attention", "model.backend", "proof.reference", "commands.train",
     },
     "keras": {
         "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
@@ -162,7 +162,16 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
         for module, names in IMPORTS.items()
         if room(module) == "lowering"
     }
-    for executing in ("context", "execute", "float_attention", "integer_attention", "shared_context", "core_survey"):
+    for executing in (
+        "activations",
+        "core_survey",
+        "execute",
+        "float_attention",
+        "integer_attention",
+        "run_stack",
+        "shared_context",
+        "tokens",
+    ):
         assert outside.pop(f"{PACKAGE}.lowering.{executing}") - {"numpy"} == {"tensorflow"}
     assert set.union(*outside.values()) == {"numpy"}
 

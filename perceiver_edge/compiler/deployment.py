@@ -17,9 +17,10 @@ from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
-from perceiver_edge.lowering.execute import CoreTap, LoweredPerceiver, Tap
-from perceiver_edge.lowering.integer_core import can_be_integer, num_chunks, with_integer_cores
-from perceiver_edge.lowering.program import CrossAttention, Exponential, single_precision
+from perceiver_edge.lowering.execute import LoweredPerceiver, Tap
+from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, with_integer_cores
+from perceiver_edge.lowering.program import Exponential, single_precision
+from perceiver_edge.lowering.run_stack import CoreTap
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 Feeds = Mapping[str, np.ndarray]
@@ -91,12 +92,8 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
 
 def _core_rows(program: Program) -> dict[str, int]:
-    latents = program.latents.shape[0]
-    return {
-        name: block.heads * latents
-        for name, block in program.named_blocks()
-        if isinstance(block, CrossAttention) and can_be_integer(program, block)
-    }
+    rows = program.extents()[0].rows
+    return {name: block.heads * rows for name, block in integer_blocks(program).items()}
 
 
 class _Watch:

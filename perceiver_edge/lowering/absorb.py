@@ -5,10 +5,11 @@
     aggregate:  p @ (x̂ W_v + b_v) W_o + b_o = (p @ x̂) (W_v W_o) + (b_v W_o + b_o)
                 because the rows of p = softmax(scores) sum to 1.
 
-Per head, with the head's own columns of the weights. No keys and no values are ever made: with T tokens, C context
-channels, N latents of width D and h heads of d channels, the multiplications per cross-attend change like this:
+Per head, with the head's own columns of the weights. No keys and no values are ever made: with a context of T rows of
+C channels, N rows of width D that ask (latents, or the decoder's queries) and h heads of d channels, the
+multiplications per cross-attend change like this:
 
-    before   T·C·hd / uses  (project the tokens; layers that share the weights share the result)
+    before   T·C·hd / uses  (project the context; layers that share the weights share the result)
              + N·T·hd       (scores or aggregation)
              + N·D·hd       (query or output projection)
     after    N·T·hC + N·D·hC
@@ -25,7 +26,16 @@ from typing import Literal
 
 import numpy as np
 
-from perceiver_edge.lowering.program import Array, Block, CrossAttention, Linear, Program, map_blocks, split_heads
+from perceiver_edge.lowering.program import (
+    Array,
+    Block,
+    CrossAttention,
+    Extent,
+    Linear,
+    Program,
+    map_blocks,
+    split_heads,
+)
 from perceiver_edge.lowering.rule import Decision
 
 
@@ -47,26 +57,31 @@ class Cost:
     after_macs: float
 
 
-def absorption_cost(program: Program, *, heads: int, head_channels: int, uses: int) -> Cost:
-    """Apply the formulas above. ``uses`` is how many cross-attends share the projection of the tokens."""
-    T, C, (N, D), h = program.tokens, program.context_channels, program.latents.shape, heads
+def absorption_cost(extent: Extent, *, heads: int, head_channels: int, uses: int) -> Cost:
+    """Apply the formulas above. ``uses`` is how many cross-attends share the projection of the context."""
+    T, C, N, D, h = extent.tokens, extent.channels, extent.rows, extent.width, heads
     hd = h * head_channels
     return Cost(before_macs=T * C * hd / uses + N * T * hd + N * D * hd, after_macs=N * T * h * C + N * D * h * C)
 
 
 def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tuple[Program, Decision]:
-    blocks = [block for block in program.cross_attentions() if getattr(block, field) is not None]
+    blocks = [
+        (block, extent)
+        for stack, extent in zip(program.stacks, program.extents(), strict=True)
+        for block in stack.cross_attentions()
+        if getattr(block, field) is not None
+    ]
     if not blocks:
         return program, Decision(rule, False, f"no cross-attend has a {field} projection")
-    if any(block.context_norm is not None for block in blocks):
+    if any(block.context_norm is not None for block, _ in blocks):
         return program, Decision(rule, False, "the context is not shared yet")
-    uses = Counter(id(getattr(block, field)) for block in blocks)
+    uses = Counter(id(getattr(block, field)) for block, _ in blocks)
     costs = {}
-    for block in blocks:
+    for block, extent in blocks:
         linear: Linear = getattr(block, field)
         head_channels = linear.weight.shape[1] // block.heads
         costs[id(linear)] = absorption_cost(
-            program, heads=block.heads, head_channels=head_channels, uses=uses[id(linear)]
+            extent, heads=block.heads, head_channels=head_channels, uses=uses[id(linear)]
         )
     pays = {key for key, cost in costs.items() if cost.after_macs < cost.before_macs}
     before, after = (sum(uses[k] * getattr(c, f) for k, c in costs.items()) for f in ("before_macs", "after_macs"))

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perceiver_edge.lowering.program import Block, CrossAttention, Program, map_blocks
+from perceiver_edge.lowering.program import Block, CrossAttention, Extent, Program, map_blocks
 from perceiver_edge.lowering.rule import Decision
 
 MOST_CHUNKS = 64
@@ -29,8 +29,12 @@ CHUNK_BYTES = 8 << 20
 
 def chunk_keys(program: Program) -> tuple[Program, Decision]:
     """Let every cross-attend whose scores are large take its tokens in chunks."""
+    chunks = {
+        id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
+        for stack, extent in zip(program.stacks, program.extents(), strict=True)
+        for block in stack.cross_attentions()
+    }
     blocks = program.cross_attentions()
-    chunks = {id(block): fitting_chunks(program, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES) for block in blocks}
     if all(chunks[id(block)] == block.chunks for block in blocks):
         return program, Decision("chunk_keys", False, f"no scores of over {CHUNK_BYTES:,} bytes that can be divided")
 
@@ -55,9 +59,9 @@ def token_order(tokens: int, chunks: int) -> NDArray[np.int32]:
     return (np.arange(tokens, dtype=np.int64) * step % tokens).astype(np.int32)
 
 
-def fitting_chunks(program: Program, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:
+def fitting_chunks(extent: Extent, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:
     """The fewest equal chunks of tokens whose scores, for all rows of queries, fit the limit; or the most there are."""
-    rows = block.heads * program.latents.shape[0]
-    divisors = [n for n in range(1, MOST_CHUNKS + 1) if program.tokens % n == 0]
-    fits = (n for n in divisors if bytes_per_score * rows * program.tokens // n <= limit_bytes)
+    rows = block.heads * extent.rows
+    divisors = [n for n in range(1, MOST_CHUNKS + 1) if extent.tokens % n == 0]
+    fits = (n for n in divisors if bytes_per_score * rows * extent.tokens // n <= limit_bytes)
     return next(fits, divisors[-1])

@@ -16,7 +16,6 @@ from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
     FeedForward,
-    Head,
     Linear,
     Norm,
     Program,
@@ -29,14 +28,15 @@ from perceiver_edge.lowering.rule import Decision
 
 def fold_affine(program: Program) -> tuple[Program, Decision]:
     """Leave every `Norm` without γ and β and every score scale at 1."""
-    blocks = [block for layer in program.layers for _, block in layer.blocks]
+    blocks = [block for stack in program.stacks for layer in stack.layers for _, block in layer.blocks]
     affines = sum(norm.gamma is not None for norm in _norms(program, blocks))
     scales = sum(block.scale != 1.0 for block in blocks if not isinstance(block, FeedForward))
     if affines == scales == 0:
         return program, Decision("fold_affine", False, "no affine and no score scale is left to fold")
     folded = map_blocks(program, _fold_block)
-    if program.head is not None:
-        folded = replace(folded, head=Head(Norm(), fold(program.head.norm, program.head.classifier)))
+    output = program.output
+    if output.norm is not None and output.projection is not None:
+        folded = replace(folded, output=replace(output, norm=Norm(), projection=fold(output.norm, output.projection)))
     reason = f"removes {affines} affines of normalisations and {scales} scalings of scores"
     return folded, Decision("fold_affine", True, reason)
 
@@ -51,8 +51,8 @@ def fold(norm: Norm, linear: Linear) -> Linear:
 
 def _norms(program: Program, blocks: list[Block]) -> list[Norm]:
     contexts = [b.context_norm for b in blocks if isinstance(b, CrossAttention) and b.context_norm is not None]
-    head = [] if program.head is None else [program.head.norm]
-    return [block.norm for block in blocks] + contexts + head
+    output = [] if program.output.norm is None else [program.output.norm]
+    return [block.norm for block in blocks] + contexts + output
 
 
 def _fold_block(block: Block) -> Block:
@@ -67,9 +67,8 @@ def _fold_block(block: Block) -> Block:
                 key=key and fold(context_norm, key), value=value and fold(context_norm, value),
             )  # fmt: skip
         case SelfAttention(projections=(query, *others)):
-            width = query.weight.shape[1]
-            factor = np.ones(width)
-            factor[: width if others else width // 3] = block.scale  # a fused projection has the queries first
+            factor = np.ones(query.weight.shape[1])
+            factor[: block.widths[0]] = block.scale  # a fused projection has the queries first
             projections = (scaled(fold(block.norm, query), factor), *(fold(block.norm, p) for p in others))
             return replace(block, norm=Norm(), scale=1.0, projections=projections)
         case FeedForward():

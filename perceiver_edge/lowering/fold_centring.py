@@ -24,7 +24,7 @@ from perceiver_edge.lowering.program import (
     CrossAttention,
     Linear,
     Program,
-    map_blocks,
+    map_stack,
 )
 from perceiver_edge.lowering.rule import Decision
 
@@ -35,17 +35,19 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
     def no(reason: str) -> tuple[Program, Decision]:
         return program, Decision("fold_centring", False, reason)
 
-    if isinstance(program.context_norm, ContextScale):
+    stack = program.encoder
+    if isinstance(stack.context_norm, ContextScale):
         return no("the context is not centred any more")
-    if program.context_norm is None:
+    if stack.context_norm is None:
         return no("the context is not shared yet")
-    if program.encoding is None:
+    (source, *others) = program.sources
+    if others or source.positions is None or source.adds_positions:
         return no("tokens have no positions: their statistics need all channels")
-    if any(block.key is None or block.value is None for block in program.cross_attentions()):
+    if any(block.key is None or block.value is None for block in stack.cross_attentions()):
         return no("keys or values are absorbed already")
     scale = ContextScale(
-        position_mean=program.encoding.mean(axis=1, keepdims=True),
-        position_variance=program.encoding.var(axis=1, keepdims=True),
+        position_mean=source.positions.mean(axis=1, keepdims=True),
+        position_variance=source.positions.var(axis=1, keepdims=True),
     )
     made: dict[int, Linear] = {}  # layers may share a projection without being the same
 
@@ -60,7 +62,7 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
         assert block.value is not None
         return replace(block, key=centred(block.key), value=centred(block.value))
 
-    folded = replace(map_blocks(program, rewrite), context_norm=scale)
-    data_channels, channels = program.input_shape[-1], program.context_channels
-    reason = f"the statistics of a token come from {data_channels} of its {channels} channels"
+    encoder = replace(map_stack(stack, rewrite), context_norm=scale)
+    folded = replace(program, stacks=(encoder, *program.stacks[1:]))
+    reason = f"the statistics of a token come from {source.data_channels} of its {source.channels} channels"
     return folded, Decision("fold_centring", True, reason)

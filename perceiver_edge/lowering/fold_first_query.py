@@ -1,9 +1,9 @@
 """The first cross-attend's query is a constant, and so is what its result is added to.
 
-    q = LN(z) @ W_q + b, and the first z are the learned latents: nothing in it depends on the input;
-    z + (a @ W_o + b_o) = (z + b_o) + a @ W_o, the output's bias joins the latents.
+    q = LN(z) @ W_q + b, and the first z are learned (latents, a decoder's queries): nothing depends on the input;
+    z + (a @ W_o + b_o) = (z + b_o) + a @ W_o, the output's bias joins the rows.
 
-It always pays: one normalisation and one projection of the latents less. (Converters fold the bias by themselves, each
+It always pays: one normalisation and one projection of the rows less. (Converters fold the bias by themselves, each
 in its own way; done here, the projection's result is the same tensor in every artefact.)
 """
 
@@ -14,28 +14,58 @@ from dataclasses import replace
 import numpy as np
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
-from perceiver_edge.lowering.program import Array, CrossAttention, Layer, Linear, Norm, Program
+from perceiver_edge.lowering.program import (
+    Array,
+    CrossAttention,
+    Extent,
+    Layer,
+    Linear,
+    Norm,
+    Program,
+    Stack,
+    with_stacks,
+)
 from perceiver_edge.lowering.rule import Decision
 
 
 def fold_first_query(program: Program) -> tuple[Program, Decision]:
-    """Evaluate the first layer's query projection on the learned latents."""
-    first, *others = program.layers
-    name, block = first.blocks[0]
-    if not isinstance(block, CrossAttention) or not isinstance(block.query, Linear):
+    """Evaluate the query projection of every stack's first cross-attend on the stack's learned rows."""
+    found = [first for stack in program.stacks if (first := _first(stack)) is not None]
+    if not found:
         return program, Decision("fold_first_query", False, "the first query is a constant already")
-    query = normalise(program.latents, block.norm) @ block.query.weight
-    if block.query.bias is not None:
-        query = query + block.query.bias
-    latents = program.latents if block.output.bias is None else program.latents + block.output.bias
-    bias = None
-    if len(latents) == 1:  # a single row is what converters take for a bias, so it is one: calibrated with the product
-        bias, latents = latents[0], np.zeros_like(latents)
+    weights = sum(query.weight.size for _, query in found)
+    folded = with_stacks(program, _fold)
+    numbers = sum(b.query.size for s in folded.stacks if isinstance((b := s.cross_attentions()[0]).query, np.ndarray))
+    reason = f"a constant of {numbers} numbers replaces a projection of {weights} weights"
+    return folded, Decision("fold_first_query", True, reason)
+
+
+def _first(stack: Stack) -> tuple[CrossAttention, Linear] | None:
+    """The block that a stack begins with, if its query can become a constant, and is none yet."""
+    _, block = stack.layers[0].blocks[0]
+    if stack.rows is None or not isinstance(block, CrossAttention) or not isinstance(block.query, Linear):
+        return None
+    return block, block.query
+
+
+def _fold(stack: Stack, _: Extent) -> Stack:
+    found = _first(stack)
+    if found is None or stack.rows is None:
+        return stack
+    block, projection = found
+    query = normalise(stack.rows, block.norm) @ projection.weight
+    if projection.bias is not None:
+        query = query + projection.bias
+    rows, bias = stack.rows, block.output.bias
+    if block.is_residual:
+        rows, bias = rows if bias is None else rows + bias, None
+        if len(rows) == 1:  # a single row is what converters take for a bias, so it is one: calibrated with the product
+            bias, rows = rows[0], np.zeros_like(rows)
     # A first layer that runs again later keeps its query projection and its bias there.
-    first_attend = replace(block, query=query, output=Linear(block.output.weight, bias))
-    folded = Layer(((name, first_attend), *first.blocks[1:]))
-    reason = f"a constant of {query.size} numbers replaces a projection of {block.query.weight.size} weights"
-    return replace(program, latents=latents, layers=(folded, *others)), Decision("fold_first_query", True, reason)
+    first, *others = stack.layers
+    attend = replace(block, query=query, output=Linear(block.output.weight, bias))
+    layer = Layer(((first.blocks[0][0], attend), *first.blocks[1:]))
+    return replace(stack, rows=rows, layers=(layer, *others))
 
 
 def normalise(x: Array, norm: Norm) -> Array:

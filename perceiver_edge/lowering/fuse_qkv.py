@@ -17,7 +17,7 @@ from perceiver_edge.lowering.rule import Decision
 
 def fuse_qkv(program: Program) -> tuple[Program, Decision]:
     """Leave every self-attend with one projection."""
-    blocks = [block for layer in program.layers for _, block in layer.blocks if isinstance(block, SelfAttention)]
+    blocks = [block for _, block in program.named_blocks() if isinstance(block, SelfAttention)]
     if not any(len(block.projections) > 1 for block in blocks):
         return program, Decision("fuse_qkv", False, "no self-attend has separate projections")
     reason = f"one projection instead of three, {len(blocks)} times"

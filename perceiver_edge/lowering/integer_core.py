@@ -47,6 +47,7 @@ from perceiver_edge.lowering.program import (
     Layer,
     Linear,
     Program,
+    Stack,
 )
 
 SHIFT_CHANNELS = 3
@@ -80,10 +81,20 @@ MOST_TOKENS = (2**31 - 1) // (255 * 127)
 """Of a chunk: the sum of so many products of eight bits still fits 32."""
 
 
-def can_be_integer(program: Program, block: CrossAttention) -> bool:
-    """Whether keys and values are both absorbed, or both projected from the shared context, and no sum overflows."""
-    is_ready = block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None)
-    return is_ready and program.tokens // num_chunks(program) <= MOST_TOKENS
+def integer_blocks(program: Program) -> dict[str, CrossAttention]:
+    """The cross-attends that have an int8 form, by name: those to the tokens of one source, which are many.
+
+    Keys and values are both absorbed, or both projected from the shared context, and no sum overflows.
+    """
+    stack, extent = program.encoder, program.extents()[0]
+    if len(program.sources) > 1 or extent.tokens // num_chunks(program) > MOST_TOKENS:
+        return {}
+    return {
+        name: block
+        for name, block in stack.named_blocks()
+        if isinstance(block, CrossAttention)
+        and (block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None))
+    }
 
 
 def with_ones(linear: Linear, *, groups: int, ones: float) -> Linear:
@@ -103,8 +114,8 @@ def groups_and_rows(block: CrossAttention, num_latents: int) -> tuple[int, int]:
 
 def num_chunks(program: Program) -> int:
     """Chunks of tokens whose int8 scores for all rows, of the cross-attend with most heads, fit `CHUNK_BYTES`."""
-    largest = max(program.cross_attentions(), key=lambda block: block.heads)
-    return fitting_chunks(program, largest, bytes_per_score=1, limit_bytes=CHUNK_BYTES)
+    largest = max(program.encoder.cross_attentions(), key=lambda block: block.heads)
+    return fitting_chunks(program.extents()[0], largest, bytes_per_score=1, limit_bytes=CHUNK_BYTES)
 
 
 def with_integer_cores(
@@ -117,6 +128,7 @@ def with_integer_cores(
 
     Layers that shared everything no longer share their bound; their weights stay one and the same.
     """
+    stack, extent = program.encoder, program.extents()[0]
     made: dict[tuple[int, float], Linear] = {}
 
     def projection(linear: Linear | None, groups: int, ones: float) -> Linear | None:
@@ -128,7 +140,7 @@ def with_integer_cores(
         if not isinstance(block, CrossAttention) or name not in bounds:
             return block
         given = bounds[name]
-        groups, rows = groups_and_rows(block, program.latents.shape[0])
+        groups, rows = groups_and_rows(block, extent.rows)
         core = IntegerCore(
             bound=given.bound.reshape(groups, rows),
             key_ones=given.key_ones,
@@ -144,17 +156,18 @@ def with_integer_cores(
         )
 
     layers = tuple(
-        Layer(tuple((name, rewritten(f"layers.{index}.{name}", block)) for name, block in layer.blocks))
-        for index, layer in enumerate(program.layers)
+        Layer(tuple((name, rewritten(f"{stack.name}.{index}.{name}", block)) for name, block in layer.blocks))
+        for index, layer in enumerate(stack.layers)
     )
-    return replace(_in_chunks(program), layers=layers)
+    return _in_chunks(program, replace(stack, layers=layers), num_chunks(program))
 
 
-def _in_chunks(program: Program) -> Program:
+def _in_chunks(program: Program, encoder: Stack, chunks: int) -> Program:
     """Softmax does not ask for the order of tokens."""
-    chunks, norm = num_chunks(program), program.context_norm
-    order = token_order(program.tokens, chunks)
+    (source,), norm = program.sources, encoder.context_norm
+    order = token_order(source.tokens, chunks)
     if isinstance(norm, ContextScale):
         norm = ContextScale(norm.position_mean[order], norm.position_variance[order])
-    encoding = None if program.encoding is None else program.encoding[order]
-    return replace(program, encoding=encoding, context_norm=norm, chunks=chunks)
+    positions = None if source.positions is None else source.positions[order]
+    encoder = replace(encoder, context_norm=norm, chunks=chunks)
+    return replace(program, sources=(replace(source, positions=positions),), stacks=(encoder, *program.stacks[1:]))

@@ -12,13 +12,15 @@ from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
     FeedForward,
-    Head,
     Layer,
     Linear,
     Norm,
+    Output,
     Program,
     SelfAttention,
+    Stack,
 )
+from perceiver_edge.lowering.source import Source
 
 
 def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]) -> Program:
@@ -37,13 +39,17 @@ def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], in
         encoding = fourier_encoding(
             input_shape, num_bands=config.num_freq_bands, max_freq=config.max_freq, freq_base=config.freq_base
         ).reshape(int(np.prod(input_shape)), -1)
+    latents = read.array("latents")
+    output = Output(is_mean=False, norm=None, projection=None, shape=latents.shape)
+    if config.final_classifier_head:
+        output = Output(
+            is_mean=True, norm=read.norm("to_logits.1"), projection=read.linear("to_logits.2"),
+            shape=(config.num_classes,),
+        )  # fmt: skip
     return Program(
-        input_shape=(*input_shape, config.input_channels),
-        encoding=encoding,
-        latents=read.array("latents"),
-        context_norm=None,
-        layers=tuple(layers),
-        head=Head(read.norm("to_logits.1"), read.linear("to_logits.2")) if config.final_classifier_head else None,
+        sources=(Source("input", (*input_shape, config.input_channels), (), encoding),),
+        stacks=(Stack("layers", latents, None, tuple(layers)),),
+        output=output,
     )
 
 

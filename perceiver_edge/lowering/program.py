@@ -2,6 +2,10 @@
 
 A `Program` holds plain numpy arrays (float64, so that rewriting loses nothing) and no framework. Layers that share
 their weights are one and the same `Layer` object, listed several times; rules keep that identity.
+
+Perceiver and Perceiver IO are the same few values. A `Source` makes tokens of an input. A `Stack` is rows that pass
+through layers and attend to a context: the encoder's rows are the latents and its context the tokens, the decoder's
+rows are the output queries and its context the latents. An `Output` reads the rows of the last stack.
 """
 
 from __future__ import annotations
@@ -12,17 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """``x @ weight + bias``; weight ``[in, out]``, bias ``[out]``."""
-
-    weight: Array
-    bias: Array | None = None
+from perceiver_edge.lowering.source import Array, Linear, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +59,19 @@ class IntegerCore:
     mean_value: Linear | None
 
 
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+"""``gelu`` is the exact one, ``gelu_tanh`` its approximation by a hyperbolic tangent."""
+
+
 @dataclass(frozen=True, eq=False)
 class CrossAttention:
-    """Latents attend to the context.
+    """The rows of a stack attend to its context.
 
-    ``query`` is a Linear on the normalised latents, or an array ``[latents, heads * channels]`` once it is constant.
-    ``context_norm`` is None where the program's shared, already normalised context is read.
+    ``query`` is a Linear on the normalised rows, or an array ``[rows, heads * channels]`` once it is constant.
+    ``context_norm`` is None where the stack's shared, already normalised context is read.
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
-    is aggregated. ``scale`` multiplies the scores. ``chunks``: the tokens are attended to in so many. ``core`` is None
-    where softmax is computed in float.
+    is aggregated. ``scale`` multiplies the scores. ``chunks``: the context is attended to in so many. ``core`` is None
+    where softmax is computed in float. ``is_residual``: what is attended to is added to the rows, or replaces them.
     """
 
     norm: Norm
@@ -85,26 +84,41 @@ class CrossAttention:
     scale: float
     chunks: int = 1
     core: IntegerCore | None = None
+    is_residual: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class SelfAttention:
-    """Latents attend to latents. ``projections`` are (query, key, value), or one Linear that computes all three."""
+    """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three."""
 
     norm: Norm
     projections: tuple[Linear, ...]
     output: Linear
     heads: int
     scale: float
+    is_residual = True
+
+    @property
+    def widths(self) -> tuple[int, int, int]:
+        """Channels of query, key and value, all heads together."""
+        value = self.output.weight.shape[0]
+        key = (sum(linear.weight.shape[1] for linear in self.projections) - value) // 2
+        return key, key, value
 
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """GEGLU: ``up`` gives values and gates side by side, ``down`` projects values * gelu(gates)."""
+    """``down(activation(up(x)))``; if ``is_gated``, ``up`` gives values and gates, and down reads values * gelu(gates)
+
+    (GEGLU, Shazeer 2020, arXiv:2002.05202).
+    """
 
     norm: Norm
     up: Linear
     down: Linear
+    is_gated: bool = True
+    activation: Activation = "gelu"
+    is_residual = True
 
 
 Block = CrossAttention | SelfAttention | FeedForward
@@ -112,63 +126,123 @@ Block = CrossAttention | SelfAttention | FeedForward
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Blocks with their names, each added to its input as a residual."""
+    """Blocks with their names, each run on what the one before it gave."""
 
     blocks: tuple[tuple[str, Block], ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
-    """Mean over latents, normalise, classify."""
+class Stack:
+    """Rows that pass through layers, whose cross-attends all read one context.
 
-    norm: Norm
-    classifier: Linear
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """A whole Perceiver for one input shape.
-
-    ``input_shape`` are the sizes of the input axes and the data channels, without the batch. ``encoding``
-    ``[tokens, encoding channels]`` is appended to the data's channels. ``context_norm`` is set once the
-    normalised context is shared. ``head`` is None for a model that returns its latents. ``chunks``: integer cores take
-    the tokens in so many, and every array of tokens has them in that order (`chunk_keys.token_order`).
+    ``name``: the prefix of its layers' names. ``rows`` ``[rows, channels]`` are learned; None: they are the tokens.
+    ``context_norm`` is set once the normalised context is shared. ``chunks``: integer cores take the context in so
+    many, and every array of its rows has them in that order (`chunk_keys.token_order`).
     """
 
-    input_shape: tuple[int, ...]
-    encoding: Array | None
-    latents: Array
+    name: str
+    rows: Array | None
     context_norm: Norm | ContextScale | None
     layers: tuple[Layer, ...]
-    head: Head | None
     chunks: int = 1
 
-    @property
-    def tokens(self) -> int:
-        return int(np.prod(self.input_shape[:-1]))
-
-    @property
-    def context_channels(self) -> int:
-        return self.input_shape[-1] + (0 if self.encoding is None else self.encoding.shape[1])
-
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
-        """Every block in order of execution, as ``layers.<i>.<block>``."""
+        """Every block in order of execution, as ``<name>.<i>.<block>``."""
         for index, layer in enumerate(self.layers):
             for name, block in layer.blocks:
-                yield f"layers.{index}.{name}", block
+                yield f"{self.name}.{index}.{name}", block
 
     def cross_attentions(self) -> list[CrossAttention]:
         """Every cross-attend in order of execution; a shared one appears as often as it runs."""
         return [block for _, block in self.named_blocks() if isinstance(block, CrossAttention)]
 
 
+@dataclass(frozen=True)
+class Extent:
+    """Of a stack: ``rows`` of ``width`` channels ask ``tokens`` of ``channels`` channels."""
+
+    rows: int
+    width: int
+    tokens: int
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What is made of the last stack's rows: their mean (``is_mean``), normalised, projected; each is optional.
+
+    ``shape``: of the result, without the batch.
+    """
+
+    is_mean: bool
+    norm: Norm | None
+    projection: Linear | None
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A whole Perceiver for one input shape.
+
+    ``sources`` make the tokens, one after the other. The context of the first stack is the tokens, that of any other
+    the rows of the one before it.
+    """
+
+    sources: tuple[Source, ...]
+    stacks: tuple[Stack, ...]
+    output: Output
+
+    @property
+    def encoder(self) -> Stack:
+        return self.stacks[0]
+
+    @property
+    def tokens(self) -> int:
+        return sum(source.tokens for source in self.sources)
+
+    @property
+    def context_channels(self) -> int:
+        """Of a token."""
+        return self.sources[0].channels
+
+    def extents(self) -> list[Extent]:
+        """One for each stack."""
+        tokens = asked = self.tokens, self.context_channels
+        found = []
+        for stack in self.stacks:
+            rows = tokens if stack.rows is None else stack.rows.shape
+            found.append(Extent(*rows, *asked))
+            asked = rows
+        return found
+
+    def named_blocks(self) -> Iterator[tuple[str, Block]]:
+        """Every block of every stack in order of execution."""
+        for stack in self.stacks:
+            yield from stack.named_blocks()
+
+    def cross_attentions(self) -> list[CrossAttention]:
+        """See `Stack.cross_attentions`."""
+        return [block for stack in self.stacks for block in stack.cross_attentions()]
+
+
+def with_stacks(program: Program, rewrite: Callable[[Stack, Extent], Stack]) -> Program:
+    """The program with every stack rewritten."""
+    stacks = tuple(rewrite(*pair) for pair in zip(program.stacks, program.extents(), strict=True))
+    return replace(program, stacks=stacks)
+
+
 def map_blocks(program: Program, rewrite: Callable[[Block], Block]) -> Program:
     """Rewrite every block, each shared layer once, so that what was shared stays shared."""
+    return with_stacks(program, lambda stack, _: map_stack(stack, rewrite))
+
+
+def map_stack(stack: Stack, rewrite: Callable[[Block], Block]) -> Stack:
+    """As `map_blocks`, the blocks of one stack."""
     done: dict[int, Layer] = {}
-    for layer in program.layers:
+    for layer in stack.layers:
         if id(layer) not in done:
             done[id(layer)] = Layer(tuple((name, rewrite(block)) for name, block in layer.blocks))
-    return replace(program, layers=tuple(done[id(layer)] for layer in program.layers))
+    return replace(stack, layers=tuple(done[id(layer)] for layer in stack.layers))
 
 
 def single_precision(program: Program) -> Program:

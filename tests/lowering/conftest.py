@@ -95,7 +95,7 @@ def traced() -> Callable[[Program], Traced]:
     """What really runs for a batch of one, read from TensorFlow's graph."""
 
     def trace(program: Program) -> Traced:
-        spec = tf.TensorSpec((1, *program.input_shape), tf.float32)
+        spec = tf.TensorSpec((1, *program.sources[0].shape), tf.float32)
         module = LoweredPerceiver(program)
         graph = tf.function(module, autograph=False).get_concrete_function(spec).graph
         return Traced(tuple(products(graph)), len(graph.captures))

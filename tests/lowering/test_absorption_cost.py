@@ -33,8 +33,8 @@ def one_cross_attend():
 
 def test_readme_model_by_hand(one_cross_attend):
     program = one_cross_attend()
-    assert (program.tokens, program.context_channels, program.latents.shape) == (50_176, 29, (256, 512))
-    cost = absorption_cost(program, heads=1, head_channels=64, uses=1)
+    assert (program.tokens, program.context_channels, program.encoder.rows.shape) == (50_176, 29, (256, 512))
+    cost = absorption_cost(program.extents()[0], heads=1, head_channels=64, uses=1)
     # Project 50,176 tokens from 29 to 64; 256 queries on 50,176 keys of 64; 256 latents from 512 to 64.
     assert cost.before_macs == 93_126_656 + 822_083_584 + 8_388_608
     # 256 queries on 50,176 tokens of 29; 256 latents from 512 to 29.
@@ -62,8 +62,8 @@ def test_a_context_wider_than_the_head_keeps_keys_and_values_and_says_why(one_cr
 
 def test_layers_that_share_a_projection_share_its_cost(one_cross_attend):
     program = one_cross_attend()
-    alone = absorption_cost(program, heads=1, head_channels=64, uses=1)
-    shared_by_three = absorption_cost(program, heads=1, head_channels=64, uses=3)
+    alone = absorption_cost(program.extents()[0], heads=1, head_channels=64, uses=1)
+    shared_by_three = absorption_cost(program.extents()[0], heads=1, head_channels=64, uses=3)
     assert alone.before_macs - shared_by_three.before_macs == pytest.approx(93_126_656 * 2 / 3)
     assert alone.after_macs == shared_by_three.after_macs
 
@@ -105,7 +105,7 @@ def test_the_model_predicts_the_products_that_run(rewrite, field, config, plain,
     for block in blocks:
         linear = getattr(block, field)
         cost = absorption_cost(
-            program,
+            program.extents()[0],
             heads=block.heads,
             head_channels=linear.weight.shape[1] // block.heads,
             uses=sum(getattr(other, field) is linear for other in blocks),

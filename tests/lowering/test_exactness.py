@@ -90,11 +90,11 @@ def test_absorbing_into_a_first_query_that_is_constant_already(heads, plain, exe
 def test_a_first_layer_that_runs_again_keeps_its_query_there(plain, execute, relative_l2):
     """No checkpoint ties the first layer, so the rule meets this case only here."""
     once = plain(depth=1)
-    program = replace(once, layers=once.layers * 3)
+    program = replace(once, stacks=(replace(once.encoder, layers=once.encoder.layers * 3),))
     inputs = np.random.default_rng(3).standard_normal((2, 3, 4, 3))
     expected = execute(program, inputs)
     lowered, _ = lower(program)
-    assert lowered.layers[1] is lowered.layers[2]
+    assert lowered.encoder.layers[1] is lowered.encoder.layers[2]
     assert relative_l2(execute(lowered, inputs), expected) < 1e-9
 
 

@@ -11,7 +11,7 @@ from perceiver_edge.lowering import integer_core as form
 from perceiver_edge.lowering import lower
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.integer_core import Bound, with_integer_cores
-from perceiver_edge.lowering.program import single_precision
+from perceiver_edge.lowering.program import CrossAttention, map_blocks, single_precision
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
@@ -46,7 +46,7 @@ def test_elu_is_exact(lowered, chunk_bytes, execute, relative_l2, monkeypatch):
     monkeypatch.setattr(form, "CHUNK_BYTES", chunk_bytes)
     rewritten = with_integer_cores(lowered, bounds_of(lowered, INPUTS), exponential="elu")
     assert all(block.core is not None for block in rewritten.cross_attentions())
-    assert (rewritten.chunks > 1) == (chunk_bytes == 64)
+    assert (rewritten.encoder.chunks > 1) == (chunk_bytes == 64)
     assert relative_l2(execute(rewritten, INPUTS), execute(lowered, INPUTS)) < 1e-9
 
 
@@ -80,18 +80,19 @@ def test_tied_projections_stay_one(plain):
 
 def test_no_core_where_a_context_is_not_shared_or_scores_are_scaled(plain):
     program = plain(**ABSORBED)
-    assert not form.can_be_integer(program, program.cross_attentions()[0])
+    assert not form.integer_blocks(program)
     program = lower(program)[0]
-    ready = program.cross_attentions()[0]
-    assert form.can_be_integer(program, ready)
-    assert not form.can_be_integer(program, replace(ready, scale=0.5))
+    assert len(form.integer_blocks(program)) == len(program.cross_attentions())
+    assert not form.integer_blocks(
+        map_blocks(program, lambda b: replace(b, scale=0.5) if isinstance(b, CrossAttention) else b)
+    )
 
 
 def test_no_core_whose_int32_sums_could_overflow(plain):
     """A prime number of tokens cannot be taken in equal chunks."""
     for tokens, possible in ((66_301, True), (66_361, False)):
         program = lower(plain(input_shape=(1, tokens), num_latents=1, **ABSORBED))[0]
-        assert form.can_be_integer(program, program.cross_attentions()[0]) == possible
+        assert bool(form.integer_blocks(program)) == possible
 
 
 @pytest.mark.parametrize(("tokens", "limit", "chunks"), [(48, 10**6, 1), (48, 100, 8), (67, 100, 1)])

@@ -13,7 +13,7 @@ from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
-from perceiver_edge.lowering.program import Head, Linear, Norm
+from perceiver_edge.lowering.program import Linear, Norm
 from perceiver_edge.lowering.share_context import share_context
 
 WIDE_HEAD, NARROW_HEAD = {"cross_dim_head": 40}, {"cross_dim_head": 2, "input_channels": 20}
@@ -85,7 +85,7 @@ def test_tied_layers_stay_one_object_after_every_rule(config, plain, traced):
     shallow = plain(**config, depth=2, weight_tie_layers=True)
     for rule in RULES:
         program, shallow = rule(program)[0], rule(shallow)[0]
-        assert program.layers[1] is program.layers[2] is program.layers[3]
+        assert program.encoder.layers[1] is program.encoder.layers[2] is program.encoder.layers[3]
     assert traced(program).constants == traced(shallow).constants
 
 
@@ -97,7 +97,7 @@ def test_tied_layers_project_a_shared_context_once(plain, traced):
     """Their own context norms are equal, but only sharing makes the normalised context one tensor."""
     tied = plain(**NARROW_HEAD, depth=4, weight_tie_layers=True)
     shared = after(tied, fold_affine, share_context)
-    once = tied.tokens * tied.context_channels * 2 * tied.layers[0].blocks[0][1].heads * 2  # keys and values
+    once = tied.tokens * tied.context_channels * 2 * tied.encoder.layers[0].blocks[0][1].heads * 2  # keys and values
     assert traced(tied).macs - traced(shared).macs == 2 * once  # of four layers, three are tied
 
 
@@ -106,7 +106,7 @@ def test_without_centring_tokens_times_channels_are_made_twice(plain):
     program = after(plain(), fold_affine, share_context, fold_centring)
     graph = (
         tf.function(LoweredPerceiver(program), autograph=False)
-        .get_concrete_function(tf.TensorSpec((1, *program.input_shape), tf.float32))
+        .get_concrete_function(tf.TensorSpec((1, *program.sources[0].shape), tf.float32))
         .graph
     )
     whole = (1, program.tokens, program.context_channels)
@@ -130,12 +130,12 @@ def test_layers_that_share_a_projection_share_its_centred_form(plain):
 
 def test_folding_leaves_no_affine_and_no_scale(plain):
     program = after(plain(cross_heads=2), fold_affine)
-    for layer in program.layers:
+    for layer in program.encoder.layers:
         for _, block in layer.blocks:
             assert block.norm.gamma is None
             assert getattr(block, "context_norm", None) is None or block.context_norm.gamma is None
             assert getattr(block, "scale", 1.0) == 1.0
-    assert program.head.norm.gamma is None
+    assert program.output.norm.gamma is None
 
 
 def test_folding_counts_what_it_removes(plain):
@@ -147,9 +147,11 @@ def test_folding_counts_what_it_removes(plain):
 def test_folding_a_bias_of_zeros_makes_no_bias(plain):
     """A Perceiver that was never trained has β = 0: no addition of nothing for each of its projections."""
     program = plain()
-    norm = Norm(program.head.norm.gamma, np.zeros_like(program.head.norm.beta))
-    program = replace(program, head=Head(norm, Linear(program.head.classifier.weight)))
-    assert after(program, fold_affine).head.classifier.bias is None
+    norm = Norm(program.output.norm.gamma, np.zeros_like(program.output.norm.beta))
+    program = replace(
+        program, output=replace(program.output, norm=norm, projection=Linear(program.output.projection.weight))
+    )
+    assert after(program, fold_affine).output.projection.bias is None
 
 
 def test_folding_the_first_query_leaves_the_first_attend_constant_but_for_the_context(plain):
@@ -157,7 +159,7 @@ def test_folding_the_first_query_leaves_the_first_attend_constant_but_for_the_co
     folded = after(program, fold_first_query)
     first, second = folded.cross_attentions()
     assert isinstance(first.query, np.ndarray) and first.output.bias is None
-    assert np.array_equal(folded.latents, program.latents + program.cross_attentions()[0].output.bias)
+    assert np.array_equal(folded.encoder.rows, program.encoder.rows + program.cross_attentions()[0].output.bias)
     assert second is program.cross_attentions()[1]
 
 

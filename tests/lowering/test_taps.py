@@ -10,7 +10,7 @@ from perceiver_edge.lowering.execute import LoweredPerceiver
 
 def tapped(program, batch=2):
     """The taps in order, and the output."""
-    inputs = np.random.default_rng(5).standard_normal((batch, *program.input_shape))
+    inputs = np.random.default_rng(5).standard_normal((batch, *program.sources[0].shape))
     taps = []
     module = LoweredPerceiver(program, dtype=tf.float64)
     output = module(tf.constant(inputs), tap=lambda name, value: taps.append((name, value.numpy())))
@@ -82,7 +82,7 @@ def test_every_projection_shows_its_input_and_its_output(form, config, plain, tr
 def test_input_times_weight_plus_bias_is_output(plain):
     program = lowered(plain(depth=1))
     values = dict(tapped(program)[0])
-    classifier = program.head.classifier
+    classifier = program.output.projection
     np.testing.assert_allclose(
         values["classifier.output"], values["classifier.input"] @ classifier.weight + classifier.bias, rtol=1e-12
     )
@@ -92,7 +92,7 @@ def test_the_last_tap_is_the_output_and_observing_changes_nothing(plain, execute
     program = lowered(plain())
     taps, output = tapped(program, batch=1)
     assert np.array_equal(taps[-1][1], output)
-    inputs = np.random.default_rng(5).standard_normal((1, *program.input_shape))
+    inputs = np.random.default_rng(5).standard_normal((1, *program.sources[0].shape))
     assert np.array_equal(execute(program, inputs), output)
 
 

@@ -1,0 +1,154 @@
+"""Run one `Stack` of a `Program` with TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from perceiver_edge.lowering import float_attention, integer_attention
+from perceiver_edge.lowering.activations import ACTIVATIONS
+from perceiver_edge.lowering.float_attention import scaled, split_heads
+from perceiver_edge.lowering.program import (
+    Block,
+    CrossAttention,
+    Extent,
+    FeedForward,
+    IntegerCore,
+    Linear,
+    Norm,
+    SelfAttention,
+    Stack,
+)
+from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
+from perceiver_edge.lowering.tokens import layer_norm
+
+CoreTap = Callable[[str, CoreOperands], None]
+"""Called with the name of a cross-attend and what its int8 form would compute with."""
+
+
+class RunLinear(Protocol):
+    """Runs a projection of a matrix under a name. ``hull``: a tensor whose values enclose all that x can ever take."""
+
+    def __call__(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor: ...
+
+
+class StackRun:
+    """One stack, once, on a context ``[B, T, C]`` (normalised if it is shared) with a mask ``[B, ...]`` of T booleans.
+
+    B batch, T tokens, C context channels, N rows, D their channels, h heads, d per head.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        extent: Extent,
+        context: tf.Tensor,
+        mask: tf.Tensor | None,
+        *,
+        linear: RunLinear,
+        tensor: Callable[[np.ndarray], tf.Tensor],
+        cores: Container[str],
+        core_tap: CoreTap | None,
+    ) -> None:
+        self.stack, self.linear, self.tensor, self.cores, self.core_tap = stack, linear, tensor, cores, core_tap
+        self.batch = context.shape[0]
+        assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
+        self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
+        self.context = context
+        self.shared = SharedContext(self.context, chunks=stack.chunks, linear=linear, tensor=tensor)
+
+    def rows(self, tokens: tf.Tensor) -> tf.Tensor:
+        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, T, C]`` go in where no rows are learned."""
+        learned = self.stack.rows
+        if learned is None:
+            rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
+        else:
+            rows = tf.tile(self.tensor(learned), [self.batch, 1])
+        for name, block in self.stack.named_blocks():
+            with tf.name_scope(name):
+                given = self.block(rows, block, name)
+                rows = rows + given if block.is_residual else given
+        return rows
+
+    def block(self, rows: tf.Tensor, block: Block, name: str) -> tf.Tensor:
+        match block:
+            case CrossAttention():
+                return self.cross_attention(rows, block, name)
+            case SelfAttention():
+                return self.self_attention(rows, block, name)
+            case FeedForward():
+                return self.feed_forward(rows, block, name)
+
+    def feed_forward(self, rows: tf.Tensor, block: FeedForward, name: str) -> tf.Tensor:
+        hidden = self.linear(self.norm(rows, block.norm), block.up, f"{name}.up")
+        activate = ACTIVATIONS[block.activation]
+        if block.is_gated:
+            values, gates = tf.split(hidden, 2, axis=-1)
+            return self.linear(values * activate(gates), block.down, f"{name}.down")
+        return self.linear(activate(hidden), block.down, f"{name}.down")
+
+    def cross_attention(self, rows: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
+        if isinstance(block.query, Linear):
+            query = self.linear(self.norm(rows, block.norm), block.query, f"{name}.query")
+        else:
+            query = tf.tile(self.tensor(block.query), [self.batch, 1])
+        query = split_heads(query, block.heads, self.batch)
+        if block.core is not None:
+            attended = self.integer_core(query, block, block.core, name)
+            return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
+        attended, hull = self.float_core(query, block, name)
+        return self.linear(self.merged_heads(attended), block.output, f"{name}.output", hull=hull)
+
+    def float_core(self, query: tf.Tensor, block: CrossAttention, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Queries ``[B, h, N, d]`` → what they attend to ``[B, h, N, e]``, and the tokens it is averaged from."""
+        context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
+        keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
+        values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
+        attended = float_attention.attend(
+            query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
+        )
+        if self.core_tap is not None and name in self.cores:
+            self.core_tap(name, self.shared.core_operands(query, block, attended))
+        # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
+        return attended, context if values is None else values
+
+    def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
+        """As `float_core`, in the form of `lowering.integer_core`."""
+        groups, rows = core.bound.shape
+        keys = self.shared.chunks(block.key, core, ones=core.key_ones, name=f"{name}.centred_key")
+        values = self.shared.chunks(block.value, core, ones=core.value_ones, name=f"{name}.centred_value")
+        query = tf.reshape(query, [self.batch, groups, rows, query.shape[-1]])
+        shift = self.tensor(integer_attention.shift_column(core))
+        attended = integer_attention.attend(query, keys, values, core, shift)
+        attended = attended + self.shared.mean_value(core, f"{name}.mean_value")
+        return tf.reshape(attended, [self.batch, block.heads, -1, attended.shape[-1]])
+
+    def self_attention(self, rows: tf.Tensor, block: SelfAttention, name: str) -> tf.Tensor:
+        normed = self.norm(rows, block.norm)
+        if len(block.projections) == 1:
+            widths = block.widths
+            parts = 3 if len(set(widths)) == 1 else widths  # equal parts are a simpler operator
+            qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.qkv"), parts, axis=-1)
+        else:
+            names = ("query", "key", "value")
+            qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
+        query, key, value = (split_heads(t, block.heads, self.batch) for t in qkv)
+        weights = tf.nn.softmax(scaled(tf.matmul(query, key, transpose_b=True), block.scale))
+        return self.linear(self.merged_heads(tf.matmul(weights, value)), block.output, f"{name}.output")
+
+    def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
+        """Keys or values of the context ``[B * T, h * d]``; made once for all layers that share weights and context."""
+        if self.stack.context_norm is not None:
+            return self.shared.projection(context, linear, name)
+        return self.linear(tf.reshape(context, [-1, context.shape[-1]]), linear, name)
+
+    def merged_heads(self, x: tf.Tensor) -> tf.Tensor:
+        """``[B, h, N, d]`` → ``[B * N, h * d]``."""
+        _, heads, rows, channels = x.shape
+        return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [self.batch * rows, heads * channels])
+
+    def norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
+        return layer_norm(x, norm, tensor=self.tensor)
