@@ -6,10 +6,12 @@ All numbers are worked out here; the templates only lay them out.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perceiver_edge.bundle.answers import accuracy_by_class, differences
 from perceiver_edge.bundle.figures import Figures, Times, advice, figures
 from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
 from perceiver_edge.bundle.mobile_code import mobile_code
@@ -19,6 +21,8 @@ from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, Parity
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+
+    from perceiver_edge.proof.held_out import HeldOut
 
 SMALLEST_ERROR = 1e-7
 """Left end of the error bars' logarithmic scale, one float32 ulp. The right end is 1: as much error as signal."""
@@ -33,18 +37,27 @@ CHECK_LABELS = {
 
 
 def render_report(
-    manifest: Manifest, parity: ParityReport, *, latency: Times | None = None, device: str | None = None
+    manifest: Manifest,
+    parity: ParityReport,
+    *,
+    latency: Times | None = None,
+    device: str | None = None,
+    held_out: HeldOut | None = None,
 ) -> str:
     """One HTML page that needs no network and no script.
 
     Args:
+        held_out: the samples of the proof: shows those that a model answers otherwise, and accuracy by class.
         latency: measured times, for any of the artefacts.
         device: where they were measured, in words.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    return _render("report.html.j2", _view(manifest, parity, latency=latency, device=device))
+    view = _view(manifest, parity, latency=latency, device=device)
+    view["differences"] = [] if held_out is None else differences(manifest, parity, held_out)
+    view["by_class"] = None if held_out is None else accuracy_by_class(manifest, parity, held_out)
+    return _render("report.html.j2", view)
 
 
 def render_table(manifest: Manifest, parity: ParityReport, *, latency: Times) -> str | None:
@@ -95,6 +108,7 @@ def _render(template: str, view: Mapping[str, Any]) -> str:
         code=_code_span,
         cell=_cell,
         words=lambda key: key.replace("_", " "),
+        breakable=_breakable,
     )
     return environment.get_template(template).render(view)
 
@@ -213,6 +227,13 @@ def _preprocessing(manifest: Manifest) -> str | None:
         return None
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.image_mean, spec.image_std))
     return f"(pixel / 255 - [{mean}]) / [{std}]"
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken into lines after its joints (``_ . / -``), and nowhere else."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_./-]+)(?=.)", r"\1<wbr>", str(escape(name))))
 
 
 def _literal(text: str) -> Markup:

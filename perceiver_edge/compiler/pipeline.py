@@ -185,7 +185,7 @@ def _documents(
     documents = {
         "parity.json": json.dumps(parity.to_dict(), indent=1, allow_nan=False) + "\n",
         "latency.json": json.dumps(latency.to_dict(), indent=1) + "\n",
-        "report.html": render_report(manifest, parity, latency=measured, device=device),
+        "report.html": render_report(manifest, parity, latency=measured, device=device, held_out=held_out),
         "README.md": render_model_card(manifest, parity, latency=measured, device=device),
     }
     if ranges is not None:

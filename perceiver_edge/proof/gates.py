@@ -217,11 +217,14 @@ def _layer_error(name: str, reference: ArrayLike, actual: ArrayLike) -> LayerErr
 
 @dataclass(frozen=True, kw_only=True)
 class ArtefactParity:
+    """One artefact. ``classes``: what a classifier chose for each sample, in the samples' order."""
+
     name: str
     engine: str
     precision: str
     judgement: Judgement
     layers: tuple[LayerError, ...] = ()
+    classes: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -229,10 +232,15 @@ class ArtefactParity:
 
     @property
     def error_enters_at(self) -> LayerError | None:
-        """The first layer that is not finite; else the one with the largest rise of relative L2 over the one before."""
+        """The first layer that is not finite; else the one with the largest rise of relative L2 over the one before.
+
+        None where no layer has more error than float32 itself (`FLOAT_TOLERANCE`).
+        """
         for layer in self.layers:
             if not math.isfinite(layer.relative_l2):
                 return layer
+        if all(layer.relative_l2 <= FLOAT_TOLERANCE for layer in self.layers):
+            return None
         before = (0.0, *(layer.relative_l2 for layer in self.layers))
         rises = [layer.relative_l2 - error for layer, error in zip(self.layers, before, strict=False)]
         return self.layers[int(np.argmax(rises))] if rises else None
@@ -332,6 +340,7 @@ def _artefact(values: Mapping[str, Any]) -> ArtefactParity:
             checks=tuple(Check(**_floats(check)) for check in judgement["checks"]),
         ),
         layers=tuple(LayerError(**_floats(layer)) for layer in values["layers"]),
+        classes=tuple(map(int, values.get("classes", ()))),  # bundles made before this was kept have none
     )
 
 

@@ -38,15 +38,19 @@ def prove(
     """
     runner = load(model, threads=threads)
     batch_size, engine = runner.batch_size, runner.engine
+    answers = outputs(runner, held_out)
     judgement = judge(
-        held_out.reference, outputs(runner, held_out), gates=gates, is_classifier=is_classifier,
+        held_out.reference, answers, gates=gates, is_classifier=is_classifier,
         labels=held_out.labels, output_step=output_step(model),
     )  # fmt: skip
     del runner  # a probe is the same model once more
     layers: tuple[LayerError, ...] = ()
     if layer_reference:
         layers = layer_errors(layer_reference, layer_outputs(model, held_out, batch_size=batch_size, threads=threads))
-    return ArtefactParity(name=name, engine=engine, precision=precision, judgement=judgement, layers=layers)
+    return ArtefactParity(
+        name=name, engine=engine, precision=precision, judgement=judgement, layers=layers,
+        classes=tuple(answers.argmax(axis=1).tolist()) if is_classifier else (),
+    )  # fmt: skip
 
 
 def output_step(model: bytes) -> float:

@@ -7,6 +7,7 @@ from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord
 from perceiver_edge.config import InputSpec, PerceiverConfig
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge, layer_errors
+from perceiver_edge.proof.held_out import HeldOut
 
 RNG = np.random.default_rng(0)
 LAYERS = ("encode", "layers.0.cross_attn", "layers.0.cross_ff", "layers.1.self_attn", "head")
@@ -108,3 +109,28 @@ def latency():
         "digits_int8.tflite": {"median_ms": 4.0, "p90_ms": 5.0},
         "digits_fp32.onnx": {"median_ms": 6.0, "p90_ms": 6.5},
     }
+
+
+@pytest.fixture
+def held_out():
+    """Pictures, labels and answers; those of every model but the first differ in three samples."""
+    rng = np.random.default_rng(1)
+    reference = rng.normal(size=(100, 10)).astype(np.float32)
+    labels = reference.argmax(axis=1)
+    return HeldOut(
+        inputs={"input": rng.random((100, 32, 32, 1), dtype=np.float32)}, reference=reference,
+        labels=labels, source="digits, held-out part", is_random=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def answered(parity, held_out):
+    """The report of models that were asked for `held_out`: int8 ones answer samples 3, 14 and 15 otherwise."""
+
+    def classes(artefact):
+        chosen = held_out.labels.copy()
+        if artefact.precision == "int8":
+            chosen[[3, 14, 15]] = (chosen[[3, 14, 15]] + 1) % 10
+        return dataclasses.replace(artefact, classes=tuple(chosen.tolist()))
+
+    return dataclasses.replace(parity, artefacts=tuple(map(classes, parity.artefacts)))

@@ -17,7 +17,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.open, self.rows, self.words, self.attributes = [], [], [], []
-        self.feed(html)
+        self.feed(html.replace("<wbr>", ""))
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
