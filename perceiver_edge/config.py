@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -134,7 +134,21 @@ class InputSpec:
         return {"input_shape": list(self.shape), "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
 
 
+CLASS_NAMES = "class_names"
 _SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std"}
+
+
+CONFIG_KEYS = {*(field.name for field in dataclasses.fields(PerceiverConfig)), *_SPEC_KEYS, CLASS_NAMES}
+"""What a ``config.json`` may hold."""
+
+_ONLY_OFF: dict[str, Callable[[Any], bool]] = {
+    "inverted_cross_attn": lambda value: not any(value if isinstance(value, list | tuple) else [value]),
+    "attn_residual": lambda value: not value,
+    "attn_residual_rank": lambda value: True,  # of what attn_residual turns on
+    "queries_contribute_kv": lambda value: not value,
+    "self_attn_rel_pos": lambda value: not value,
+}
+"""Arguments of perceiver-pytorch, 0.3 to 0.11, that change nothing where they are off, and whether a value is off."""
 
 
 def _one_or_more(key: str, value: object, *, where: object) -> tuple[Any, ...]:
@@ -148,24 +162,35 @@ def _one_or_more(key: str, value: object, *, where: object) -> tuple[Any, ...]:
     )
 
 
+def check_config_keys(values: Mapping[str, Any], *, where: object = None) -> None:
+    """Raises BadInputError for keys that no Perceiver has, and for those of perceiver-pytorch that are on."""
+    if unknown := sorted(set(values) - CONFIG_KEYS - set(_ONLY_OFF)):
+        raise BadInputError(
+            "The configuration has keys that a Perceiver does not have.",
+            expected=", ".join(field.name for field in dataclasses.fields(PerceiverConfig)),
+            got=", ".join(unknown),
+            where=where,
+        )
+    for key, is_off in _ONLY_OFF.items():
+        if key in values and not is_off(values[key]):
+            raise BadInputError(
+                f"The Perceiver was trained with {key}, which perceiver_edge does not compute.",
+                expected=f"{key}: false, or no such key", got=f"{key}: {values[key]!r}", where=where,
+            )  # fmt: skip
+
+
 def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[PerceiverConfig, InputSpec | None]:
     """Read the flat mapping of a ``config.json``: constructor arguments, and optionally the keys of `InputSpec`.
 
-    ``class_names`` may stand beside them (`parse_class_names`).
+    ``class_names`` may stand beside them (`parse_class_names`), and arguments of perceiver-pytorch's that are off.
 
     Raises:
         BadInputError: unknown or missing keys, or values out of range.
     """
-    values = {key: value for key, value in values.items() if key != CLASS_NAMES}
-    spec_keys = {key: values.pop(key) for key in _SPEC_KEYS if key in values}
+    check_config_keys(values, where=where)
     fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
-    if unknown := sorted(set(values) - set(fields)):
-        raise BadInputError(
-            "The configuration has keys that a Perceiver does not have.",
-            expected=", ".join(fields),
-            got=", ".join(unknown),
-            where=where,
-        )
+    spec_keys = {key: values[key] for key in _SPEC_KEYS if key in values}
+    values = {key: values[key] for key in fields if key in values}
     required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
     if missing := [name for name in required if name not in values]:
         raise BadInputError(
@@ -185,9 +210,6 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
             where=where,
         )
     return config, spec
-
-
-CLASS_NAMES = "class_names"
 
 
 def parse_class_names(

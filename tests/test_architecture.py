@@ -72,7 +72,7 @@ ADAPTERS = {
     "tflite_runtime": {"runtime.tflite_runtime"},
     "selenium": {"demo.browser"},
     "huggingface_hub": {"bundle.hub"},
-    "torch": set(),
+    "torch": {"checkpoints.torch_files"},
     "perceiver_pytorch": set(),
 }  # fmt: skip
 """The only modules that import each heavy library."""

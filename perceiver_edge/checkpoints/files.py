@@ -1,44 +1,77 @@
-"""A checkpoint in a folder: ``config.json`` and ``model.safetensors``."""
+"""A checkpoint on disk: ``config.json`` and ``model.safetensors`` in a folder, or a file of weights alone."""
 
 from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from perceiver_edge.checkpoints.checkpoint import Checkpoint
+from perceiver_edge.checkpoints.families import refuse_foreign
+from perceiver_edge.checkpoints.infer import complete_config
+from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
+from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
-from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names, parse_config
+from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, check_config_keys, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+_WEIGHT_SUFFIXES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
 
-_NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    config: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Checkpoint:
+    """Read a folder with ``config.json`` and weights, ours or perceiver-pytorch's, or a file of weights alone.
 
-def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
-    """Read a folder written by `save_checkpoint`, or by hand around a perceiver-pytorch state dict.
+    Weights are a safetensors file or a state dict of PyTorch; a ``config.json`` beside a file is read too. What the
+    configuration leaves out is taken from the weights' shapes, as far as they tell. float16, bfloat16 and float64 are
+    cast to float32.
 
-    float16, bfloat16 and float64 weights are cast to float32.
+    Args:
+        config: of a ``config.json``'s keys those that are not in the file, or shall have another value.
+        input_shape: sizes of the input axes, where they are known from elsewhere.
 
     Raises:
-        BadInputError: the folder or a file is missing or damaged, or the weights do not fit the configuration.
+        BadInputError: a file is missing, damaged or of a model of another kind; the weights do not fit the
+            configuration, or do not tell all that it leaves out (the message then asks for each value by name).
     """
-    folder = Path(folder)
-    if not folder.is_dir():
+    path = Path(path)
+    if not path.exists():
         raise BadInputError(
-            "There is no such model folder.", expected=f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}", got=folder
-        )
-    config, input_spec, class_names = _read_config(folder / CONFIG_FILE)
-    weights_path = folder / WEIGHTS_FILE
-    weights = fit_weights(config, _read_safetensors(weights_path), where=weights_path)
-    return Checkpoint(config=config, input_spec=input_spec, weights=weights, class_names=class_names)
+            "There is no such model.", expected=f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or a file of weights",
+            got=path,
+        )  # fmt: skip
+    weights_path = _weights_in(path) if path.is_dir() else path
+    config_path = (path if path.is_dir() else path.parent) / CONFIG_FILE
+    has_config = config_path.exists()
+    values = _read_config(config_path) if has_config else {}
+    # What is known about a value's kind is checked before minutes of reading.
+    check_config_keys({**values, **(config or {})}, where=config_path if has_config else "config")
+    file = read_tensors(weights_path)
+    known = {key: value for key, value in file.arguments.items() if key in CONFIG_KEYS}
+    values = {**known, **values, **(config or {})}
+    refuse_foreign(file.tensors, where=weights_path)
+    tensors = own_tensors(file.tensors, where=weights_path)
+    names = canonical_names(tensors, where=weights_path)
+    values = complete_config(
+        values, {canonical: tensors[name] for name, canonical in names.items()}, bands=bands_of(tensors),
+        is_call=has_config, input_shape=input_shape, where=weights_path,
+    )  # fmt: skip
+    where = config_path if has_config else weights_path
+    parsed, input_spec = parse_config(values, where=where)
+    class_names = parse_class_names(values, parsed, where=where)
+    weights = fit_weights(parsed, tensors, where=weights_path)
+    return Checkpoint(config=parsed, input_spec=input_spec, weights=weights, class_names=class_names)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
@@ -61,7 +94,25 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> N
         raise BadInputError("The checkpoint cannot be written.", got=error, where=folder) from error
 
 
-def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None, tuple[str, ...] | None]:
+def _weights_in(folder: Path) -> Path:
+    """The one file of weights in a folder."""
+    if (folder / WEIGHTS_FILE).exists():
+        return folder / WEIGHTS_FILE
+    found = sorted(file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES and file.is_file())
+    if len(found) > 1:
+        raise BadInputError(
+            "The folder has several files of weights.", expected=f"{WEIGHTS_FILE}, or one other",
+            got=", ".join(file.name for file in found), where=folder, fix=f"pass one of them: --model {found[0]}",
+        )  # fmt: skip
+    if not found and not (folder / CONFIG_FILE).exists():
+        raise BadInputError(
+            "There is no model in the folder.", expected=f"{CONFIG_FILE} and {WEIGHTS_FILE}",
+            got=", ".join(sorted(file.name for file in folder.iterdir())[:5]) or "an empty folder", where=folder,
+        )  # fmt: skip
+    return found[0] if found else folder / WEIGHTS_FILE
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(_read_bytes(path))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
@@ -70,47 +121,7 @@ def _read_config(path: Path) -> tuple[PerceiverConfig, InputSpec | None, tuple[s
         raise BadInputError(
             "The configuration is not a mapping.", expected="a JSON object", got=type(values).__name__, where=path
         )
-    config, input_spec = parse_config(values, where=path)
-    return config, input_spec, parse_class_names(values, config, where=path)
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        from safetensors import SafetensorError, deserialize
-    except ImportError as error:
-        raise MissingExtraError("safetensors", "convert") from error
-    content = _read_bytes(path)
-    try:
-        entries = deserialize(content)
-    except SafetensorError as error:
-        raise BadInputError(
-            "The weights are damaged.", expected="a complete safetensors file", got=error, where=path
-        ) from error
-    tensors = {name: _to_array(name, entry, path) for name, entry in sorted(entries, key=lambda e: e[0])}
-    # safetensors.torch.save_model stores shared tensors once and notes their other names: a tied depth can be checked.
-    aliases = {name: kept for name, kept in _metadata(content).items() if kept in tensors and name not in tensors}
-    return tensors | {name: tensors[kept] for name, kept in aliases.items()}
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    """The free-form mapping in the header of a safetensors file that `deserialize` has found whole."""
-    (length,) = struct.unpack_from("<Q", content)
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
-    return dict(metadata or {})
-
-
-def _to_array(name: str, entry: Mapping[str, object], path: Path) -> np.ndarray:
-    # Not safetensors.numpy: numpy has no bfloat16, and that module then needs another library.
-    stored, data = str(entry["dtype"]), entry["data"]
-    if stored == "BF16":  # the upper half of a float32
-        flat = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)  # type: ignore[call-overload]
-    elif stored in _NUMPY_DTYPES:
-        flat = np.frombuffer(data, _NUMPY_DTYPES[stored])  # type: ignore[call-overload]
-    else:
-        raise BadInputError(
-            f"The weight {name} has the wrong dtype.", expected="F32, F16, BF16 or F64", got=stored, where=path
-        )
-    return flat.reshape(entry["shape"])
+    return values
 
 
 def _to_safetensors(weights: Mapping[str, np.ndarray]) -> bytes:

@@ -8,13 +8,11 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import DTypeLike
 
+from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.layout import distinct_layers, expected_shapes
-from perceiver_edge.checkpoints.legacy import canonical_names
+from perceiver_edge.checkpoints.names import bands_of, canonical_names, few, own_tensors
 from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import BadInputError
-
-_UNSUPPORTED = {"attn_residuals.": "attn_residual=True"}
-_NAMES_SHOWN = 4
 
 
 def fit_weights(
@@ -22,13 +20,16 @@ def fit_weights(
 ) -> dict[str, np.ndarray]:
     """Return the canonical weights of `config`, in canonical order and cast to `dtype`.
 
-    `tensors` may use the names of perceiver-pytorch 0.11 or 0.8. Copies of tied layers are accepted if they are equal.
+    `tensors` may use the names of perceiver-pytorch 0.5 to 0.11, and a wrapper's prefix before them. Copies of tied
+    layers are accepted if they are equal.
 
     Raises:
-        BadInputError: tensors are missing or unexpected, belong to an option that is not supported, have the wrong
-            shape or an integer dtype, hold NaN or infinity, or differ between tied layers.
+        BadInputError: tensors are missing or unexpected, are of a model of another family, have the wrong shape or an
+            integer dtype, hold NaN or infinity, or differ between tied layers.
     """
-    _reject_unsupported(tensors, where)
+    refuse_foreign(tensors, where=where)
+    tensors = own_tensors(tensors, where=where)
+    _require_bands(config, tensors, where)
     renamed = {canonical: tensors[name] for name, canonical in canonical_names(tensors, where=where).items()}
     if config.weight_tie_layers:
         renamed = _merge_tied_layers(config, renamed, where)
@@ -38,7 +39,7 @@ def fit_weights(
         raise BadInputError(
             "Weights are missing for this configuration.",
             expected=f"{len(shapes)} tensors",
-            got=f"no {_few(missing)}",
+            got=f"no {few(missing)}",
             where=where,
             fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
         )
@@ -46,7 +47,7 @@ def fit_weights(
         raise BadInputError(
             "There are tensors that this configuration has no place for.",
             expected=f"{len(shapes)} tensors",
-            got=f"also {_few(unexpected)}",
+            got=f"also {few(unexpected)}",
             where=where,
             fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
         )
@@ -74,14 +75,15 @@ def _fit_tensor(name: str, tensor: np.ndarray, shape: tuple[int, ...], dtype: DT
     return cast
 
 
-def _reject_unsupported(names: Collection[str], where: object) -> None:
-    for prefix, option in _UNSUPPORTED.items():
-        if found := [name for name in names if name.startswith(prefix)]:
-            raise BadInputError(
-                f"The weights belong to a Perceiver trained with {option}, which is not supported.",
-                got=_few(found),
-                where=where,
-            )
+def _require_bands(config: PerceiverConfig, names: Collection[str], where: object) -> None:
+    """Names that only versions with logarithmic Fourier bands wrote, and a configuration with linear ones."""
+    has_bands = config.fourier_encode_data and config.num_freq_bands > 1
+    if has_bands and config.freq_base is None and bands_of(names) == "logarithmic":
+        raise BadInputError(
+            "The weights are of perceiver-pytorch 0.5 to 0.7.0, which spaces its Fourier bands logarithmically.",
+            expected="a freq_base, which is 2 unless it was chosen", got="freq_base null: linear bands", where=where,
+            fix="set freq_base to 2",
+        )  # fmt: skip
 
 
 def _merge_tied_layers(
@@ -111,8 +113,3 @@ def _merge_tied_layers(
                 fix="set weight_tie_layers to false, if the model was trained so",
             )
     return merged
-
-
-def _few(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:_NAMES_SHOWN])
-    return shown if len(names) <= _NAMES_SHOWN else f"{shown} and {len(names) - _NAMES_SHOWN} more"

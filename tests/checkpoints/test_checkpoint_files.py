@@ -100,7 +100,7 @@ def test_a_missing_folder_or_file_is_named(folder, tmp_path):
     (folder / "model.safetensors").unlink()
     assert_rejected(folder, "No such file", folder / "model.safetensors")
     (folder / "config.json").unlink()
-    assert_rejected(folder, "No such file", folder / "config.json")
+    assert_rejected(folder, "no model in the folder", "config.json", folder)
 
 
 @pytest.mark.parametrize("text", [b"{", b"\xff\xfe\x00", b""])
