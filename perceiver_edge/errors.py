@@ -5,7 +5,7 @@ The exit codes of all commands live here too, so that a failure means the same t
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -37,6 +37,8 @@ def option(name: str, value: object = None) -> str:
     flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
     if value is None or value is True:
         return flag
+    if isinstance(value, Mapping):
+        value = tuple(f"{key}={item}" for key, item in value.items())
     return f"{flag} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 

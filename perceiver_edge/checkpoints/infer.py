@@ -10,12 +10,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from perceiver_edge.checkpoints.names import FREQ_BASE_OF_0_7
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 
 Bands = Literal["linear", "logarithmic", "unknown"]
 
 _USUAL_CHANNELS = (3, 1)
 """Of pictures: to say which number of bands would fit them. Never assumed."""
+
+UNKNOWN = "…"
 
 _USUAL_HEADS = {"cross": 1, "latent": 8}
 """perceiver-pytorch's defaults: where there is a config.json, an argument that it leaves out is the default."""
@@ -24,11 +26,11 @@ _A_CROSS, _A_LATENT = "layers.0.cross_attn", "layers.0.self_attns.0.0"
 
 
 class _Asked(NamedTuple):
-    """A value that shapes do not tell. ``example`` is what to write, ``…`` where nothing speaks for any value."""
+    """A value that shapes do not tell. ``example`` is a likely value, `UNKNOWN` where nothing speaks for any."""
 
     name: str
     why: str
-    example: str
+    example: object
 
 
 def complete_config(
@@ -58,9 +60,9 @@ def complete_config(
     for side, layer in (("cross", _A_CROSS), ("latent", _A_LATENT)):
         asked += _complete_heads(values, weights, side, layer, is_call=is_call, where=where)
     shape = values.get("input_shape", input_shape)
-    asked += _complete_context(values, weights, shape, bands, is_call=is_call)
-    if asked and shape is None:
-        asked.append(_Asked("input_shape", "the sizes of the input axes", "--input-shape …"))
+    asked += _complete_context(values, weights, shape, bands)
+    if shape is None and (asked or ("input_axis" not in values and not is_call)):
+        asked.append(_Asked("input_shape", "the sizes of the input axes, such as 224,224", UNKNOWN))
     if asked:
         raise _not_enough(asked, weights, where)
     return values
@@ -117,8 +119,8 @@ def _complete_heads(
             values[other] = width // values[one]
     if heads in values or channels in values:
         return []
-    example = f"{heads}={usual if width % usual == 0 else '…'}"
-    return [_Asked(heads, f"{heads} × {channels} is {width}; perceiver-pytorch's default is {usual}", example)]
+    why = f"{heads} × {channels} is {width}; perceiver-pytorch's default is {usual}"
+    return [_Asked(heads, why, usual if width % usual == 0 else UNKNOWN)]
 
 
 def _complete_context(
@@ -126,8 +128,6 @@ def _complete_context(
     weights: Mapping[str, np.ndarray],
     shape: Sequence[int] | None,
     bands: Bands,
-    *,
-    is_call: bool,
 ) -> list[_Asked]:
     """A token's channels: those of the data and, with Fourier features, ``input_axis * (2 * num_freq_bands + 1)``."""
     to_kv = weights.get(f"{_A_CROSS}.fn.to_kv.weight")
@@ -139,18 +139,15 @@ def _complete_context(
     if values.get("fourier_encode_data") is False:
         for name, unused in (("input_channels", width), ("num_freq_bands", 0), ("max_freq", 1.0)):
             values.setdefault(name, unused)
-        return [] if "input_axis" in values or is_call else [_Asked("input_axis", *_AXES)]
-    asked = []
-    if "input_axis" not in values and not is_call:
-        asked.append(_Asked("input_axis", *_AXES))
-    asked += _complete_bands(values, width)
+        return []
+    asked = _complete_bands(values, width)
     if "max_freq" not in values:
-        asked.append(_Asked("max_freq", "as Perceiver(…) was given it", "max_freq=…"))
+        asked.append(_Asked("max_freq", "as Perceiver(…) was given it", UNKNOWN))
     if "freq_base" not in values and values.get("num_freq_bands") not in (0, 1):
         if bands == "logarithmic":
             values["freq_base"] = FREQ_BASE_OF_0_7
         elif bands == "unknown":
-            asked.append(_Asked("freq_base", _BASE_OF_0_7, "freq_base=…"))
+            asked.append(_Asked("freq_base", _BASE_OF_0_7, UNKNOWN))
     return asked
 
 
@@ -158,8 +155,6 @@ _BASE_OF_0_7 = (
     "2 if perceiver-pytorch was 0.7.1 to 0.7.3, null if it was 0.7.4 or 0.7.5 (with 0.7.2, whose bands end elsewhere, "
     "also max_freq = 2 × 10^ln(max_freq / 2) instead of the one you chose)"
 )
-
-_AXES = ("1 for sequences, 2 for pictures, 3 for video", "input_axis=2")
 
 
 def _complete_bands(values: dict[str, Any], width: int) -> list[_Asked]:
@@ -177,29 +172,28 @@ def _complete_bands(values: dict[str, Any], width: int) -> list[_Asked]:
         return []
     elif channels is not None and num_bands is not None:
         return []  # `fit_weights` checks them
-    usual = [
-        f"{(width - c - axes) // (2 * axes)} where pictures have {c} channel{'s' if c > 1 else ''}"
+    usual = {
+        (width - c - axes) // (2 * axes): f"with {c} input channel{'s' if c > 1 else ''}"
         for c in _USUAL_CHANNELS
         if width - c - axes >= 0 and (width - c - axes) % (2 * axes) == 0
-    ]
+    }
     formula = f"input_channels + input_axis × (2 × num_freq_bands + 1) is {width}"
-    why = "; ".join([formula, *usual])
-    return [_Asked("num_freq_bands", why, f"num_freq_bands={usual[0].split()[0] if usual else '…'}")]
+    why = "; ".join([formula, *(f"{bands} {condition}" for bands, condition in usual.items())])
+    return [_Asked("num_freq_bands", why, next(iter(usual), UNKNOWN))]
 
 
 def _not_enough(asked: Sequence[_Asked], weights: Mapping[str, np.ndarray], where: object) -> BadInputError:
-    options = [ask.example for ask in asked if not ask.example.startswith("--")]
-    line = " ".join(["--config", *options, *(ask.example for ask in asked if ask.example.startswith("--"))])
-    keys = ", ".join(f'"{option.partition("=")[0]}": …' for option in options)
-    told = ", ".join(f"{name} {json.dumps(value)}" for name, value in _told(weights).items())
     names = "".join(f"\n            {ask.name}: {ask.why}" for ask in asked)
+    told = ", ".join(f"{name} {json.dumps(value)}" for name, value in _told(weights).items())
+    examples = {ask.name: ask.example for ask in asked}
+    shape = option("input_shape", (examples.pop("input_shape"),)) if "input_shape" in examples else ""
+    line = " ".join(filter(None, [option("config", examples) if examples else "", shape]))
     return BadInputError(
         "The weights do not tell the whole configuration of the Perceiver.",
         expected=f"besides, from where the model was trained:{names}",
         got=f"from the shapes: {told}",
         where=where,
-        fix=f"add, with your values: {line}\n"
-        f"            or put {{{keys}}} into a config.json beside the file; from Python: config={{…}}",
+        fix=f"add, with your values: {line}\n            or put them into a config.json beside the file",
     )
 
 

@@ -48,6 +48,7 @@ def options_of(arguments: argparse.Namespace, *, progress: Progress) -> Options:
         option.name: getattr(arguments, option.name) for option in fields(Options) if hasattr(arguments, option.name)
     }
     values["gates"] = dict(values["gates"] or ())
+    values["config"] = values["config"] or {}
     values["formats"] = tuple(dict.fromkeys(values["formats"]))
     return Options(**values, progress=progress)
 

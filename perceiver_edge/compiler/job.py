@@ -49,7 +49,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     """
     kinds = planned_kinds(precisions=options.precisions, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
-    named = resolve_model(options.model, name=options.name, input_shape=options.input_shape, seed=options.seed)
+    named = resolve_model(
+        options.model, config=options.config, name=options.name, input_shape=options.input_shape, seed=options.seed
+    )
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)

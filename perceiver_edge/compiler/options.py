@@ -6,6 +6,7 @@ flags, made from the same declarations (`perceiver_edge.commands.flags`).
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -76,6 +77,19 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _arguments(text: str) -> dict[str, Any]:
+    values = {}
+    for pair in text.split(","):
+        name, is_pair, value = pair.partition("=")
+        try:
+            values[name.strip()] = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+        except ValueError:
+            is_pair = ""
+        if not is_pair:
+            raise ValueError("NAME=VALUE, several with commas, such as cross_heads=1,max_freq=10")
+    return values
+
+
 def _bound(text: str) -> tuple[str, float]:
     name, _, bound = text.partition("=")
     try:
@@ -91,13 +105,22 @@ class Options:
     model: str | os.PathLike[str] | Checkpoint | Perceiver = field(
         default="digits",
         metadata=_flag(
-            "digits (trained), readme, paper, video, audio, points or tiny (random weights), or a folder with "
-            "config.json and model.safetensors, ours or perceiver-pytorch's; from Python also a Checkpoint or a Keras "
-            "Perceiver",
+            "digits (trained), readme, paper, video, audio, points or tiny (random weights); a folder with config.json "
+            "and model.safetensors; or a file of weights: .safetensors, or a state dict of PyTorch (.pt, .pth, .ckpt, "
+            ".bin); ours or perceiver-pytorch's; from Python also a Checkpoint or a Keras Perceiver",
             MODEL,
         ),
     )
     _: KW_ONLY
+    config: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=_flag(
+            "arguments of the model's constructor that its files do not tell, such as cross_heads=1,latent_heads=8",
+            MODEL,
+            metavar="NAME=VALUE,…",
+            parse=_arguments,
+        ),
+    )
     quantize: str | tuple[str, ...] = field(
         default="int8",
         metadata=_flag(

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.compiler.live import read_live
@@ -61,6 +62,7 @@ class NamedModel:
 def resolve_model(
     model: str | os.PathLike[str] | Checkpoint | Perceiver,
     *,
+    config: Mapping[str, Any] | None = None,
     name: str | None = None,
     input_shape: tuple[int, ...] | None = None,
     seed: int = 0,
@@ -69,15 +71,18 @@ def resolve_model(
 
     Args:
         model: ``"digits"`` (trained), a preset of `PRESETS` (random weights from ``seed``), a folder with
-            ``config.json`` and ``model.safetensors``, a `Checkpoint`, or a Keras model with a `Perceiver` in it. A
-            folder with the name of a preset is written ``./name``.
-        name: what the bundle and its files are called; by default the preset's or the folder's name.
+            ``config.json`` and weights, a file of weights, a `Checkpoint`, or a Keras model with a `Perceiver` in it.
+            A folder with the name of a preset is written ``./name``.
+        config: of a ``config.json``'s keys those that the model's files do not tell.
+        name: what the bundle and its files are called; by default the preset's, the folder's or the file's name.
         input_shape: sizes of the input axes; overrides the model's own.
 
     Raises:
         BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no input shape.
     """
-    default_name, checkpoint, is_random, reference = _load(model, seed)
+    config = config or {}
+    _require_files(model, config)
+    default_name, checkpoint, is_random, reference = _load(model, config, input_shape, seed)
     name = name or default_name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise BadInputError(
@@ -101,8 +106,19 @@ def resolve_model(
     )  # fmt: skip
 
 
+def _require_files(model: object, config: Mapping[str, Any]) -> None:
+    if config and (not isinstance(model, str | os.PathLike) or model in (DIGITS, *PRESETS)):
+        raise BadInputError(
+            f"{option('config')} completes what a model's files do not tell.", expected="a folder or a file of weights",
+            got=repr(model) if isinstance(model, str) else type(model).__name__,
+        )  # fmt: skip
+
+
 def _load(
-    model: str | os.PathLike[str] | Checkpoint | Perceiver, seed: int
+    model: str | os.PathLike[str] | Checkpoint | Perceiver,
+    config: Mapping[str, Any],
+    input_shape: tuple[int, ...] | None,
+    seed: int,
 ) -> tuple[str, Checkpoint, bool, Reference | None]:
     """(default name, weights, whether they are random, the user's object)."""
     if isinstance(model, Checkpoint):
@@ -119,13 +135,25 @@ def _load(
     if model == DIGITS:
         return DIGITS, load_checkpoint(DIGITS_CHECKPOINT), False, None
     if model in PRESETS:
-        config, spec = PRESETS[str(model)]
-        return str(model), Checkpoint(config=config, input_spec=spec, weights=init_weights(config, seed)), True, None
-    folder = Path(model)
-    if not folder.exists():
-        raise BadInputError(
-            "There is no such model.",
-            expected=f"{DIGITS}, {', '.join(PRESETS)}, or a folder with config.json and model.safetensors",
-            got=repr(os.fspath(model)),
-        )
-    return folder.resolve().name, load_checkpoint(folder), False, None
+        preset, spec = PRESETS[str(model)]
+        return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
+    path = Path(model)
+    if not path.exists():
+        raise _no_such_model(os.fspath(model))
+    checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
+    return path.resolve().name if path.is_dir() else path.stem, checkpoint, False, None
+
+
+def _no_such_model(text: str) -> BadInputError:
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith("."):
+        return BadInputError(
+            "There is no such folder or file; if this is a name on the Hugging Face Hub, fetch the model first.",
+            expected=f"a folder with config.json and weights, or one of {DIGITS}, {', '.join(PRESETS)}", got=repr(text),
+            fix=f"where there is network: hf download {text} --local-dir {text.split('/')[1]}\n"
+            f"            then, also without network: {option('model', text.split('/')[1])}",
+        )  # fmt: skip
+    return BadInputError(
+        "There is no such model.",
+        expected=f"{DIGITS}, {', '.join(PRESETS)}, a folder with config.json and weights, or a file of weights",
+        got=repr(text),
+    )

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from perceiver_edge.checkpoints import fit_weights, init_weights, load_checkpoint
 from perceiver_edge.config import PRESETS
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, in_terminal
 
 UNTOLD = {"max_freq": 6.0, "cross_heads": 1, "latent_heads": 2, "num_freq_bands": 2}
 """What the shapes of the grid's default configuration do not tell."""
@@ -124,17 +124,20 @@ class TestShapes:
         assert load_checkpoint(tmp_path / "a.safetensors", config=UNTOLD, input_shape=(4, 5)).config == config
 
     def test_the_rest_is_asked_for_by_name_in_one_error(self, file):
-        message = told(file)
+        with in_terminal():
+            message = told(file)
         for line in (
             "cross_heads: cross_heads × cross_dim_head is 4; perceiver-pytorch's default is 1",
             "latent_heads: latent_heads × latent_dim_head is 8",
-            "num_freq_bands: input_channels + input_axis × (2 × num_freq_bands + 1) is 13; 2 where pictures have 3",
+            "num_freq_bands: input_channels + input_axis × (2 × num_freq_bands + 1) is 13; 2 with 3 input channels",
             "max_freq: as Perceiver(…) was given it",
             "input_shape: the sizes of the input axes",
             "num_latents 4, latent_dim 6, depth 2",
-            "--config cross_heads=1 latent_heads=8 input_axis=2 num_freq_bands=2 max_freq=… --input-shape …",
+            "--config cross_heads=1,latent_heads=8,num_freq_bands=2,max_freq=… --input-shape …",
         ):
             assert line in message, line
+        python = "config={'cross_heads': 1, 'latent_heads': 8, 'num_freq_bands': 2, 'max_freq': '…'}"
+        assert python in told(file)
 
     def test_nothing_is_assumed(self, file):
         for name in UNTOLD:
