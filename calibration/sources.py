@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 import sys
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +16,7 @@ from perceiver_edge.calibration.images import ImageFolder
 from perceiver_edge.calibration.memory import ArraySource, StreamSource
 from perceiver_edge.calibration.samples import INPUT, SampleSource
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.arrays import open_npy, open_npz
 
 RANDOM = "random"
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -32,6 +29,7 @@ def open_source(
     shape: tuple[int, ...],
     image_mean: tuple[float, ...] = (0.0,),
     image_std: tuple[float, ...] = (1.0,),
+    resize: str = "cover",
     seed: int = 0,
 ) -> SampleSource:
     """Open the samples that ``spec`` names.
@@ -42,6 +40,7 @@ def open_source(
             called without arguments for every pass; or ``random``.
         shape: of one sample, [*axes, channels].
         image_mean: with ``image_std``, what pictures and random pixels in [0, 1] are normalised with.
+        resize: how pictures get the input's size: a key of `images.RESIZE`.
         seed: of the random samples.
 
     Raises:
@@ -56,11 +55,11 @@ def open_source(
         )
     path = Path(spec)
     if path.is_dir():
-        return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std)
-    if path.is_file() and path.suffix == ".npy":
-        return ArraySource({INPUT: _open_npy(path)}, shape=shape, description=spec)
-    if path.is_file() and path.suffix == ".npz":
-        arrays = _open_npz(path)
+        return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std, resize=resize)
+    if path.suffix == ".npy" and path.exists():
+        return ArraySource({INPUT: open_npy(path)}, shape=shape, description=spec)
+    if path.suffix == ".npz" and path.exists():
+        arrays = open_npz(path)
         labels = arrays.pop("labels", None)
         return ArraySource(arrays, shape=shape, labels=labels, description=spec)
     if not path.exists() and _FUNCTION.fullmatch(spec):
@@ -82,38 +81,6 @@ def _random_samples(
         yield (rng.random(shape, dtype=np.float32) - mean_array) / std_array
 
 
-def _open_npy(path: Path) -> NDArray[Any]:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, error) from error
-
-
-def _open_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by name, each mapped from a nameless temporary file, because NumPy maps no member of an archive."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _map_member(archive, name) for name in archive.namelist()}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
-
-
-def _map_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with tempfile.TemporaryFile() as unpacked:
-        with archive.open(name) as member:
-            shutil.copyfileobj(member, unpacked)
-        unpacked.seek(0)
-        is_first_version = np.lib.format.read_magic(unpacked) == (1, 0)
-        read_header = np.lib.format.read_array_header_1_0 if is_first_version else np.lib.format.read_array_header_2_0
-        shape, is_fortran, dtype = read_header(unpacked)
-        if dtype.hasobject:
-            raise ValueError(f"{name} holds Python objects")
-        if 0 in shape:
-            return np.empty(shape, dtype)  # nothing to map
-        order: Literal["F", "C"] = "F" if is_fortran else "C"
-        return np.memmap(unpacked, dtype, mode="r", offset=unpacked.tell(), shape=shape, order=order)
-
-
 def _import_function(spec: str) -> Callable[[], Any]:
     module_name, _, function_name = spec.partition(":")
     here = str(Path.cwd())
@@ -132,7 +99,3 @@ def _import_function(spec: str) -> Callable[[], Any]:
     if not callable(function):
         raise BadInputError("The sample function is not a function.", got=type(function).__name__, where=spec)
     return function
-
-
-def _damaged(path: Path, error: Exception) -> BadInputError:
-    return BadInputError("The sample file cannot be read.", expected="a whole NumPy file", got=error, where=path)

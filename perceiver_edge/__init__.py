@@ -4,9 +4,13 @@ Names are loaded on first use, so that importing the package costs nothing and n
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime 1.32 sends usage data. This is set before anything here imports it; who sets it otherwise decides."""
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.hub import load_bundle

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.runtime.classes import class_names_beside
+from perceiver_edge.runtime.external_data import require_weights_inside
+from perceiver_edge.runtime.formats import format_of, is_tflite
+from perceiver_edge.runtime.guard import InputGuard, engine_errors
 from perceiver_edge.runtime.runner import Runner
 
 Engine = Literal["litert", "tflite_runtime", "onnxruntime"]
@@ -24,7 +28,7 @@ _LIBRARY_OF: dict[Engine, tuple[str, str]] = {
 
 def load(
     model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None, threads: int | None = None,
-    weight_cache: str | os.PathLike[str] | None = None,
+    weight_cache: str | os.PathLike[str] | None = None, check_inputs: bool = True,
 ) -> Runner:  # fmt: skip
     """Load a TFLite or ONNX model.
 
@@ -37,6 +41,8 @@ def load(
         weight_cache: a folder, made if need be, for LiteRT's packed weights: the first load of a model packs them into
             a file there, later ones map that file, which takes less memory. The model has to be a TFLite file, which
             is mapped too: while it is loaded it may be replaced, but not written to.
+        check_inputs: refuse NaN and infinity, to which an int8 model gives a confident answer, and warn once of inputs
+            far outside of what the model was proven with. It takes microseconds (see `guard.InputGuard`).
 
     Raises:
         BadInputError: no such file, not a model, a damaged one, or one that the engine cannot run; or a weight cache
@@ -45,10 +51,12 @@ def load(
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise BadInputError("threads is out of range.", expected="an integer of at least 1, or None", got=repr(threads))
-    if weight_cache is not None:
-        runner = _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
-    else:
-        runner = _load_whole(model, engine=engine, threads=threads)
+    with engine_errors("The model cannot be loaded.", "bytes" if isinstance(model, bytes) else model):
+        if weight_cache is not None:
+            runner = _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
+        else:
+            runner = _load_whole(model, engine=engine, threads=threads)
+    runner.guard = InputGuard() if check_inputs else None
     if not isinstance(model, bytes):
         runner.class_names = class_names_beside(Path(model))
     return runner
@@ -56,7 +64,10 @@ def load(
 
 def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, threads: int | None) -> Runner:
     content, where = _read(model)
-    able = TFLITE_ENGINES if is_tflite(content) else ONNX_ENGINES
+    is_onnx = format_of(content, where) == "onnx"
+    if is_onnx:
+        require_weights_inside(content, where)
+    able = ONNX_ENGINES if is_onnx else TFLITE_ENGINES
     chosen = _choose(engine, able, where)
     if chosen == "litert":
         from perceiver_edge.runtime.litert import LiteRtRunner
@@ -78,7 +89,7 @@ def _load_cached(
         raise BadInputError("A weight cache is for files.", expected="the path of a .tflite model", got="bytes")
     if engine not in (None, "litert"):
         raise BadInputError("The engine has no weight cache.", expected="litert", got=engine)
-    head, where = _read(model, most_bytes=8)
+    head, where = _read(model, start=8)
     if not is_tflite(head):
         raise BadInputError("A weight cache is LiteRT's.", expected="a .tflite model", got="another file", where=where)
     from perceiver_edge.runtime.litert_cached import LiteRtCachedRunner
@@ -86,28 +97,17 @@ def _load_cached(
     return LiteRtCachedRunner(Path(where), folder, threads=threads)
 
 
-def is_tflite(content: bytes) -> bool:
-    """Whether the bytes carry the FlatBuffer file identifier of a TFLite model."""
-    return content[4:8] == b"TFL3"
-
-
 def installed_engines(able: tuple[Engine, ...]) -> tuple[Engine, ...]:
     """Those of the engines that are on this machine, found without importing them."""
     return tuple(engine for engine in able if find_spec(_LIBRARY_OF[engine][0]) is not None)
 
 
-def _read(model: str | os.PathLike[str] | bytes, *, most_bytes: int = -1) -> tuple[bytes, str]:
+def _read(model: str | os.PathLike[str] | bytes, *, start: int | None = None) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         content, where = model, "bytes"
     else:
         where = os.fspath(model)
-        try:
-            with Path(where).open("rb") as stream:
-                content = stream.read(most_bytes)
-        except OSError as error:
-            raise BadInputError(
-                "The model file cannot be read.", expected="a .tflite or .onnx file", got=error.strerror, where=where
-            ) from error
+        content = read_file(where, most_bytes=MOST_MODEL_BYTES, what="The model file", start=start)
     if not content:
         raise BadInputError("The model is empty.", expected="a TFLite or ONNX model", got="0 bytes", where=where)
     return content, where

@@ -9,6 +9,7 @@ import numpy as np
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess, likeliest
+from perceiver_edge.runtime.guard import InputGuard, engine_errors
 
 VARYING = -1
 """Stands in `TensorSpec.shape` for a size that the model leaves open."""
@@ -38,10 +39,12 @@ class Runner(ABC):
         inputs, outputs: name to `TensorSpec`, in the model's order.
         class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
             that the model lies in; whoever knows better sets them.
+        guard: sees every input before the engine does; None lets all through.
     """
 
     engine: str
     class_names: tuple[str, ...] | None = None
+    guard: InputGuard | None = None
 
     def __init__(self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> None:
         self.inputs = dict(inputs)
@@ -65,10 +68,14 @@ class Runner(ABC):
         Threads may share a runner: LiteRT and tflite-runtime take one call at a time, ONNX Runtime takes them at once.
 
         Raises:
-            BadInputError: a name, shape or dtype is not the model's.
+            BadInputError: a name, shape or dtype is not the model's, a number is not finite (see `load`), or the engine
+                cannot run the model.
         """
         arrays, batched = self._checked(feeds)
-        results = self._run(arrays)
+        if self.guard is not None:
+            self.guard(arrays)
+        with engine_errors("The engine cannot run the model."):
+            results = self._run(arrays)
         if not batched:
             results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results

@@ -10,6 +10,7 @@ from rooms import DOORS, FILES, IMPORTS, OWN, PACKAGE, REPOSITORY, ROOMS, USERS,
 
 LAYERS = (
     {"errors", "fourier", "memory"},
+    {"files"},
     {"cache", "config", "progress", "provenance", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering"},
     {"model"},
@@ -26,12 +27,13 @@ ONLY = {
     "cache": set(),
     "data": {"errors"},
     "converters": {"errors"},
-    "calibration": {"errors"},
-    "runtime": {"errors"},
-    "checkpoints": {"errors", "config"},
+    "files": {"errors"},
+    "calibration": {"errors", "files"},
+    "runtime": {"errors", "files"},
+    "checkpoints": {"errors", "config", "files"},
     "lowering": {"errors", "config", "fourier"},
     "model": {"errors", "config", "fourier", "checkpoints"},
-    "bundle": {"errors", "cache", "config", "lowering", "proof", "runtime"},
+    "bundle": {"errors", "cache", "config", "files", "lowering", "proof", "runtime"},
     "measure": {"errors", "memory", "provenance", "proof", "runtime"},
 }
 """Narrower than its row: what each of these rooms knows, and nothing else."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.bundle.manifest import FileRecord, Manifest
+from perceiver_edge.bundle.manifest import DOCUMENTS, FileRecord, Manifest
 from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 from perceiver_edge.proof.gates import ParityReport
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Bundle:
-    """A bundle whose files were all there and whole when it was read.
+    """A bundle whose evidence, `Manifest.evidence`, was there and whole when it was read.
 
     Attributes:
         path: the folder, absolute.
@@ -40,7 +40,7 @@ class Bundle:
         return render_table(self.manifest, self.parity, latency=self.latency["artefacts"])
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file of the bundle, checked again.
+        """The bytes of one file of the bundle, checked again; of a document for people, as they are.
 
         Raises:
             BadInputError: the manifest does not list the file, or it is missing or damaged.
@@ -48,6 +48,8 @@ class Bundle:
         records = self.manifest.all_files()
         if name not in records:
             raise BadInputError("The bundle has no such file.", expected=", ".join(records), got=name, where=self.path)
+        if name in DOCUMENTS:
+            return read_file(self.path / name, most_bytes=MOST_TEXT_BYTES, what=name)
         return checked_bytes(self.path, name, records[name])
 
     @cached_property
@@ -111,15 +113,15 @@ def checked_bytes(folder: Path, name: str, record: FileRecord) -> bytes:
     path = folder / name
     if path.resolve().parent != folder:
         raise BadInputError("A file of the bundle lies outside it.", expected=f"a file in {folder}", got=path.resolve())
-    content = None
-    with suppress(FileNotFoundError):
-        content = path.read_bytes()
-    found = None if content is None else FileRecord.of(content)
-    if content is None or found != FileRecord(size_bytes=record.size_bytes, sha256=record.sha256):
+    content, got = None, "no file"
+    if path.exists():
+        content = read_file(path, most_bytes=record.size_bytes, what=name)  # never more than there should be
+        got = f"{len(content)} bytes, SHA-256 {FileRecord.of(content).sha256}"
+    if content is None or FileRecord.of(content) != FileRecord(size_bytes=record.size_bytes, sha256=record.sha256):
         raise BadInputError(
-            f"{name} is {'missing' if found is None else 'damaged'}.",
+            f"{name} is {'missing' if content is None else 'damaged'}.",
             expected=f"{record.size_bytes} bytes, SHA-256 {record.sha256}",
-            got="no file" if found is None else f"{found.size_bytes} bytes, SHA-256 {found.sha256}",
+            got=got,
             where=path,
             fix=f"copy the bundle again, or compile it again with {option('overwrite', True)}",
         )

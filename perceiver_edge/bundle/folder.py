@@ -23,6 +23,7 @@ from pathlib import Path
 from perceiver_edge.bundle.bundle import Bundle, checked_bytes
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
 from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 if sys.platform != "win32":
     import fcntl
@@ -35,7 +36,7 @@ _NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.EN
 
 
 def read_bundle(path: Path | str) -> Bundle:
-    """Read the manifest and check the size and SHA-256 of every file it lists.
+    """Read the manifest and check the size and SHA-256 of every file it lists, but for documents for people.
 
     Raises:
         BadInputError: not a bundle, or a file is missing, damaged or outside the folder.
@@ -45,7 +46,7 @@ def read_bundle(path: Path | str) -> Bundle:
         while True:
             read = manifest, _ = _read_manifest(folder)
             try:
-                for name, record in manifest.all_files().items():
+                for name, record in manifest.evidence().items():
                     checked_bytes(folder, name, record)
                 return Bundle(folder, manifest)
             except (OSError, BadInputError):
@@ -129,9 +130,14 @@ def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
 
 
 def _manifest_there(path: Path) -> tuple[Manifest, tuple[int, int]]:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        return Manifest.from_json(file.read(), where=path), (status.st_ino, status.st_mtime_ns)
+    status = path.stat()
+    try:
+        content = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The manifest")
+    except BadInputError as error:
+        if not path.exists():  # another bundle was published just now
+            raise FileNotFoundError(path) from error
+        raise
+    return Manifest.from_json(content, where=path), (status.st_ino, status.st_mtime_ns)
 
 
 def _put_back(folder: Path) -> None:
@@ -162,7 +168,7 @@ def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
             where=folder,
             fix=_another(),
         )
-    manifest = Manifest.from_json((folder / MANIFEST_NAME).read_bytes(), where=folder / MANIFEST_NAME)
+    manifest, _ = _manifest_there(folder / MANIFEST_NAME)
     if not overwrite:
         raise BadInputError(
             "The output already is a bundle.", where=folder, fix=f"pass {option('overwrite', True)} to replace it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,15 +13,38 @@ from typing import Any
 from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.lowering import Decision
+from perceiver_edge.proof.gates import PRECISIONS
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_FORMAT = 1
+DOCUMENTS = ("README.md", "report.html")
+"""For people, who may add their notes: nothing is proven by them."""
+
+
+MOST_FILE_BYTES = 1 << 36
+MOST_VALUES = 1 << 31
+"""Of one input or output: what a TFLite or an ONNX file can hold at all."""
+
+_FORMATS = ("tflite", "onnx")
+
+
+def _require(*conditions: bool) -> None:
+    """Raises ValueError, which `Manifest.from_json` turns into an error for people."""
+    if not all(conditions):
+        raise ValueError("a value is of the wrong type, or out of range")
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        _require(_is_whole(self.size_bytes, 0, MOST_FILE_BYTES), isinstance(self.sha256, str))
 
     @classmethod
     def of(cls, content: bytes) -> FileRecord:
@@ -32,6 +56,11 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.name, str), isinstance(self.dtype, str))
+        _require(*(_is_whole(size, 1, MOST_VALUES) or size == -1 for size in self.shape))  # -1 is open
+        _require(abs(math.prod(self.shape)) <= MOST_VALUES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +77,11 @@ class Artefact(FileRecord):
     outputs: tuple[TensorSpec, ...]
     census: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.format in _FORMATS, self.precision in PRECISIONS, isinstance(self.census, Mapping))
+        _require(bool(self.inputs), bool(self.outputs), all(tensor.shape for tensor in self.inputs))
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationInfo:
@@ -56,11 +90,16 @@ class CalibrationInfo:
     source: str
     is_random: bool
 
+    def __post_init__(self) -> None:
+        _require(isinstance(self.method, str), isinstance(self.source, str), isinstance(self.is_random, bool))
+        _require(_is_whole(self.num_samples, 0, MOST_VALUES))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """``class_names``: of the logits, in their order, where known.
     ``unshared_points``: the quantisation points that only one format has, by format.
+    ``notices``: what to know of the samples before trusting the result, a sentence each.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
 
     name: str
@@ -74,11 +113,24 @@ class Manifest:
     artefacts: Mapping[str, Artefact]
     tools: Mapping[str, str]
     class_names: tuple[str, ...] | None = None
+    notices: tuple[str, ...] = ()
     files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.weights_fingerprint, *self.tools, *self.tools.values(), *self.notices)
+        _require(*(isinstance(text, str) for text in texts), isinstance(self.is_random_weights, bool))
+        for decision in self.lowering:
+            _require(isinstance(decision.rule, str), isinstance(decision.reason, str))
+        for points in self.unshared_points.values():
+            _require(*(isinstance(point, str) for point in points))
 
     def all_files(self) -> dict[str, FileRecord]:
         """Artefacts and other files by name; all but the manifest itself."""
         return {**self.artefacts, **self.files}
+
+    def evidence(self) -> dict[str, FileRecord]:
+        """The files that a proof rests on: all but `DOCUMENTS`."""
+        return {name: record for name, record in self.all_files().items() if name not in DOCUMENTS}
 
     def float_peer(self, artefact: Artefact) -> str | None:
         """The float32 artefact of the same format, if there is one: what "smaller" and "faster" compare with."""
@@ -148,7 +200,7 @@ def _require_plain_name(name: str, *, where: object) -> None:
 
 def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
     config, input_spec = parse_config(values.pop("config"), where=where)
-    if input_spec is None:
+    if input_spec is None or not input_spec.shape:
         raise ValueError("config has no input_shape")
     calibration = values.pop("calibration")
     class_names = parse_class_names({CLASS_NAMES: values.pop(CLASS_NAMES, None)}, config, where=where)
@@ -160,6 +212,7 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
         lowering=tuple(Decision(**decision) for decision in values.pop("lowering")),
         unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},
         artefacts={name: _artefact(artefact) for name, artefact in values.pop("artefacts").items()},
+        notices=tuple(values.pop("notices", ())),
         files={name: FileRecord(**record) for name, record in values.pop("files").items()},
         **values,
     )

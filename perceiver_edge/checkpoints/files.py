@@ -19,6 +19,7 @@ from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
 from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, check_config_keys, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -114,7 +115,7 @@ def _weights_in(folder: Path) -> Path:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(_read_bytes(path))
+        values = json.loads(read_file(path, most_bytes=MOST_TEXT_BYTES, what="The configuration"))
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested too deeply
         raise BadInputError("The configuration is not readable.", expected="JSON", got=error, where=path) from error
     if not isinstance(values, dict):
@@ -130,13 +131,6 @@ def _to_safetensors(weights: Mapping[str, np.ndarray]) -> bytes:
     except ImportError as error:
         raise MissingExtraError("safetensors", "convert") from error
     return save({name: np.ascontiguousarray(weight) for name, weight in weights.items()})
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInputError("A file of the model cannot be read.", got=error.strerror, where=path) from error
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

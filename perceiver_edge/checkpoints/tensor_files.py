@@ -13,6 +13,7 @@ import numpy as np
 
 from perceiver_edge.checkpoints.torch_files import read_torch_file
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.files.reading import read_file
 
 _NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
@@ -27,6 +28,9 @@ _OTHER_SUFFIXES = {".msgpack", ".index", ".meta", ".npz", ".npy", ".h5", ".json"
 
 _HEADER_LIMIT_BYTES = 100_000_000
 """safetensors' own limit for the JSON at the start of a file."""
+
+MOST_WEIGHTS_BYTES = 16 << 30
+"""Of a file of weights: four thousand million parameters, more than any device's model has."""
 
 READABLE = "model.safetensors, or a state dict of PyTorch (.pt, .pth, .ckpt, .bin)"
 
@@ -60,11 +64,7 @@ def read_tensors(path: Path) -> TensorFile:
 
 
 def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(32)
-    except OSError as error:
-        raise BadInputError("A file of the model cannot be read.", got=error.strerror, where=path) from error
+    return read_file(path, most_bytes=MOST_WEIGHTS_BYTES, what="A file of the model", start=32)
 
 
 def _is_keras(path: Path) -> bool:
@@ -98,10 +98,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         from safetensors import SafetensorError, deserialize
     except ImportError as error:
         raise MissingExtraError("safetensors", "convert") from error
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError("A file of the model cannot be read.", got=error.strerror, where=path) from error
+    content = read_file(path, most_bytes=MOST_WEIGHTS_BYTES, what="A file of the model")
     try:
         entries = deserialize(content)
     except SafetensorError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perceiver_edge.bundle.accelerators import suited_to
 from perceiver_edge.commands.cli import Command
 from perceiver_edge.errors import EXIT_OK, BadInputError
+from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from perceiver_edge.converters.census.take import census
 
     path: Path = arguments.file
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(
-            "The file cannot be read.", expected="a .tflite or .onnx file", got=error.strerror, where=path
-        ) from error
+    model = read_file(path, most_bytes=MOST_MODEL_BYTES)
     try:
         taken = census(model)
     except BadInputError as error:

@@ -11,6 +11,7 @@ from perceiver_edge.calibration.partition import draw
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.data import load_digits
 from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 NUM_CALIBRATION = 128
 NUM_HELD_OUT = 64
@@ -89,8 +90,9 @@ def _source(model: NamedModel, data: object, seed: int) -> SampleSource:
         return as_source(data, shape=model.sample_shape)
     spec = model.input_spec
     return open_source(
-        os.fspath(data), shape=model.sample_shape, image_mean=spec.image_mean, image_std=spec.image_std, seed=seed
-    )
+        os.fspath(data), shape=model.sample_shape, image_mean=spec.mean, image_std=spec.std,
+        resize=spec.resize or "cover", seed=seed,
+    )  # fmt: skip
 
 
 def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel) -> Ranges:
@@ -101,9 +103,10 @@ def read_ranges(calibration: Ranges | str | os.PathLike[str], model: NamedModel)
     """
     if not isinstance(calibration, Ranges):
         path = Path(calibration)
+        content = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The calibration file")
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = content.decode()
+        except UnicodeDecodeError as error:
             raise BadInputError(
                 "The calibration file cannot be read.", expected="a calibration.json", got=error, where=path
             ) from error
