@@ -18,10 +18,14 @@ _LOOKS_PER_SAMPLE = 10
 
 @dataclass(frozen=True)
 class Part:
-    """Some samples of a source, read when iterated, in the source's order. ``digests``: of their content, by index."""
+    """Some samples of a source, read when iterated, in the source's order. ``digests``: of their content, by index.
+
+    ``num_repeated``: samples that were looked at and have the content of another one.
+    """
 
     source: SampleSource
     digests: dict[int, bytes]
+    num_repeated: int = 0
 
     @property
     def description(self) -> str:
@@ -30,6 +34,19 @@ class Part:
     @property
     def is_random(self) -> bool:
         return self.source.is_random
+
+    @property
+    def are_pictures(self) -> bool:
+        return self.source.are_pictures
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        if not self.num_repeated:
+            return self.source.notices
+        what = "1 sample repeats another one and was" if self.num_repeated == 1 else (
+            f"{self.num_repeated} samples repeat others and were"
+        )  # fmt: skip
+        return (*self.source.notices, f"{what} left out ({self.description}).")
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -63,12 +80,12 @@ def split(source: SampleSource, *, num_calibration: int, num_held_out: int, seed
     rng = np.random.default_rng(seed)
     wanted = num_calibration + num_held_out
 
-    digest_of, num_passed_over = _different(source, wanted, rng)
+    digest_of, num_repeated = _different(source, wanted, rng)
     if len(digest_of) < 2:
         raise BadInputError(
             "There are too few samples to calibrate with some and prove with others.",
             expected="at least 2 different samples",
-            got=f"{len(digest_of)}, and {num_passed_over} with the same content",
+            got=f"{len(digest_of)}, and {num_repeated} with the same content",
             where=source.description,
         )
 
@@ -76,7 +93,7 @@ def split(source: SampleSource, *, num_calibration: int, num_held_out: int, seed
     num_first = min(max(share, 1), len(digest_of) - 1)
     shuffled = rng.permutation(list(digest_of)).tolist()
     calibration, held_out = (
-        Part(source, {index: digest_of[index] for index in sorted(side)})
+        Part(source, {index: digest_of[index] for index in sorted(side)}, num_repeated)
         for side in (shuffled[:num_first], shuffled[num_first:])
     )
     return calibration, held_out
@@ -87,23 +104,23 @@ def draw(source: SampleSource, count: int, *, seed: int, exclude: Collection[byt
 
     With its seed, and what it calibrates with excluded, these are the samples that `split` holds out.
     """
-    digest_of, _ = _different(source, count, np.random.default_rng(seed), exclude)
-    return Part(source, dict(sorted(digest_of.items())))
+    digest_of, num_repeated = _different(source, count, np.random.default_rng(seed), exclude)
+    return Part(source, dict(sorted(digest_of.items())), num_repeated)
 
 
 def _different(
     source: SampleSource, wanted: int, rng: np.random.Generator, exclude: Collection[bytes] = ()
 ) -> tuple[dict[int, bytes], int]:
-    """(digests by index, in the order drawn, of at most ``wanted`` samples; how many were passed over)."""
+    """(digests by index, in the order drawn, of at most ``wanted`` samples; how many had the content of another)."""
     digest_of: dict[int, bytes] = {}
     seen = set(exclude)
-    num_passed_over = 0
+    num_repeated = 0
     for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * (wanted + len(seen))):
         if digest in seen:
-            num_passed_over += 1
+            num_repeated += digest not in exclude
             continue
         seen.add(digest)
         digest_of[index] = digest
         if len(digest_of) == wanted:
             break
-    return digest_of, num_passed_over
+    return digest_of, num_repeated

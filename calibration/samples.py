@@ -30,6 +30,14 @@ class Samples(Protocol):
         """True if these are random numbers, asked for by name."""
 
     @property
+    def are_pictures(self) -> bool:
+        """True if these are picture files, which become samples by a normalisation that somebody has to declare."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader of results must know of these samples, a sentence each: what was left out, for example."""
+
+    @property
     def labels(self) -> NDArray[np.int64] | None:
         """The right class of each sample, int64 [n] in the order of iteration, where it is known."""
 
@@ -46,7 +54,9 @@ class SampleSource(ABC):
     """Where samples come from. Every sample is checked when it is read; errors name the source and the sample."""
 
     is_random = False
+    are_pictures = False
     labels: NDArray[np.int64] | None = None
+    notices: tuple[str, ...] = ()
 
     def __init__(self, description: str) -> None:
         self.description = description
@@ -149,10 +159,11 @@ def _check_array(name: str, value: object, *, shape: tuple[int, ...], where: str
         raise BadInputError("A sample is not an array.", got=error, where=f"{where}, input {name!r}") from error
     expected = shape[:-1] if name == MASK else shape
     check_form(name, array.dtype, array.shape, expected=expected, where=where)
+    # Copied, because whoever yields samples may fill the same memory with the next one.
     if name == MASK:
-        return array
+        return array.copy()
     with np.errstate(over="ignore"):
-        array = array.astype(np.float32, copy=False)
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise BadInputError(
             "A sample is not finite.",

@@ -108,34 +108,68 @@ def _check_field(name: str, value: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What a deployed model is fed: ``shape`` are the sizes of the input axes (height and width for an image).
+    """What a deployed model is fed, as far as somebody has said: None, and an empty shape, are not said.
 
-    ``image_mean`` and ``image_std`` turn pixels in [0, 1] into model input, ``(pixel - mean) / std``, per channel or
-    one number for all; they only matter where pictures are read from files.
+    ``shape`` are the sizes of the input axes (height and width for an image). ``image_mean`` and ``image_std`` turn
+    pixels in [0, 1] into model input, ``(pixel - mean) / std``, per channel or one number for all; ``resize`` is one of
+    `RESIZE`. These three only matter where pictures are read from files.
+
+    Raises:
+        BadInputError: a value is out of range. A mean or deviation above 1 is of pixels in 0…255.
     """
 
-    shape: tuple[int, ...]
-    image_mean: tuple[float, ...] = (0.0,)
-    image_std: tuple[float, ...] = (1.0,)
+    shape: tuple[int, ...] = ()
+    image_mean: tuple[float, ...] | None = None
+    image_std: tuple[float, ...] | None = None
+    resize: str | None = None
 
     def __post_init__(self) -> None:
         are_sizes = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in self.shape)
-        if not (self.shape and are_sizes):
+        if not are_sizes:
             raise BadInputError("The input shape is not usable.", expected="sizes of at least 1", got=self.shape)
-        are_means = all(_is_finite(mean) for mean in self.image_mean)
-        if not (are_means and all(_is_finite(deviation) and deviation > 0 for deviation in self.image_std)):
+        if not (all(map(_is_finite, self.mean)) and all(_is_finite(std) and std > 0 for std in self.std)):
             raise BadInputError(
                 "image_mean and image_std are not usable.",
                 expected="finite means and positive standard deviations",
                 got=(self.image_mean, self.image_std),
             )
+        for name, values in (("image_mean", self.mean), ("image_std", self.std)):
+            if max(map(abs, values), default=0.0) > 1:
+                by_255 = ", ".join(f"{value / 255:.4g}" for value in values)
+                raise BadInputError(
+                    f"{name} is not of pixels in [0, 1].", expected="numbers of at most 1", got=list(values),
+                    fix=f"if it is of pixels in 0…255, divide it by 255: {by_255}",
+                )  # fmt: skip
+        if self.resize not in (None, *RESIZE):
+            raise BadInputError("resize is not usable.", expected=", ".join(RESIZE), got=repr(self.resize))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """0 where nothing was said."""
+        return (0.0,) if self.image_mean is None else self.image_mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """1 where nothing was said."""
+        return (1.0,) if self.image_std is None else self.image_std
+
+    @property
+    def declares_normalisation(self) -> bool:
+        return self.image_mean is not None or self.image_std is not None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"input_shape": list(self.shape), "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+        """What was said, under the names of ``config.json``."""
+        values = {key: getattr(self, field) for key, field in _SPEC_KEYS.items()}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v not in (None, ())}
 
 
 CLASS_NAMES = "class_names"
-_SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std"}
+RESIZE = ("cover", "squash", "shortest")
+"""How a picture gets the input's size. ``cover``: scaled to cover it, and cropped about the centre. ``squash``: scaled
+to it, each axis for itself. ``shortest``: as ``cover``, with the middle 7/8 of what would be kept; where the input is
+224 wide, that is torchvision's Resize(256) and CenterCrop(224)."""
+
+_SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std", "resize": "resize"}
 
 
 CONFIG_KEYS = {*(field.name for field in dataclasses.fields(PerceiverConfig)), *_SPEC_KEYS, CLASS_NAMES}
@@ -197,12 +231,13 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
             "The configuration lacks keys.", expected=", ".join(required), got=f"no {', '.join(missing)}", where=where
         )
     config = PerceiverConfig(**values)
-    if "input_shape" not in spec_keys:
+    if not spec_keys:
         return config, None
-    spec = InputSpec(
-        **{name: _one_or_more(key, spec_keys[key], where=where) for key, name in _SPEC_KEYS.items() if key in spec_keys}
-    )
-    if len(spec.shape) != config.input_axis:
+    resize = spec_keys.pop("resize", None)
+    said = {_SPEC_KEYS[key]: _one_or_more(key, value, where=where) for key, value in spec_keys.items()}
+    spec = InputSpec(**said, resize=resize)
+    require_fit(spec, config, where=where)
+    if "input_shape" in spec_keys and len(spec.shape) != config.input_axis:
         raise BadInputError(
             "input_shape does not fit input_axis.",
             expected=f"{config.input_axis} sizes",
@@ -210,6 +245,16 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
             where=where,
         )
     return config, spec
+
+
+def require_fit(spec: InputSpec, config: PerceiverConfig, *, where: object) -> None:
+    """Raises BadInputError unless there is one mean and deviation for all channels, or one for each."""
+    for key, values in (("image_mean", spec.mean), ("image_std", spec.std)):
+        if len(values) not in (1, config.input_channels):
+            raise BadInputError(
+                f"{key} does not fit the model.", expected=f"1 or {config.input_channels} numbers", got=list(values),
+                where=where,
+            )  # fmt: skip
 
 
 def parse_class_names(

@@ -15,6 +15,7 @@ from perceiver_edge.bundle.answers import accuracy_by_class, differences
 from perceiver_edge.bundle.figures import Figures, Times, advice, figures
 from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
 from perceiver_edge.bundle.mobile_code import mobile_code
+from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, ParityReport
 
@@ -83,7 +84,6 @@ def render_model_card(
             **view,
             "snippets": [_snippet(name, artefact) for name, artefact in preferred],
             "mobile": [mobile_code(name, artefact) for name, artefact in preferred],
-            "preprocessing": _preprocessing(manifest),
         },
     )
 
@@ -124,6 +124,7 @@ def _view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, de
         "device": device,
         "warnings": warnings(manifest, parity),
         "advice": advice(measured),
+        "preprocessing": pixels_become(manifest.config, manifest.input_spec),
         "artefacts": rows,
         "has_latency": bool(latency),
         "check_names": _check_names(parity),
@@ -145,7 +146,7 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
     if parity.gate_overrides:
         bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
         told.append(f"Parity gates were changed from their defaults: {bounds}.")
-    return told
+    return [*told, *manifest.notices]
 
 
 def _artefact_rows(rows: tuple[Figures, ...]) -> list[dict[str, Any]]:
@@ -218,15 +219,6 @@ def _zeros(tensor: TensorSpec) -> str:
     shape = tuple(1 if size < 0 else size for size in tensor.shape)
     filled = "ones" if tensor.dtype == "bool" else "zeros"  # a mask that lets everything be attended to
     return f"np.{filled}({shape}, dtype={tensor.dtype!a})"
-
-
-def _preprocessing(manifest: Manifest) -> str | None:
-    """How pixels become input, in words; None where the input is no picture or takes pixels in [0, 1] as they are."""
-    spec = manifest.input_spec
-    if manifest.config.input_axis != 2 or (set(spec.image_mean), set(spec.image_std)) == ({0.0}, {1.0}):
-        return None
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.image_mean, spec.image_std))
-    return f"(pixel / 255 - [{mean}]) / [{std}]"
 
 
 def _breakable(name: str) -> Markup:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.figures import Figures, advice, figures
+from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.progress import result_console
 from perceiver_edge.proof.gates import ParityReport
@@ -44,8 +45,9 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
     console = result_console()
     measured = figures(result.manifest, report, latency["artefacts"])
     _print_table(console, [_artefact_row(row) for row in measured], least_needed=_LEAST_NEEDED)
-    for warning in warnings(result.manifest, report):
-        console.print(f"[yellow]![/yellow] {warning}")
+    _print_notices(console, warnings(result.manifest, report))
+    if sentence := pixels_become(result.manifest.config, result.manifest.input_spec):
+        console.print(sentence, markup=False)
     console.print(
         f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
         f"Latency: {latency['device']}, {latency['threads']} threads, "
@@ -152,16 +154,20 @@ def plan(job: Job, *, as_json: bool) -> None:
         "write to": f"{job.destination}{' (exists: needs --overwrite)' if _needs_overwrite(job) else ''}",
         "files": ", ".join(job.file_names()),
     }
+    if sentence := pixels_become(job.model.checkpoint.config, job.model.input_spec):
+        facts["pictures"] = sentence
     if as_json:
         steps = [{"rule": d.rule, "applied": d.applied, "reason": d.reason} for d in decisions]
         gates = {precision: vars(gates) for precision, gates in job.gates.items()}
-        _print_json({**facts, "files": list(job.file_names()), "lowering": steps, "gates": gates})
+        files, notices = list(job.file_names()), list(job.notices)
+        _print_json({**facts, "files": files, "lowering": steps, "gates": gates, "notices": notices})
         return
     console = result_console()
     summary = _table("", "", title="Dry run: nothing is written")
     for name, fact in facts.items():
         summary.add_row(name, fact)
     console.print(summary)
+    _print_notices(console, job.notices)
     lowering = _table("lowering rule", "", "why")
     for decision in decisions:
         lowering.add_row(decision.rule, "applies" if decision.applied else "skipped", decision.reason)
@@ -250,6 +256,13 @@ def _print_table(console: Console, rows: Sequence[Mapping[str, str]], *, least_n
 
 def _mark(passed: bool) -> str:
     return "[green]✓[/green]" if passed else "[red]✗[/red]"
+
+
+def _print_notices(console: Console, notices: Iterable[str]) -> None:
+    from rich.markup import escape
+
+    for notice in notices:
+        console.print(f"[yellow]![/yellow] {escape(notice)}")
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -17,7 +17,12 @@ from perceiver_edge.runtime import load
 
 
 def describe(
-    model: NamedModel, artefacts: Mapping[Kind, bytes], *, decisions: tuple[Decision, ...], ranges: Ranges | None
+    model: NamedModel,
+    artefacts: Mapping[Kind, bytes],
+    *,
+    decisions: tuple[Decision, ...],
+    ranges: Ranges | None,
+    notices: tuple[str, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle with these artefacts.
 
@@ -38,6 +43,7 @@ def describe(
         unshared_points={format_: tuple(p for p in points if p not in shared) for format_, points in int8.items()},
         artefacts={kind.file_name(model.name): _artefact(kind, content) for kind, content in artefacts.items()},
         tools=tool_versions(),
+        notices=notices,
     )  # fmt: skip
 
 

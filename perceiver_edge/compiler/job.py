@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perceiver_edge.bundle.folder import require_writable
+from perceiver_edge.bundle.pictures import UNDECLARED
 from perceiver_edge.calibration import Ranges, Samples
 from perceiver_edge.compiler.artefacts import Kind, planned_kinds
 from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
@@ -21,7 +22,10 @@ from perceiver_edge.proof.held_out import require_mask_agreement
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """Everything that a compilation needs, found and checked. ``ranges``: those the user gave."""
+    """Everything that a compilation needs, found and checked.
+
+    ``ranges``: those the user gave. ``notices``: what to know of the samples before trusting the result.
+    """
 
     options: Options
     model: NamedModel
@@ -31,6 +35,7 @@ class Job:
     calibrating: Samples
     proving: Samples
     ranges: Ranges | None
+    notices: tuple[str, ...]
 
     def file_names(self) -> dict[str, Kind]:
         return {kind.file_name(self.model.name): kind for kind in self.kinds}
@@ -50,8 +55,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     kinds = planned_kinds(precisions=options.precisions, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(
-        options.model, config=options.config, name=options.name, input_shape=options.input_shape, seed=options.seed
-    )
+        options.model, config=options.config, name=options.name, input_shape=options.input_shape,
+        image_mean=options.image_mean, image_std=options.image_std, resize=options.resize, seed=options.seed,
+    )  # fmt: skip
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
@@ -75,9 +81,14 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
         _require_labels_fit(part, named.checkpoint.config)
+    notices = dict.fromkeys((*calibrating.notices, *proving.notices))
+    spec = named.input_spec
+    if proving.are_pictures and not spec.declares_normalisation:
+        notices[UNDECLARED] = None
+        named = replace(named, input_spec=replace(spec, image_mean=spec.mean, image_std=spec.std))  # as it was done
     return Job(
         options=options, model=named, destination=destination, kinds=kinds, gates=gates,
-        calibrating=calibrating, proving=proving, ranges=ranges,
+        calibrating=calibrating, proving=proving, ranges=ranges, notices=tuple(notices),
     )  # fmt: skip
 
 

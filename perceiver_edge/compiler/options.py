@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from perceiver_edge.calibration import METHODS, Ranges
 from perceiver_edge.compiler.artefacts import FORMATS, QUANTIZE
 from perceiver_edge.compiler.representative import NUM_CALIBRATION
+from perceiver_edge.config import RESIZE
 from perceiver_edge.errors import BadInputError, did_you_mean
 from perceiver_edge.errors import option as spelled
 from perceiver_edge.lowering import OPTIMIZE_FOR
@@ -88,6 +89,13 @@ def _arguments(text: str) -> dict[str, Any]:
         if not is_pair:
             raise ValueError("NAME=VALUE, several with commas, such as cross_heads=1,max_freq=10")
     return values
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError("numbers with commas, such as 0.485,0.456,0.406") from None
 
 
 def _bound(text: str) -> tuple[str, float]:
@@ -178,6 +186,24 @@ class Options:
     input_shape: tuple[int, ...] | None = field(
         default=None, metadata=_flag("sizes of the input axes, such as 224,224", SHAPE, metavar="H,W", parse=_sizes)
     )
+    image_mean: tuple[float, ...] | None = field(
+        default=None,
+        metadata=_flag(
+            "of pixels in [0, 1], one number or one a channel: a pixel becomes (pixel / 255 - mean) / std", DATA,
+            metavar="R,G,B", parse=_numbers,
+        ),
+    )  # fmt: skip
+    image_std: tuple[float, ...] | None = field(
+        default=None, metadata=_flag("see --image-mean", DATA, metavar="R,G,B", parse=_numbers)
+    )
+    resize: str | None = field(
+        default=None,
+        metadata=_flag(
+            "pictures to the input's size. cover (the default): scaled to cover it, cropped about the centre; squash: "
+            "scaled to it; shortest: as cover, with the middle 7/8 (Resize(256) and CenterCrop(224))",
+            DATA, choices=RESIZE,
+        ),
+    )  # fmt: skip
     batch: int = field(default=1, metadata=_flag("fixed batch size", SHAPE, parse=int))
     with_mask: bool = field(
         default=False,
@@ -239,6 +265,12 @@ class Options:
                 _is_count(size, least=1) for size in self.input_shape
             )
             _require(sizes_are_counts, "input_shape", "a tuple of sizes of at least 1", self.input_shape)
+        for name in ("image_mean", "image_std"):
+            values = getattr(self, name)
+            is_numbers = isinstance(values, tuple) and bool(values) and all(type(v) in (int, float) for v in values)
+            _require(values is None or is_numbers, name, "a tuple of numbers", values)
+        if self.resize is not None:
+            _require_known("resize", self.resize, RESIZE)
         counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
         for name, value in (counts | {"threads": self.threads}).items():
             _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)

@@ -70,7 +70,10 @@ def compile(options: Options) -> Bundle:
         ConversionError: an artefact came out other than asked for; nothing was written.
         ParityError: a gate failed; nothing was published, and the exception carries the report.
     """
-    return run(prepare(options))
+    job = prepare(options)
+    for notice in job.notices:
+        warnings.warn(notice, stacklevel=3)  # where `compile` was called
+    return run(job)
 
 
 def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
@@ -101,7 +104,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         )  # fmt: skip
     with progress("take stock of operators"):
         give_back_memory()
-        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges)
+        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices)
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
             model.proven_against, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.compiler.live import read_live
-from perceiver_edge.config import PRESETS, InputSpec
+from perceiver_edge.config import PRESETS, InputSpec, require_fit
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.reference import Reference, keras_reference
@@ -65,6 +65,9 @@ def resolve_model(
     config: Mapping[str, Any] | None = None,
     name: str | None = None,
     input_shape: tuple[int, ...] | None = None,
+    image_mean: tuple[float, ...] | None = None,
+    image_std: tuple[float, ...] | None = None,
+    resize: str | None = None,
     seed: int = 0,
 ) -> NamedModel:
     """Find the model.
@@ -75,7 +78,8 @@ def resolve_model(
             A folder with the name of a preset is written ``./name``.
         config: of a ``config.json``'s keys those that the model's files do not tell.
         name: what the bundle and its files are called; by default the preset's, the folder's or the file's name.
-        input_shape: sizes of the input axes; overrides the model's own.
+        input_shape: sizes of the input axes. ``image_mean``, ``image_std``, ``resize``: see `InputSpec`. Each overrides
+            the model's own.
 
     Raises:
         BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no input shape.
@@ -89,15 +93,16 @@ def resolve_model(
             "The name cannot be used for files.", expected="letters, digits, '_', '-' and '.'", got=repr(name),
             fix=f"pass {option('name')}",
         )  # fmt: skip
-    spec = checkpoint.input_spec
-    if input_shape is not None:
-        spec = InputSpec(shape=input_shape) if spec is None else replace(spec, shape=input_shape)
+    given = {"shape": input_shape, "image_mean": image_mean, "image_std": image_std, "resize": resize}
+    said = {key: value for key, value in given.items() if value is not None}
+    spec = replace(checkpoint.input_spec or InputSpec(), **said)  # type: ignore[arg-type]
+    require_fit(spec, checkpoint.config, where=name)
     axes = checkpoint.config.input_axis
-    if spec is None or len(spec.shape) != axes:
+    if len(spec.shape) != axes:
         raise BadInputError(
             "A deployed model has one fixed input shape.",
             expected=f"the {'size' if axes == 1 else 'sizes'} of {axes} input axes",
-            got="none" if spec is None else spec.shape, where=name,
+            got=spec.shape or "none", where=name,
             fix=f"pass {option('input_shape', (224, 224)[:axes] or None)}, or put input_shape into config.json",
         )  # fmt: skip
     return NamedModel(

@@ -149,3 +149,70 @@ def test_a_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     parts = split(source, num_calibration=1, num_held_out=1, seed=0)
     assert [len(list(part)) for part in parts * 2] == [1] * 4
     assert len(decoded) == 2
+
+
+def test_links_to_folders_are_followed_and_each_loop_ends(tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere/cats/a.png", plain(10))
+    (tmp_path / "data/dogs").mkdir(parents=True)
+    save(tmp_path / "data/dogs/b.png", plain(20))
+    (tmp_path / "data/cats").symlink_to(tmp_path / "elsewhere/cats")
+    (tmp_path / "data/dogs/again").symlink_to(tmp_path / "data")
+    (tmp_path / "data/c.png").symlink_to(tmp_path / "elsewhere/cats/a.png")
+    values = [round(float(read[0, 0, 0] * 255)) for read in inputs(tmp_path / "data")]
+    assert values == [10, 10, 20]  # c.png, cats/a.png, dogs/b.png
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif", ".ppm", ".JFIF"])
+def test_other_kinds_of_pictures_are_read(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(plain(51)).save(tmp_path / f"a{suffix}")
+    (read,) = inputs(tmp_path)
+    np.testing.assert_allclose(read, 0.2, atol=2 / 255)
+
+
+def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", plain(10))
+    for name in ("a.heic", "b.heic", "c.HEIC", "notes.txt", "README", ".DS_Store"):
+        (tmp_path / name).write_text("no picture")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    source = open_source(str(tmp_path), shape=(8, 8, 3))
+    (notice,) = source.notices
+    assert "6 files left out: 3 .heic, 1 without suffix, 1 .txt, 1 that lead nowhere" in notice
+    assert "6 files left out" in source.description
+
+
+def test_an_empty_folder_says_what_it_has_instead(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_text("no picture")
+    with pytest.raises(BadInputError, match=r"1 file left out: 1 \.heic"):
+        inputs(tmp_path)
+
+
+def test_squash_keeps_the_whole_picture_and_shortest_the_middle(tmp_path: Path) -> None:
+    wide = plain(0, height=16, width=64)
+    wide[:, 32:] = 255
+    save(tmp_path / "wide.png", wide)
+    (squashed,) = inputs(tmp_path, resize="squash")
+    np.testing.assert_allclose(squashed[:, :3], 0, atol=0.01)
+    np.testing.assert_allclose(squashed[:, 5:], 1, atol=0.01)
+    framed = plain(0, height=64, width=64)
+    framed[3:-3, 3:-3] = 255  # a border of a sixteenth, 4, is cut away
+    save(tmp_path / "b/framed.png", framed)
+    (kept,) = inputs(tmp_path / "b", resize="shortest")
+    assert kept.min() > 0.85  # the filter sees a little of the border
+    (covered,) = inputs(tmp_path / "b", resize="cover")
+    assert covered[0, 0, 0] < 0.6
+
+
+def test_shortest_is_torchvisions_resize_and_centre_crop(tmp_path: Path) -> None:
+    """Resize(256) and CenterCrop(224) at the same ratio: 64 and 56, to the rounding of two steps instead of one."""
+    smooth = np.kron(np.random.default_rng(0).integers(0, 256, (8, 12, 3)), np.ones((32, 32, 1))).astype(np.uint8)
+    save(tmp_path / "a.png", smooth)
+    (read,) = inputs(tmp_path, (56, 56, 3), resize="shortest")
+    resized = Image.fromarray(smooth).resize((96, 64), Image.Resampling.BILINEAR).crop((20, 4, 76, 60))
+    assert np.abs(read - np.asarray(resized) / 255).mean() < 0.01
+
+
+def test_a_picture_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    for side, says in ((12_000, "12000 × 12000 pixels"), (20_000, "decompression bomb")):  # ours, then Pillow's own
+        Image.new("1", (side, side)).save(tmp_path / "bomb.png")
+        with pytest.raises(BadInputError, match=says):
+            inputs(tmp_path)

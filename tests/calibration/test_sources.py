@@ -38,7 +38,7 @@ class TestNpy:
         np.save(tmp_path / "a.npy", floats(3))
         source = open_source(str(tmp_path / "a.npy"), shape=SHAPE)
         assert isinstance(source, ArraySource)
-        assert isinstance(source[0]["input"].base, np.memmap)
+        assert isinstance(source._arrays["input"], np.memmap)
 
     def test_float64_is_cast(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", floats(2).astype(np.float64))

@@ -67,9 +67,15 @@ def samples(count=20):
 
 def compiled(model, tmp_path):
     options = Options(
-        quantize="none", samples=samples(), input_shape=SHAPE, formats=("onnx",), output=tmp_path / "b", cache=False
+        model,
+        quantize="none",
+        samples=samples(),
+        input_shape=SHAPE,
+        formats=("onnx",),
+        output=tmp_path / "b",
+        cache=False,
     )
-    return run(prepare(model, options))
+    return run(prepare(options))
 
 
 @pytest.mark.parametrize(

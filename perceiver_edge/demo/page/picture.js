@@ -1,13 +1,16 @@
 // A picture as the models were calibrated on: what `perceiver_edge.calibration` does with Pillow, step by step.
 
+/** Of the largest box of the input's shape about the centre, the share that is kept; null: the whole picture. */
+const KEPT = { cover: 1, shortest: 7 / 8, squash: null };
+
 /**
- * Turned upright, made grey or RGB, scaled to cover the input, cropped about the centre.
+ * Turned upright, made grey or RGB, scaled to the input.
  *
  * @param {Blob} file a picture; a transparent one is laid on black
- * @param {{height: number, width: number, channels: 1 | 3}} size
+ * @param {{height: number, width: number, channels: 1 | 3, resize?: "cover" | "squash" | "shortest"}} size
  * @returns {Promise<Uint8ClampedArray>} [height, width, channels]
  */
-export async function fittedPixels(file, { height, width, channels }) {
+export async function fittedPixels(file, { height, width, channels, resize = "cover" }) {
   const picture = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
   const canvas = new OffscreenCanvas(picture.width, picture.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -15,10 +18,14 @@ export async function fittedPixels(file, { height, width, channels }) {
   context.drawImage(picture, 0, 0);
   const source = withChannels(context.getImageData(0, 0, picture.width, picture.height).data, channels);
 
-  // ImageOps.fit: the largest box of the input's shape about the centre.
   const box = { width: picture.width, height: picture.height };
-  if (picture.width / picture.height >= width / height) box.width = (picture.height * width) / height;
-  else box.height = (picture.width * height) / width;
+  if (KEPT[resize] !== null) {  // ImageOps.fit: without a border, the largest box of the input's shape about the centre
+    const border = (1 - KEPT[resize]) / 2;
+    const live = { width: picture.width * (1 - 2 * border), height: picture.height * (1 - 2 * border) };
+    Object.assign(box, live);
+    if (live.width / live.height >= width / height) box.width = (live.height * width) / height;
+    else box.height = (live.width * height) / width;
+  }
   const columns = resampling(picture.width, width, (picture.width - box.width) / 2, box.width);
   const rows = resampling(picture.height, height, (picture.height - box.height) / 2, box.height);
 

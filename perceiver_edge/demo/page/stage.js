@@ -42,7 +42,7 @@ function showSeen(input) {
 
 function pictureStage(config, onInput, onTrouble) {
   const [height, width] = config.input_shape;
-  const { input_channels: channels, image_mean: mean, image_std: std } = config;
+  const { input_channels: channels, image_mean: mean = [0], image_std: std = [1], resize = "cover" } = config;
   const drop = byId("drop"), canvas = byId("picture");
   Object.assign(canvas, { width, height });
 
@@ -54,7 +54,7 @@ function pictureStage(config, onInput, onTrouble) {
   const take = async (file) => {
     if (!file) return;
     try {
-      const pixels = await fittedPixels(file, { height, width, channels });
+      const pixels = await fittedPixels(file, { height, width, channels, resize });
       display(pixels);
       onInput(normalised(pixels, { channels, mean, std }));
     } catch (error) {

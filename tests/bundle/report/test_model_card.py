@@ -87,9 +87,11 @@ def test_table_has_one_whole_row_a_file(manifest, parity, latency):
 
 
 def test_preprocessing_is_stated_only_where_there_is_some(manifest, parity):
-    assert "`(pixel / 255 - [0.5]) / [0.25]`" in render_model_card(manifest, parity)
+    assert "becomes (pixel / 255 - 0.5) / 0.25." in render_model_card(manifest, parity)
     plain = dataclasses.replace(manifest.input_spec, image_mean=(0.0,), image_std=(1.0,))
-    assert "pixel / 255" not in render_model_card(dataclasses.replace(manifest, input_spec=plain), parity)
+    assert "becomes pixel / 255." in render_model_card(dataclasses.replace(manifest, input_spec=plain), parity)
+    unsaid = dataclasses.replace(manifest.input_spec, image_mean=None, image_std=None)
+    assert "pixel" not in render_model_card(dataclasses.replace(manifest, input_spec=unsaid), parity)
 
 
 def test_random_weights_and_failures_are_said(manifest, parity, failed):

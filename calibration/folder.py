@@ -1,0 +1,70 @@
+"""Which files of a folder are pictures, and what the others are: links are followed, nothing is left out unsaid."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from perceiver_edge.errors import BadInputError
+
+IMAGE_SUFFIXES = {
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff",
+    ".webp",
+}  # fmt: skip
+"""What Pillow reads by itself. Not what it hands to other programs, such as EPS to Ghostscript."""
+
+MOST_FILES = 2_000_000
+"""A folder that links to ``/`` is a mistake, and ends here."""
+
+_SUFFIXES_SHOWN = 4
+
+
+def find_pictures(folder: Path) -> tuple[list[Path], str | None]:
+    """The pictures in a folder and in the folders below it, sorted by path; and what was left out, in words.
+
+    Links are followed; a folder that is linked from within itself does not go on for ever. Hidden files and folders
+    (``.name``) are no pictures of anybody's, and are not counted.
+
+    Raises:
+        BadInputError: a folder cannot be read, or there are more files than anybody's pictures are.
+    """
+    pictures: list[Path] = []
+    others: Counter[str] = Counter()
+    num_broken = 0
+    open_folders: dict[Path, frozenset[tuple[int, int]]] = {folder: frozenset()}
+    while open_folders:
+        at, above = open_folders.popitem()
+        try:
+            status = at.stat()
+            entries = sorted(os.scandir(at), key=lambda entry: entry.name)
+        except OSError as error:
+            raise BadInputError("A folder of pictures cannot be read.", got=error.strerror, where=at) from error
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            continue
+        for entry in entries:
+            path = at / entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                open_folders[path] = above | {here}
+            elif not entry.is_file():  # a link to nowhere, a pipe, a device
+                num_broken += 1
+            elif path.suffix.lower() in IMAGE_SUFFIXES:
+                pictures.append(path)
+            else:
+                others[path.suffix.lower() or "without suffix"] += 1
+        if len(pictures) + others.total() + num_broken > MOST_FILES:
+            raise BadInputError("There are too many files.", expected=f"at most {MOST_FILES:,}", where=folder)
+    return sorted(pictures), _left_out(others, num_broken)
+
+
+def _left_out(others: Counter[str], num_broken: int) -> str | None:
+    shown = [f"{count} {suffix}" for suffix, count in others.most_common(_SUFFIXES_SHOWN)]
+    if rest := others.total() - sum(count for _, count in others.most_common(_SUFFIXES_SHOWN)):
+        shown.append(f"{rest} of other kinds")
+    if num_broken:
+        shown.append(f"{num_broken} that lead nowhere or are no files")
+    total = others.total() + num_broken
+    return f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(shown)}" if total else None

@@ -1,0 +1,40 @@
+"""What becomes of a picture on its way into a model, in words: for people who have to do the same on a device."""
+
+from __future__ import annotations
+
+from perceiver_edge.config import InputSpec, PerceiverConfig
+
+UNDECLARED = (
+    "Nobody has said how pixels are normalised, so they are taken as they are, from 0 to 1. If the model was trained "
+    "with a mean and a standard deviation, pass --image-mean and --image-std (image_mean and image_std from Python, or "
+    "in config.json)."
+)
+
+_SCALED = {
+    "cover": "scaled to cover {size} and cropped about the centre",
+    "squash": "scaled to {size}, each axis for itself",
+    "shortest": "scaled to cover {size} by 8/7 and cropped about the centre",
+}
+
+
+def takes_pictures(config: PerceiverConfig) -> bool:
+    """Whether the input may be grey or colour pictures ``[height, width, 1 or 3]``."""
+    return config.input_axis == 2 and config.input_channels in (1, 3)
+
+
+def normalisation(spec: InputSpec) -> str:
+    """As a formula of ``pixel``, 0 to 255."""
+    if (set(spec.mean), set(spec.std)) == ({0.0}, {1.0}):
+        return "pixel / 255"
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    if len(spec.mean) == len(spec.std) == 1:
+        return f"(pixel / 255 - {mean}) / {std}"
+    return f"(pixel / 255 - mean) / std, with the mean {mean} and the std {std}, a channel each"
+
+
+def pixels_become(config: PerceiverConfig, spec: InputSpec) -> str | None:
+    """One sentence; None for a model of something else than pictures, and where nobody has said it."""
+    if not takes_pictures(config) or not spec.declares_normalisation:
+        return None
+    scaled = _SCALED[spec.resize or "cover"].format(size=" × ".join(map(str, spec.shape)))
+    return f"A picture is {scaled}; a pixel from 0 to 255 becomes {normalisation(spec)}."
