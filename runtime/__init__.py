@@ -6,12 +6,14 @@ logits = load("digits_int8.tflite")(image)
 
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess
+from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.loading import Engine, load
 from perceiver_edge.runtime.probe import probe
+from perceiver_edge.runtime.processors import default_threads
 from perceiver_edge.runtime.runner import Runner, TensorSpec
 from perceiver_edge.runtime.timing import Latency, interleaved_latency, paired_ratio
 
 __all__ = [
-    "Engine", "Guess", "Latency", "Runner", "TensorSpec", "batch", "interleaved_latency", "load", "paired_ratio",
-    "probe",
+    "Engine", "Execution", "Guess", "Latency", "Runner", "TensorSpec", "batch", "default_threads",
+    "interleaved_latency", "load", "paired_ratio", "probe",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a .tflite or .onnx file")
     parser.add_argument("inputs", type=Path, help="an .npz with [n, ...] for each input, by its name")
     parser.add_argument("output", type=Path, help="the .npy to write: [n, ...]")
-    parser.add_argument("--threads", type=int, help="for the engine (default: the engine's own)")
+    parser.add_argument("--threads", type=int, help="for the engine (default: the processors it may use, at most 4)")
     arguments = parser.parse_args()
     try:
         with np.load(arguments.inputs) as archive:

@@ -9,21 +9,35 @@ import numpy as np
 
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime._quiet import without_notices
+from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.runner import Runner, TensorSpec
 
 
 class TfliteRunner(Runner):
     """A model in a TFLite interpreter; names come from the model's signature where it has one."""
 
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter = interpreter
+    def __init__(self, create: Callable[[], Any], execution: Execution, where: str) -> None:
+        """
+        Args:
+            create: makes the interpreter.
+            execution: how it runs; ``create`` already knows of the threads.
+            where: the file's name, for messages.
+
+        Raises:
+            BadInputError: the engine refuses the model.
+        """
+        self._home = execution.home()
+        self._interpreter = interpreter = self._home.build(lambda: make_interpreter(create, where))
         self._one_call = threading.Lock()  # an interpreter owns one set of tensors
         inputs, outputs = _named_tensors(interpreter)
         self._input_index = {name: detail["index"] for name, detail in inputs.items()}
         self._output_index = {name: detail["index"] for name, detail in outputs.items()}
-        super().__init__(specs(inputs), specs(outputs))
+        super().__init__(specs(inputs), specs(outputs), execution)
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._home.run(lambda: self._infer(feeds))
+
+    def _infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with self._one_call:
             for name, array in feeds.items():
                 self._interpreter.set_tensor(self._input_index[name], array)

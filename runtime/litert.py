@@ -1,7 +1,8 @@
 """LiteRT (ai-edge-litert), with XNNPACK as its default delegate."""
 
 from perceiver_edge.errors import MissingExtraError
-from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+from perceiver_edge.runtime._tflite import TfliteRunner
+from perceiver_edge.runtime.execution import Execution
 
 
 class LiteRtRunner(TfliteRunner):
@@ -9,11 +10,11 @@ class LiteRtRunner(TfliteRunner):
 
     engine = "litert"
 
-    def __init__(self, content: bytes, *, threads: int | None, where: str) -> None:
+    def __init__(self, content: bytes, *, execution: Execution, where: str) -> None:
         """
         Args:
             content: the model; bytes, because LiteRT verifies bytes and maps a file unverified.
-            threads: None for LiteRT's default of one.
+            execution: how it runs; TFLite's workers always sleep between calls.
             where: the file's name, for messages.
 
         Raises:
@@ -25,5 +26,5 @@ class LiteRtRunner(TfliteRunner):
         except ImportError:
             raise MissingExtraError("ai_edge_litert", "litert") from None
         super().__init__(
-            make_interpreter(lambda: Interpreter(model_content=content, num_threads=threads), where),
-        )
+            lambda: Interpreter(model_content=content, num_threads=execution.threads), execution, where
+        )  # fmt: skip

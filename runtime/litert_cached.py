@@ -14,6 +14,7 @@ import numpy as np
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit, without_litert_notices
 from perceiver_edge.runtime._tflite import refusals_are_bad_input, require_one_signature, specs
+from perceiver_edge.runtime.execution import Execution, resolve_execution
 from perceiver_edge.runtime.litert import LiteRtRunner
 from perceiver_edge.runtime.runner import Runner
 from perceiver_edge.runtime.weight_cache import packed_weights
@@ -30,14 +31,15 @@ class _MappingRunner(Runner):
 
     engine = "litert"
 
-    def __init__(self, model: Path, weights: Path, *, threads: int) -> None:
+    def __init__(self, model: Path, weights: Path, *, execution: Execution) -> None:
+        self._home = execution.home()
         with without_litert_notices(), refusals_are_bad_input(str(model)):
-            compiled = _compile(model, weights, threads=threads)
+            compiled = self._home.build(lambda: _compile(model, weights, threads=execution.threads))
             (signature,) = require_one_signature(compiled.get_signature_list())
             # The signature has its names in the file's order; the interpreter sorts them, and so do we.
             inputs = dict(sorted(compiled.get_input_tensor_details(signature).items()))
             outputs = dict(sorted(compiled.get_output_tensor_details(signature).items()))
-            super().__init__(specs(inputs), specs(outputs))
+            super().__init__(specs(inputs), specs(outputs), execution)
             self._signature, self._compiled = signature, compiled
             self._inputs = {name: compiled.create_input_buffer_by_name(signature, name) for name in inputs}
             self._outputs = {name: compiled.create_output_buffer_by_name(signature, name) for name in outputs}
@@ -45,6 +47,9 @@ class _MappingRunner(Runner):
         self._one_call = threading.Lock()  # there is one set of buffers
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self._home.run(lambda: self._infer(feeds))
+
+    def _infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with self._one_call:
             for name, array in feeds.items():
                 self._inputs[name].write(array)
@@ -67,12 +72,12 @@ class _MappingRunner(Runner):
 class LiteRtCachedRunner(_MappingRunner):
     """Runs TFLite models in LiteRT, which maps the model's file and the file of its packed weights."""
 
-    def __init__(self, model: Path, folder: Path, *, threads: int | None) -> None:
+    def __init__(self, model: Path, folder: Path, *, execution: Execution) -> None:
         """
         Args:
             model: a file. While it is loaded, replace it if need be, but do not write to it: it is mapped.
             folder: where files of packed weights are kept; see `packed_weights`.
-            threads: None for one, as in LiteRT's interpreter.
+            execution: how it runs.
 
         Raises:
             BadInputError: LiteRT refuses the model or computes something else with packed weights from a file, the
@@ -88,7 +93,7 @@ class LiteRtCachedRunner(_MappingRunner):
         weights = packed_weights(
             model, folder, packer=f"litert-{__version__}", pack=lambda packed: _pack_and_try(model, packed)
         )
-        super().__init__(model, weights, threads=threads or 1)
+        super().__init__(model, weights, execution=execution)
 
 
 def _require_atomics() -> None:
@@ -107,9 +112,10 @@ def _pack_and_try(model: Path, packed: Path) -> None:
     XNNPACK's cache has one packing for weights that several int8 layers share, as tied layers do. But a packing has its
     layer's zero point in it: the answers of the others are wrong.
     """
-    plain = LiteRtRunner(model.read_bytes(), threads=1, where=str(model))
-    _MappingRunner(model, packed, threads=1)
-    mapped = _MappingRunner(model, packed, threads=1)
+    alone = resolve_execution(threads=1)
+    plain = LiteRtRunner(model.read_bytes(), execution=alone, where=str(model))
+    _MappingRunner(model, packed, execution=alone)
+    mapped = _MappingRunner(model, packed, execution=alone)
     random = np.random.default_rng(0)
     feeds = {name: random.standard_normal(spec.shape).astype(spec.dtype) for name, spec in plain.inputs.items()}
     expected, got = plain._run(feeds), mapped._run(feeds)

@@ -8,6 +8,7 @@ from typing import Literal
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.runtime.classes import class_names_beside
+from perceiver_edge.runtime.execution import Execution, Idle, Placement, resolve_execution
 from perceiver_edge.runtime.external_data import require_weights_inside
 from perceiver_edge.runtime.formats import format_of, is_tflite
 from perceiver_edge.runtime.guard import InputGuard, engine_errors
@@ -28,7 +29,8 @@ _LIBRARY_OF: dict[Engine, tuple[str, str]] = {
 
 def load(
     model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None, threads: int | None = None,
-    weight_cache: str | os.PathLike[str] | None = None, check_inputs: bool = True,
+    placement: Placement = "apart", idle: Idle = "sleep", weight_cache: str | os.PathLike[str] | None = None,
+    check_inputs: bool = True,
 ) -> Runner:  # fmt: skip
     """Load a TFLite or ONNX model.
 
@@ -36,8 +38,13 @@ def load(
         model: a file, or the bytes of one.
         engine: which engine runs it. None takes the one for the content: for TFLite the first installed of
             ai-edge-litert and tflite-runtime, for ONNX onnxruntime.
-        threads: threads used inside one call, at least 1. None keeps the engine's default: one thread for LiteRT and
-            tflite-runtime, one per physical core for ONNX Runtime.
+        threads: threads used inside one call, at least 1. None for `default_threads`: what this process may really use.
+        placement: ``"apart"`` runs inference in a thread of the runner's own, whose processor the engine's workers
+            keep off: after a pause between calls the system would put them there. It is done where there are two
+            threads or more, and a processor for each; the runner's ``execution`` says whether. ``"system"`` runs
+            inference in the caller's thread and places nothing.
+        idle: ``"sleep"``, or ``"spin"`` to have ONNX Runtime's workers wait for the next call by spinning: a little
+            faster where calls follow each other at once, and tens of milliseconds of processor time after each.
         weight_cache: a folder, made if need be, for LiteRT's packed weights: the first load of a model packs them into
             a file there, later ones map that file, which takes less memory. The model has to be a TFLite file, which
             is mapped too: while it is loaded it may be replaced, but not written to.
@@ -49,41 +56,41 @@ def load(
             that cannot be written, or that the engine does not have.
         MissingExtraError: the engine is not installed.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise BadInputError("threads is out of range.", expected="an integer of at least 1, or None", got=repr(threads))
+    execution = resolve_execution(threads=threads, placement=placement, idle=idle)
     with engine_errors("The model cannot be loaded.", "bytes" if isinstance(model, bytes) else model):
         if weight_cache is not None:
-            runner = _load_cached(model, Path(weight_cache), engine=engine, threads=threads)
+            runner = _load_cached(model, Path(weight_cache), engine=engine, execution=execution)
         else:
-            runner = _load_whole(model, engine=engine, threads=threads)
+            runner = _load_whole(model, engine=engine, execution=execution)
     runner.guard = InputGuard() if check_inputs else None
     if not isinstance(model, bytes):
         runner.class_names = class_names_beside(Path(model))
     return runner
 
 
-def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, threads: int | None) -> Runner:
+def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, execution: Execution) -> Runner:
     content, where = _read(model)
     is_onnx = format_of(content, where) == "onnx"
     if is_onnx:
         require_weights_inside(content, where)
     able = ONNX_ENGINES if is_onnx else TFLITE_ENGINES
     chosen = _choose(engine, able, where)
+    _require_idle(execution, chosen)
     if chosen == "litert":
         from perceiver_edge.runtime.litert import LiteRtRunner
 
-        return LiteRtRunner(content, threads=threads, where=where)
+        return LiteRtRunner(content, execution=execution, where=where)
     if chosen == "tflite_runtime":
         from perceiver_edge.runtime.tflite_runtime import TfliteRuntimeRunner
 
-        return TfliteRuntimeRunner(content, threads=threads, where=where)
+        return TfliteRuntimeRunner(content, execution=execution, where=where)
     from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
-    return OnnxRuntimeRunner(content, threads=threads, where=where)
+    return OnnxRuntimeRunner(content, execution=execution, where=where)
 
 
 def _load_cached(
-    model: str | os.PathLike[str] | bytes, folder: Path, *, engine: Engine | None, threads: int | None
+    model: str | os.PathLike[str] | bytes, folder: Path, *, engine: Engine | None, execution: Execution
 ) -> Runner:
     if isinstance(model, bytes):
         raise BadInputError("A weight cache is for files.", expected="the path of a .tflite model", got="bytes")
@@ -92,9 +99,18 @@ def _load_cached(
     head, where = _read(model, start=8)
     if not is_tflite(head):
         raise BadInputError("A weight cache is LiteRT's.", expected="a .tflite model", got="another file", where=where)
+    _require_idle(execution, "litert")
     from perceiver_edge.runtime.litert_cached import LiteRtCachedRunner
 
-    return LiteRtCachedRunner(Path(where), folder, threads=threads)
+    return LiteRtCachedRunner(Path(where), folder, execution=execution)
+
+
+def _require_idle(execution: Execution, engine: Engine) -> None:
+    if execution.idle == "spin" and engine != "onnxruntime":
+        raise BadInputError(
+            "The engine's workers cannot be made to spin between calls.", expected="idle='sleep'", got="idle='spin'",
+            where=engine,
+        )  # fmt: skip
 
 
 def installed_engines(able: tuple[Engine, ...]) -> tuple[Engine, ...]:

@@ -1,11 +1,13 @@
 """ONNX Runtime on the CPU, with all its graph optimisations."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
 
 _DTYPE_OF = {
@@ -27,11 +29,11 @@ class OnnxRuntimeRunner(Runner):
 
     engine = "onnxruntime"
 
-    def __init__(self, content: bytes | Path, *, threads: int | None, where: str) -> None:
+    def __init__(self, content: bytes | Path, *, execution: Execution, where: str) -> None:
         """
         Args:
             content: the model, its weights inside, or a file of it.
-            threads: intra-operator threads; None for ONNX Runtime's default of one per physical core.
+            execution: how it runs. Its threads are intra-operator threads, one of which is who runs the session.
             where: the file's name, for messages.
 
         Raises:
@@ -43,17 +45,31 @@ class OnnxRuntimeRunner(Runner):
         except ImportError:
             raise MissingExtraError("onnxruntime", "onnxruntime") from None
         options = optimising(onnxruntime.SessionOptions())
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = execution.threads
+        if execution.idle == "sleep":  # its workers spin while an inference runs, and not for tens of ms after it
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._home, self._at_home = execution.home(), threading.Lock()
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = self._home.build(
+                lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            )
         except Exception as error:  # its exceptions have no base class of their own
             raise BadInputError(
                 "The model cannot be loaded.", expected="an undamaged TFLite or ONNX model", got=error, where=where
             ) from error
-        super().__init__(specs(self._session.get_inputs(), where), specs(self._session.get_outputs(), where))
+        super().__init__(
+            specs(self._session.get_inputs(), where), specs(self._session.get_outputs(), where), execution
+        )  # fmt: skip
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self._at_home.acquire(blocking=False):  # several inferences at once share the workers
+            return self._infer(feeds)
+        try:
+            return self._home.run(lambda: self._infer(feeds))
+        finally:
+            self._at_home.release()
+
+    def _infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
-from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+from perceiver_edge.runtime._tflite import TfliteRunner
+from perceiver_edge.runtime.execution import resolve_execution
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
@@ -55,8 +56,11 @@ def _probe_tflite(model: bytes, tensor_names: Sequence[str], threads: int | None
     except ImportError:
         raise MissingExtraError("ai_edge_litert", "litert") from None
     exposed = _with_outputs(model, tensor_names)
-    interpreter = make_interpreter(lambda: Interpreter(model_content=exposed, num_threads=threads), "bytes")
-    runner = _ProbedRunner(interpreter)
+    execution = resolve_execution(threads=threads, placement="system")
+    runner = _ProbedRunner(
+        lambda: Interpreter(model_content=exposed, num_threads=execution.threads), execution, "bytes"
+    )  # fmt: skip
+    interpreter = runner._interpreter
     details = {detail["name"]: detail for detail in interpreter.get_output_details()}
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
@@ -120,7 +124,8 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
         ) as file:  # serialised messages, one after the other, are one message: their lists are joined
             file.write(model)
             file.write(further.SerializeToString())
-        runner = OnnxRuntimeRunner(path, threads=threads, where="bytes")
+        execution = resolve_execution(threads=threads, placement="system")
+        runner = OnnxRuntimeRunner(path, execution=execution, where="bytes")
 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         batch, _ = runner._checked(feeds)

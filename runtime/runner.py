@@ -9,6 +9,7 @@ import numpy as np
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess, likeliest
+from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.guard import InputGuard, engine_errors
 
 VARYING = -1
@@ -37,6 +38,7 @@ class Runner(ABC):
     Attributes:
         engine: ``"litert"``, ``"tflite_runtime"`` or ``"onnxruntime"``.
         inputs, outputs: name to `TensorSpec`, in the model's order.
+        execution: how it runs: threads, where they are, what they do between calls; None for one on a GPU.
         class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
             that the model lies in; whoever knows better sets them.
         guard: sees every input before the engine does; None lets all through.
@@ -46,9 +48,12 @@ class Runner(ABC):
     class_names: tuple[str, ...] | None = None
     guard: InputGuard | None = None
 
-    def __init__(self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]) -> None:
+    def __init__(
+        self, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec], execution: Execution | None = None
+    ) -> None:
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
+        self.execution = execution
 
     @property
     def batch_size(self) -> int:
@@ -82,7 +87,8 @@ class Runner(ABC):
 
     def __repr__(self) -> str:
         sides = (", ".join(f"{name} {spec}" for name, spec in side.items()) for side in (self.inputs, self.outputs))
-        return f"<{self.engine}: {' → '.join(sides)}>"
+        how = "" if self.execution is None else f"; {self.execution}"
+        return f"<{self.engine}: {' → '.join(sides)}{how}>"
 
     def batch(self, samples: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Run the model on many samples, as many at a time as one call takes.

@@ -5,7 +5,8 @@ fault. Compare the file's SHA-256 with the bundle's manifest where that can happ
 """
 
 from perceiver_edge.errors import MissingExtraError
-from perceiver_edge.runtime._tflite import TfliteRunner, make_interpreter
+from perceiver_edge.runtime._tflite import TfliteRunner
+from perceiver_edge.runtime.execution import Execution
 
 
 class TfliteRuntimeRunner(TfliteRunner):
@@ -13,11 +14,11 @@ class TfliteRuntimeRunner(TfliteRunner):
 
     engine = "tflite_runtime"
 
-    def __init__(self, content: bytes, *, threads: int | None, where: str) -> None:
+    def __init__(self, content: bytes, *, execution: Execution, where: str) -> None:
         """
         Args:
             content: the model.
-            threads: None for the engine's default of one.
+            execution: how it runs; TFLite's workers always sleep between calls.
             where: the file's name, for messages.
 
         Raises:
@@ -29,5 +30,5 @@ class TfliteRuntimeRunner(TfliteRunner):
         except ImportError:
             raise MissingExtraError("tflite_runtime", "tflite-runtime") from None
         super().__init__(
-            make_interpreter(lambda: Interpreter(model_content=content, num_threads=threads), where),
-        )
+            lambda: Interpreter(model_content=content, num_threads=execution.threads), execution, where
+        )  # fmt: skip

@@ -77,7 +77,7 @@ class Bundle:
         Args:
             precision: ``int8``, ``dynamic``, ``fp16`` or ``fp32``.
             format: ``tflite`` or ``onnx``.
-            threads: used inside one call; None keeps the engine's default.
+            threads: used inside one call; None for the processors it may use, at most 4.
 
         Raises:
             BadInputError: the bundle has no such model, or the engine cannot run it.

@@ -44,7 +44,11 @@ first of the bundle's held-out samples. Writes nothing, needs no TensorFlow."""
 
 def _add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
-    p.add_argument("--threads", type=positive, help="inside one inference (default: all processors, at most 4)")
+    p.add_argument(
+        "--threads",
+        type=positive,
+        help="inside one inference (default: the processors that this process may use, at most 4)",
+    )
     p.add_argument("--profile", action="store_true", help="also where the time goes by operator (ONNX Runtime)")
     p.add_argument(
         "--android", type=Path, metavar="BENCHMARK_MODEL",
@@ -58,8 +62,9 @@ def _benchmark(args: argparse.Namespace) -> int:
     from perceiver_edge.bundle.folder import read_bundle
     from perceiver_edge.commands import show
     from perceiver_edge.commands.libraries import require_libraries
-    from perceiver_edge.measure.latency import default_threads, describe_device
+    from perceiver_edge.measure.latency import describe_device
     from perceiver_edge.progress import on_console
+    from perceiver_edge.runtime import default_threads
 
     require_libraries("rich", extra="verify")
     bundle = read_bundle(args.bundle)

@@ -28,7 +28,7 @@ hold the outputs to this version's gates, with the bounds that were chosen for t
 
 def _add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("bundle", type=Path, help="a folder that convert made, such as build/digits")
-    p.add_argument("--threads", type=int, help="for the engines (default: each engine's own)")
+    p.add_argument("--threads", type=int, help="for the engines (default: the processors they may use, at most 4)")
     p.add_argument(
         "--runtimes", metavar="NAMES",
         help="run the artefacts in every runtime of this comma-separated list, or in 'all', and compare each with the "

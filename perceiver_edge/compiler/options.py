@@ -19,8 +19,8 @@ from perceiver_edge.config import RESIZE
 from perceiver_edge.errors import BadInputError, did_you_mean
 from perceiver_edge.errors import option as spelled
 from perceiver_edge.lowering import OPTIMIZE_FOR
-from perceiver_edge.measure.latency import default_threads
 from perceiver_edge.progress import Progress, in_notebooks
+from perceiver_edge.runtime import default_threads
 
 if TYPE_CHECKING:
     from perceiver_edge.checkpoints import Checkpoint
@@ -227,7 +227,9 @@ class Options:
     threads: int | None = field(
         default=None,
         metadata=_flag(
-            "for proving and for the latency measurement (default: all processors, at most 4)", OUTPUT, parse=int
+            "for proving and for the latency measurement (default: the processors it may use, at most 4)",
+            OUTPUT,
+            parse=int,
         ),
     )
     cache: bool = field(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.proof.held_out import HeldOut
-from perceiver_edge.provenance import processor, usable_processors
+from perceiver_edge.provenance import processor
 from perceiver_edge.runtime import Latency, interleaved_latency, load
 from perceiver_edge.runtime.loading import is_tflite
 
@@ -33,11 +33,6 @@ class Latencies:
         return {
             "device": self.device, "threads": self.threads, "rounds": self.rounds, "artefacts": dict(self.artefacts)
         }  # fmt: skip
-
-
-def default_threads() -> int:
-    """All processors this process may use, at most 4: what phones and Raspberry Pis have of fast cores."""
-    return min(4, usable_processors())
 
 
 def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: int) -> Latencies:
