@@ -170,9 +170,11 @@ to it, each axis for itself. ``shortest``: as ``cover``, with the middle 7/8 of 
 224 wide, that is torchvision's Resize(256) and CenterCrop(224)."""
 
 _SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std", "resize": "resize"}
+MADE_BY = "made_by"
+"""The library that a model was trained with: perceiver_edge, where `Perceiver.save_pretrained` wrote the file."""
 
 
-CONFIG_KEYS = {*(field.name for field in dataclasses.fields(PerceiverConfig)), *_SPEC_KEYS, CLASS_NAMES}
+CONFIG_KEYS = {*(field.name for field in dataclasses.fields(PerceiverConfig)), *_SPEC_KEYS, CLASS_NAMES, MADE_BY}
 """What a ``config.json`` may hold."""
 
 _ONLY_OFF: dict[str, Callable[[Any], bool]] = {

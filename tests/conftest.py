@@ -82,6 +82,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(argument, cases, ids=lambda case: case.name, indirect=argument == "golden_case")
 
 
+@pytest.fixture(scope="session")
+def golden_case_named() -> Callable[[str], GoldenCase]:
+    """The golden case of a name."""
+    cases = {case.name: case for case in load_grid()}
+    return lambda name: load_golden(cases[name])
+
+
 @pytest.fixture
 def golden_case(request: pytest.FixtureRequest) -> GoldenCase:
     return load_golden(request.param)

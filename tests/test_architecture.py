@@ -74,8 +74,8 @@ ADAPTERS = {
     "tflite_runtime": {"runtime.tflite_runtime"},
     "selenium": {"demo.browser"},
     "huggingface_hub": {"bundle.hub"},
-    "torch": {"checkpoints.torch_files"},
-    "perceiver_pytorch": set(),
+    "torch": {"checkpoints.torch_files", "compiler.torch_models"},
+    "perceiver_pytorch": {"compiler.torch_models"},
 }  # fmt: skip
 """The only modules that import each heavy library."""
 

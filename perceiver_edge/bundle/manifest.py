@@ -14,6 +14,7 @@ from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import PRECISIONS
+from perceiver_edge.proof.source import Source
 
 MANIFEST_NAME = "manifest.json"
 BUNDLE_FORMAT = 1
@@ -98,6 +99,7 @@ class CalibrationInfo:
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """``class_names``: of the logits, in their order, where known.
+    ``source``: how the import was checked against the framework that the model comes from; None for a model of ours.
     ``unshared_points``: the quantisation points that only one format has, by format.
     ``notices``: what to know of the samples before trusting the result, a sentence each.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
@@ -114,6 +116,7 @@ class Manifest:
     tools: Mapping[str, str]
     class_names: tuple[str, ...] | None = None
     notices: tuple[str, ...] = ()
+    source: Source | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -203,11 +206,13 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
     if input_spec is None or not input_spec.shape:
         raise ValueError("config has no input_shape")
     calibration = values.pop("calibration")
+    source = values.pop("source", None)
     class_names = parse_class_names({CLASS_NAMES: values.pop(CLASS_NAMES, None)}, config, where=where)
     return Manifest(
         config=config,
         input_spec=input_spec,
         class_names=class_names,
+        source=None if source is None else Source(**source),
         calibration=None if calibration is None else CalibrationInfo(**calibration),
         lowering=tuple(Decision(**decision) for decision in values.pop("lowering")),
         unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},

@@ -143,6 +143,11 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
         told.append("Calibration used random data: the int8 ranges fit noise, not real inputs.")
     if parity.is_random_data:
         told.append("Parity was measured on random data: it says little about real inputs.")
+    if manifest.source is not None and manifest.source.compared_with is None and not manifest.is_random_weights:
+        told.append(
+            "The model was not compared with its source: nothing proves that its weights were read as they were meant. "
+            "Compile it again with --reference, or where perceiver-pytorch is installed."
+        )
     if parity.gate_overrides:
         bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
         told.append(f"Parity gates were changed from their defaults: {bounds}.")

@@ -17,12 +17,14 @@ class Checkpoint:
     """Float32 weights under their canonical names (see `expected_shapes`), and the configuration they fit.
 
     ``class_names``: what the classes are called, in the order of the logits, where that is known.
+    ``is_own``: whether it was made with this package, and not in another framework.
     """
 
     config: PerceiverConfig
     input_spec: InputSpec | None
     weights: Mapping[str, np.ndarray]
     class_names: tuple[str, ...] | None = None
+    is_own: bool = False
 
     @cached_property
     def fingerprint(self) -> str:

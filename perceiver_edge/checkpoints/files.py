@@ -17,12 +17,13 @@ from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
 from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
-from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, check_config_keys, parse_class_names, parse_config
+from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, MADE_BY, check_config_keys, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+_OURSELVES = "perceiver_edge"
 _WEIGHT_SUFFIXES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
 
 
@@ -72,7 +73,10 @@ def load_checkpoint(
     parsed, input_spec = parse_config(values, where=where)
     class_names = parse_class_names(values, parsed, where=where)
     weights = fit_weights(parsed, tensors, where=weights_path)
-    return Checkpoint(config=parsed, input_spec=input_spec, weights=weights, class_names=class_names)
+    is_own = values.get(MADE_BY) == _OURSELVES
+    return Checkpoint(
+        config=parsed, input_spec=input_spec, weights=weights, class_names=class_names, is_own=is_own
+    )  # fmt: skip
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:
@@ -87,6 +91,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> N
         values |= checkpoint.input_spec.to_dict()
     if checkpoint.class_names is not None:
         values[CLASS_NAMES] = list(checkpoint.class_names)
+    if checkpoint.is_own:
+        values[MADE_BY] = _OURSELVES
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_atomically(folder / WEIGHTS_FILE, _to_safetensors(checkpoint.weights))

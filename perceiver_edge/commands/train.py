@@ -187,7 +187,7 @@ def _train(options: argparse.Namespace) -> int:
         raise MissingExtraError(error.name or "tensorflow", "convert") from error
     weights = {name: weight.astype(np.float16) for name, weight in model.named_weights().items()}
     spec = InputSpec(shape=digits.test.images.shape[1:3], image_mean=(0.0,), image_std=(1.0,))
-    save_checkpoint(Checkpoint(config=model.config, input_spec=spec, weights=weights), output)
+    save_checkpoint(Checkpoint(config=model.config, input_spec=spec, weights=weights, is_own=True), output)
     total = len(digits.test.labels)
     correct = round(accuracy(type(model).from_pretrained(output), digits.test) * total)
     card = model_card(correct=correct, total=total, epochs=epochs, seed=seed)

@@ -12,6 +12,7 @@ from perceiver_edge.converters.census.take import Census, census
 from perceiver_edge.converters.points import quantised_points
 from perceiver_edge.errors import ConversionError
 from perceiver_edge.lowering import Decision
+from perceiver_edge.proof.source import Source
 from perceiver_edge.provenance import tool_versions
 from perceiver_edge.runtime import load
 
@@ -23,8 +24,9 @@ def describe(
     decisions: tuple[Decision, ...],
     ranges: Ranges | None,
     notices: tuple[str, ...] = (),
+    source: Source | None,
 ) -> Manifest:
-    """The manifest of a bundle with these artefacts.
+    """The manifest of a bundle with these artefacts. ``source``: how the model's import was checked.
 
     Raises:
         ConversionError: an int8 artefact whose GEMMs do not all run in int8, or that needs more than builtin operators.
@@ -38,6 +40,7 @@ def describe(
         class_names=model.checkpoint.class_names,
         weights_fingerprint=model.checkpoint.fingerprint,
         is_random_weights=model.is_random_weights,
+        source=source,
         calibration=_calibration_info(ranges),
         lowering=decisions,
         unshared_points={format_: tuple(p for p in points if p not in shared) for format_, points in int8.items()},

@@ -18,13 +18,15 @@ from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import require_mask_agreement
+from perceiver_edge.proof.source import Answers, read_answers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
     """Everything that a compilation needs, found and checked.
 
-    ``ranges``: those the user gave. ``notices``: what to know of the samples before trusting the result.
+    ``ranges``: those the user gave. ``answers``: those of the model's own framework. ``notices``: what to know of the
+    samples before trusting the result.
     """
 
     options: Options
@@ -36,6 +38,7 @@ class Job:
     proving: Samples
     ranges: Ranges | None
     notices: tuple[str, ...]
+    answers: Answers | None = None
 
     def file_names(self) -> dict[str, Kind]:
         return {kind.file_name(self.model.name): kind for kind in self.kinds}
@@ -61,6 +64,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
+    config, answers = named.checkpoint.config, None
+    if options.reference is not None:
+        answers = read_answers(options.reference, num_axes=config.input_axis, channels=config.input_channels)
     ranges = None
     if options.calibration is not None:
         ranges = read_ranges(options.calibration, named)
@@ -88,7 +94,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         named = replace(named, input_spec=replace(spec, image_mean=spec.mean, image_std=spec.std))  # as it was done
     return Job(
         options=options, model=named, destination=destination, kinds=kinds, gates=gates,
-        calibrating=calibrating, proving=proving, ranges=ranges, notices=tuple(notices),
+        calibrating=calibrating, proving=proving, ranges=ranges, notices=tuple(notices), answers=answers,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights
+from perceiver_edge.compiler.torch_models import is_torch_module, read_torch_module
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
@@ -16,18 +17,23 @@ _HALF_PRECISIONS = {"float16", "bfloat16"}
 
 
 def read_live(model: Any) -> tuple[Checkpoint, Reference]:
-    """The weights of a Keras model that is, or has in it, one Perceiver; and the whole model as the reference.
+    """The weights of a model that is, or has in it, one Perceiver; and the whole model as the reference.
+
+    Args:
+        model: of Keras, with a `perceiver_edge.Perceiver` in it, or of PyTorch, with one of perceiver-pytorch.
 
     Whether the two compute the same is for `proof.reference.require_same_function` to see, with samples.
 
     Raises:
         BadInputError: no such model, or its weights cannot be read.
     """
+    if is_torch_module(model):
+        return read_torch_module(model)
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:
         raise BadInputError(
             "This is not a model." if not perceivers else "There are several Perceivers in this model.",
-            expected="a name, a folder, a Checkpoint, or a Keras model with one Perceiver in it",
+            expected="a name, a folder, a file, a Checkpoint, or a Keras or PyTorch model with one Perceiver in it",
             got=type(model).__name__,
         )  # fmt: skip
     (perceiver,) = perceivers

@@ -170,6 +170,15 @@ class Options:
     calibration: Ranges | str | os.PathLike[str] | None = field(
         default=None, metadata=_flag("a calibration.json to use instead of observing", DATA, metavar="FILE")
     )
+    reference: str | os.PathLike[str] | Mapping[str, Any] | None = field(
+        default=None,
+        metadata=_flag(
+            "inputs and outputs of the model in its own framework (.npz with input, output, perhaps mask): what the "
+            "weights compute here must equal them to 1e-4, or nothing is converted",
+            DATA,
+            metavar="FILE",
+        ),
+    )
     gates: Mapping[str, float] = field(
         default_factory=dict,
         metadata=_flag(

@@ -19,6 +19,7 @@ from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
 from perceiver_edge.compiler.artefacts import Kind, build
 from perceiver_edge.compiler.cores import calibrate, given_cores
 from perceiver_edge.compiler.describe import describe
+from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
 from perceiver_edge.lowering import Decision
@@ -28,7 +29,6 @@ from perceiver_edge.progress import Progress, Stage
 from perceiver_edge.proof.gates import ParityError, ParityReport
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.proof.prove import layer_reference, prove
-from perceiver_edge.proof.reference import keras_reference, require_same_function
 from perceiver_edge.provenance import provenance
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     options, model, progress = job.options, job.model, job.options.progress
     folder = default_folder() if options.cache else None
     cache = Cache(folder, [provenance(), model.fingerprint], warn=warn)
-    if model.reference is not None:
-        with progress("compare the model with its weights"):
-            require_same_function(
-                model.reference, keras_reference(model.checkpoint), job.proving, where=job.proving.description
-            )
+    source = compare_with_source(job)
     with progress("lower and trace"):
         from perceiver_edge.compiler.deployment import deploy
 
@@ -104,7 +100,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         )  # fmt: skip
     with progress("take stock of operators"):
         give_back_memory()
-        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices)
+        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices, source=source)
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
             model.proven_against, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache

@@ -35,6 +35,8 @@ class NamedModel:
     is_random_weights: bool
     is_digits: bool
     """Whether this is the model that ships with data."""
+    is_own: bool = False
+    """Whether it was made with this package, so that it has no other source to be compared with."""
     reference: Reference | None = None
     """The user's own object, which answers for itself; None where the weights are all there is."""
 
@@ -48,6 +50,11 @@ class NamedModel:
         """What artefacts are held to: the user's object where it computes in float32, else its weights."""
         if self.reference is not None and self.reference.is_exact:
             return self.reference
+        return self.weights_reference
+
+    @cached_property
+    def weights_reference(self) -> Reference:
+        """What the weights compute here, in float32."""
         return keras_reference(self.checkpoint)
 
     @cached_property
@@ -108,6 +115,7 @@ def resolve_model(
     return NamedModel(
         name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random,
         is_digits=isinstance(model, str) and model == DIGITS, reference=reference,
+        is_own=is_random or checkpoint.is_own,
     )  # fmt: skip
 
 

@@ -205,7 +205,9 @@ class Perceiver(keras.Model):
         """
         weights = fit_weights(self.config, self.named_weights())
         names = parse_class_names({CLASS_NAMES: class_names}, self.config)
-        checkpoint = Checkpoint(config=self.config, input_spec=input_spec, weights=weights, class_names=names)
+        checkpoint = Checkpoint(
+            config=self.config, input_spec=input_spec, weights=weights, class_names=names, is_own=True
+        )
         save_checkpoint(checkpoint, path)
 
     def get_config(self) -> dict[str, Any]:

@@ -101,11 +101,14 @@ def keras_reference(checkpoint: Checkpoint) -> Reference:
 
 def require_same_function(
     given: Reference, weights: Reference, samples: Iterable[Mapping[str, np.ndarray]], *, where: str
-) -> None:
+) -> tuple[float, int]:
     """Compare an object with the model of the weights that were read from it.
 
     Args:
         samples: without batch dimension; the first `COMPARED_SAMPLES` are used.
+
+    Returns:
+        the relative difference, and the number of samples that it was measured on.
 
     Raises:
         BadInputError: the two do not compute the same, or one of them cannot be run.
@@ -118,7 +121,7 @@ def require_same_function(
     if theirs.shape != ours.shape:
         difference = f"outputs {list(theirs.shape[1:])} instead of {list(ours.shape[1:])}"
     elif (error := relative_l2(ours, theirs)) <= given.tolerance:
-        return
+        return error, len(ours)
     else:
         difference = f"a relative difference of {error:.2g} over {len(ours)} samples"
     raise BadInputError(

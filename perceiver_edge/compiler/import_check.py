@@ -1,0 +1,33 @@
+"""The first stage: is the model that was read the model that was meant?"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from perceiver_edge.compiler.job import Job
+from perceiver_edge.compiler.torch_models import package_reference
+from perceiver_edge.proof.reference import COMPARED_SAMPLES, require_same_function
+from perceiver_edge.proof.source import Source, compare_with_answers, compare_with_package
+
+
+def compare_with_source(job: Job) -> Source | None:
+    """Whether this is the model that was meant, before anything is converted; None for one that has no other source.
+
+    Raises:
+        GateError, BadInputError: it is not.
+    """
+    model, progress = job.model, job.options.progress
+    weights, source = model.weights_reference, None
+    if model.reference is not None:
+        with progress("compare the model with its weights"):
+            error, count = require_same_function(model.reference, weights, job.proving, where=job.proving.description)
+        source = Source(compared_with=model.reference.description, relative_l2=error, num_samples=count)
+    elif not model.is_own:
+        source = Source()
+        if job.answers is None and (package := package_reference(model.checkpoint)) is not None:
+            with progress("compare with the source"):
+                source = compare_with_package(package, weights, list(islice(job.proving, COMPARED_SAMPLES)))
+    if job.answers is not None:
+        with progress("compare with the source"):
+            source = compare_with_answers(job.answers, weights)
+    return source

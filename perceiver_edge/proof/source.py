@@ -1,0 +1,155 @@
+"""Was the model read as it was meant? What its own framework computed is held against what we make of its weights.
+
+Everything else in a proof compares an artefact with our own reference, so a checkpoint that is read wrongly would be
+proven equal to itself. Some mistakes leave no trace in names and shapes: heads, frequencies, an option of another
+version of a library.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from perceiver_edge.errors import BadInputError, GateError, option
+from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, relative_l2
+from perceiver_edge.proof.reference import COMPARED_SAMPLES, Reference
+
+_INPUT, _MASK, _OUTPUT = "input", "mask", "output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """How the import was checked.
+
+    Attributes:
+        compared_with: what computed the answers, in words; None where there was nothing to compare with.
+        relative_l2: between its answers and ours; at most `FLOAT_TOLERANCE` where it computes in float32.
+        num_samples: compared.
+    """
+
+    compared_with: str | None = None
+    relative_l2: float | None = None
+    num_samples: int = 0
+
+    def __str__(self) -> str:
+        if self.compared_with is None or self.relative_l2 is None:
+            return "not compared with its source"
+        samples = "1 sample" if self.num_samples == 1 else f"{self.num_samples} samples"
+        return f"compared with its source on {samples}: {self.compared_with}, relative error {self.relative_l2:.1g}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Inputs ``[n, *axes, channels]`` float32, ``masks`` bool ``[n, *axes]`` or None, and what the model's own
+    framework computed for them: ``outputs`` ``[n, classes]``, or latents ``[n, latents, channels]``."""
+
+    inputs: np.ndarray
+    masks: np.ndarray | None
+    outputs: np.ndarray
+    description: str
+
+
+def read_answers(given: str | os.PathLike[str] | Mapping[str, object], *, num_axes: int, channels: int) -> Answers:
+    """Answers from an ``.npz`` file with ``input``, ``output`` and perhaps ``mask``, or from arrays by these names.
+
+    Raises:
+        BadInputError: no such file, other names, or arrays that do not fit a model of these axes and channels.
+    """
+    where = "the arrays" if isinstance(given, Mapping) else os.fspath(given)
+    arrays = _arrays(given)
+    if not {_INPUT, _OUTPUT} <= set(arrays) <= {_INPUT, _OUTPUT, _MASK}:
+        raise BadInputError(
+            f"{option('reference')} is not usable.", expected="the arrays input and output, and mask if there is one",
+            got=", ".join(arrays) or "none", where=where,
+            fix='np.savez("reference.npz", input=x, output=model(x)), with x as the model gets it, channels last',
+        )  # fmt: skip
+    inputs, outputs, masks = arrays[_INPUT], arrays[_OUTPUT], arrays.get(_MASK)
+    fits = inputs.ndim == num_axes + 2 and inputs.shape[-1] == channels and len(inputs) >= 1
+    if not (fits and len(outputs) == len(inputs) and outputs.ndim >= 2):
+        axes = ", ".join(["n", *["size"] * num_axes, str(channels)])
+        raise BadInputError(
+            f"{option('reference')} does not fit the model.", expected=f"input [{axes}] and output [n, classes]",
+            got=f"input {list(inputs.shape)}, output {list(outputs.shape)}", where=where,
+        )  # fmt: skip
+    if masks is not None and (masks.dtype != np.bool_ or masks.shape != inputs.shape[:-1]):
+        raise BadInputError(
+            f"The mask of {option('reference')} does not fit.", expected=f"bool {list(inputs.shape[:-1])}",
+            got=f"{masks.dtype} {list(masks.shape)}", where=where,
+        )  # fmt: skip
+    for name, array in ((_INPUT, inputs), (_OUTPUT, outputs)):
+        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+            raise BadInputError(
+                f"The {name} of {option('reference')} is not usable.", expected="finite floating point",
+                got=array.dtype, where=where,
+            )  # fmt: skip
+    name = "arrays" if isinstance(given, Mapping) else Path(given).name
+    return Answers(inputs=inputs.astype(np.float32), masks=masks, outputs=outputs, description=f"the answers in {name}")
+
+
+def compare_with_answers(answers: Answers, weights: Reference) -> Source:
+    """Hold our reading of the weights to stored answers, all of them.
+
+    Raises:
+        GateError: the answers differ by more than `FLOAT_TOLERANCE`.
+        BadInputError: our model cannot be run on these inputs.
+    """
+    ours = []
+    for index, sample in enumerate(answers.inputs):
+        feeds = {_INPUT: sample[np.newaxis]}
+        if answers.masks is not None:
+            feeds[_MASK] = answers.masks[index : index + 1]
+        ours.append(weights(feeds, where=f"{answers.description}, sample {index}"))
+    return _judged(np.stack(ours), answers.outputs, answers.description)
+
+
+def compare_with_package(package: Reference, weights: Reference, samples: list[Mapping[str, np.ndarray]]) -> Source:
+    """Hold our reading of the weights to the library that they come from, on the first `COMPARED_SAMPLES`.
+
+    Raises:
+        GateError, BadInputError: as `compare_with_answers`.
+    """
+    pairs = []
+    for index, sample in enumerate(samples[:COMPARED_SAMPLES]):
+        feeds = {name: values[np.newaxis] for name, values in sample.items()}
+        pairs.append([side(feeds, where=f"sample {index}") for side in (weights, package)])
+    ours, theirs = (np.stack(side) for side in zip(*pairs, strict=True))
+    return _judged(ours, theirs, package.description)
+
+
+def _judged(ours: np.ndarray, theirs: np.ndarray, description: str) -> Source:
+    if ours.shape != theirs.shape:
+        raise GateError(
+            "The model's own framework answers something else than the weights do here.",
+            expected=f"outputs {list(ours.shape)}", got=list(theirs.shape), where=description,
+            fix="compare the logits, before any softmax; num_classes and final_classifier_head decide the shape",
+        )  # fmt: skip
+    error = relative_l2(theirs.astype(np.float64), ours.astype(np.float64))
+    if not error <= FLOAT_TOLERANCE:
+        rows = [relative_l2(t[np.newaxis].astype(np.float64), o[np.newaxis]) for t, o in zip(theirs, ours, strict=True)]
+        raise GateError(
+            "The weights compute something else here than in the model's own framework: nothing was converted.",
+            expected=f"a relative difference of at most {FLOAT_TOLERANCE:g}",
+            got=f"{error:.2g}; of single samples {min(rows):.2g} to {max(rows):.2g}", where=description,
+            fix="look for what shapes do not tell: cross_heads, latent_heads, max_freq, freq_base, options such as "
+            "inverted_cross_attn; for dropout that was on (model.eval()); and for inputs that were scaled otherwise",
+        )  # fmt: skip
+    return Source(compared_with=description, relative_l2=error, num_samples=len(ours))
+
+
+def _arrays(given: str | os.PathLike[str] | Mapping[str, object]) -> dict[str, np.ndarray]:
+    if isinstance(given, Mapping):
+        return {name: np.asarray(values) for name, values in given.items()}
+    try:
+        with np.load(io.BytesIO(Path(given).read_bytes()), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadInputError(
+            f"{option('reference')} cannot be read.", expected="an .npz file of np.savez", got=error, where=given
+        ) from error
