@@ -61,7 +61,8 @@ def _held_out(model: NamedModel, file: Path, samples: str, num_samples: int, pro
 def _convert(model: NamedModel, batch: int, files: dict[Kind, Path]) -> None:
     from perceiver_edge.compiler.deployment import deploy
 
-    made = build(deploy(model, batch=batch, with_mask=False).traced, KINDS, integer_form=None, opset=OPSET)
+    traced = deploy(model, batch=batch, with_mask=False).half_traced()  # what GPUs compute best
+    made = build(traced, KINDS, half_traced=lambda: traced, integer_form=None, opset=OPSET)
     for kind, file in files.items():
         _write(file, made[kind])
 

@@ -46,9 +46,9 @@ ENDS = {"model", "lowering", "converters", "calibration", "runtime"}
 ADAPTERS = {
     "tensorflow": {
         "compiler.deployment", "converters.tflite.convert", "converters.tflite.weights", "converters.trace",
-        "lowering.activations", "lowering.core_survey", "lowering.execute", "lowering.float_attention",
-        "lowering.integer_attention", "lowering.run_stack", "lowering.shared_context", "lowering.tokens",
-        "model.attention", "model.backend", "proof.reference", "commands.train",
+        "lowering.activations", "lowering.core_survey", "lowering.exponential_attention", "lowering.execute",
+        "lowering.float_attention", "lowering.integer_attention", "lowering.run_stack", "lowering.shared_context",
+        "lowering.tokens", "model.attention", "model.backend", "proof.reference", "commands.train",
     },
     "keras": {
         "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
@@ -168,6 +168,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
         "activations",
         "core_survey",
         "execute",
+        "exponential_attention",
         "float_attention",
         "integer_attention",
         "run_stack",

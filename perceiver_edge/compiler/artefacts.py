@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.memory import give_back_memory
@@ -50,6 +50,7 @@ def build(
     traced: Traced,
     kinds: tuple[Kind, ...],
     *,
+    half_traced: Callable[[], Traced],
     integer_form: Callable[[str], IntegerForm] | None,
     opset: int,
     cache: Cache = NO_CACHE,
@@ -60,6 +61,7 @@ def build(
 
     Args:
         traced: what float models are made from.
+        half_traced: gives what half-precision models are made from.
         integer_form: from a format to what its int8 model is made from; needed for int8.
         cache: of this model's results: its basis tells models apart.
         trace_key, integer_key: JSON-ready; what the trace, and the integer form, depend on besides.
@@ -72,7 +74,9 @@ def build(
     for format_ in dict.fromkeys(kind.format for kind in kinds):
         form = functools.partial(integer_form, format_) if integer_form else None
         make = (
-            _maker(_tflite, traced, form) if format_ == "tflite" else _maker(lambda: _onnx(opset), traced, form)
+            _maker(_tflite, traced, half_traced, form)
+            if format_ == "tflite"
+            else _maker(lambda: _onnx(opset), traced, half_traced, form)
         )  # fmt: skip
         for kind in (kind for kind in kinds if kind.format == format_):
             used = integer_key if kind.precision == "int8" else None
@@ -119,29 +123,39 @@ def _onnx(opset: int) -> _Converters[ModelProto]:
 
 
 def _maker(
-    load: Callable[[], _Converters[M]], traced: Traced, integer_form: Callable[[], IntegerForm] | None
+    load: Callable[[], _Converters[M]],
+    traced: Traced,
+    half_traced: Callable[[], Traced],
+    integer_form: Callable[[], IntegerForm] | None,
 ) -> Callable[[str], bytes]:
-    """What makes the model of a precision; all come from one float model, made when the first needs it.
+    """What makes the model of a precision; those of one trace come from one float model, made when the first needs it.
 
     Args:
         load: imports the converters, which takes seconds: only when there is something to convert.
     """
 
     @functools.lru_cache(maxsize=1)
-    def converted(source: Traced) -> M:
+    def kept(source: Traced) -> M:
         return load().float32(source)
+
+    last: list[Traced] = []
+
+    def converted(source: Traced) -> M:
+        if last != [source]:  # drop a float model before the next one is made: two take hundreds of megabytes
+            kept.cache_clear()
+            give_back_memory()
+            last[:] = [source]
+        return kept(source)
 
     def int8() -> M:
         assert integer_form is not None
         form = integer_form()
-        if form.traced is not traced:
-            _forget(converted)
         model = load().int8(converted(form.traced), limits(form))
         return load().with_int8_cores(model, form.cores) if form.cores else model
 
     makers: dict[str, Callable[[], M]] = {
         "fp32": lambda: converted(traced),
-        "fp16": lambda: load().fp16(converted(traced)),
+        "fp16": lambda: load().fp16(converted(half_traced())),
         "dynamic": lambda: load().dynamic(converted(traced)),
         "int8": int8,
     }
@@ -151,12 +165,6 @@ def _maker(
             return load().to_bytes(makers[precision]())
 
     return make
-
-
-def _forget(converted: Any) -> None:
-    """Drop the float model before the next one is made: two take hundreds of megabytes."""
-    converted.cache_clear()
-    give_back_memory()
 
 
 def limits(form: IntegerForm) -> dict[str, tuple[float, float]]:

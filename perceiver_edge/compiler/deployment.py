@@ -17,6 +17,7 @@ from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
+from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, with_integer_cores
 from perceiver_edge.lowering.program import Exponential, single_precision
@@ -37,6 +38,8 @@ class Deployment:
 
     Attributes:
         traced: what float models are converted from.
+        half_traced: gives what half-precision models are converted from: attention whole and with its maximum, without
+            which half precision overflows, and which GPUs compute best.
         decisions: what lowering did and why.
         taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
         survey: → the same, and the extents of every core (`lowering.core_survey`).
@@ -47,6 +50,7 @@ class Deployment:
     """
 
     traced: Traced
+    half_traced: Callable[[], Traced]
     decisions: tuple[Decision, ...]
     taps: Callable[[Feeds], dict[str, np.ndarray]]
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
@@ -73,6 +77,11 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     traced = trace(module, inputs=inputs, output_name=output_name)
     watch = _Watch(module, inputs)
 
+    @functools.cache
+    def half_traced() -> Traced:
+        whole = with_maximum(program)
+        return traced if whole is program else trace(module.of(whole), inputs=inputs, output_name=output_name)
+
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
             return IntegerForm(traced, {name: ranges.points[name] for name in watch.point_names}, {})
@@ -86,7 +95,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
 
     return Deployment(
-        traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
+        traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
         {} if with_mask else _core_rows(program), integer_form,
     )  # fmt: skip
 

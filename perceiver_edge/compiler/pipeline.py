@@ -94,7 +94,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         decisions += (decision,)
     with _cached_stage(cache, progress, "convert"):
         artefacts = build(
-            deployment.traced, job.kinds, opset=options.opset, cache=cache,
+            deployment.traced, job.kinds, half_traced=deployment.half_traced, opset=options.opset, cache=cache,
             integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
             trace_key=options.optimize_for, integer_key=ranges.to_json() if ranges else None,
         )  # fmt: skip

@@ -33,13 +33,15 @@ def chunk_keys(program: Program) -> tuple[Program, Decision]:
         id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
         for stack, extent in zip(program.stacks, program.extents(), strict=True)
         for block in stack.cross_attentions()
+        if block.has_maximum  # the others are in chunks already
     }
-    blocks = program.cross_attentions()
+    blocks = [block for block in program.cross_attentions() if block.has_maximum]
     if all(chunks[id(block)] == block.chunks for block in blocks):
         return program, Decision("chunk_keys", False, f"no scores of over {CHUNK_BYTES:,} bytes that can be divided")
 
     def rewrite(block: Block) -> Block:
-        return replace(block, chunks=chunks[id(block)]) if isinstance(block, CrossAttention) else block
+        is_large = isinstance(block, CrossAttention) and id(block) in chunks
+        return replace(block, chunks=chunks[id(block)]) if is_large else block
 
     most = max(chunks.values())
     return map_blocks(program, rewrite), Decision("chunk_keys", True, f"the tokens in up to {most} chunks")

@@ -71,7 +71,8 @@ class CrossAttention:
     ``context_norm`` is None where the stack's shared, already normalised context is read.
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
     is aggregated. ``scale`` multiplies the scores. ``chunks``: the context is attended to in so many. ``core`` is None
-    where softmax is computed in float. ``is_residual``: what is attended to is added to the rows, or replaces them.
+    where softmax is computed in float. ``has_maximum``: softmax is computed with its maximum (`drop_maximum`).
+    ``is_residual``: what is attended to is added to the rows, or replaces them.
     """
 
     norm: Norm
@@ -84,6 +85,7 @@ class CrossAttention:
     scale: float
     chunks: int = 1
     core: IntegerCore | None = None
+    has_maximum: bool = True
     is_residual: bool = True
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering import float_attention, integer_attention
+from perceiver_edge.lowering import exponential_attention, float_attention, integer_attention
 from perceiver_edge.lowering.activations import ACTIVATIONS
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import (
@@ -53,6 +53,7 @@ class StackRun:
         cores: Container[str],
         core_tap: CoreTap | None,
     ) -> None:
+        self.extent = extent
         self.stack, self.linear, self.tensor, self.cores, self.core_tap = stack, linear, tensor, cores, core_tap
         self.batch = context.shape[0]
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
@@ -107,9 +108,16 @@ class StackRun:
         context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
-        attended = float_attention.attend(
-            query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
-        )
+        if block.has_maximum:
+            attended = float_attention.attend(
+                query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
+            )
+        else:
+            has_one = exponential_attention.wants_a_one(block, self.extent)
+            attended = exponential_attention.attend(
+                query, self.shared.with_one() if has_one else context, keys, values,
+                chunks=block.chunks, scale=block.scale, mask=self.mask, last_is_one=has_one,
+            )  # fmt: skip
         if self.core_tap is not None and name in self.cores:
             self.core_tap(name, self.shared.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.

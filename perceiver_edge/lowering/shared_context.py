@@ -58,6 +58,11 @@ class SharedContext:
             lambda: self._linear(tf.reshape(tokens, [-1, tokens.shape[-1]]), linear, name),
         )
 
+    def with_one(self) -> tf.Tensor:
+        """The tokens with a last channel of ones ``[B, T, C + 1]``."""
+        ones = [*self._tokens.shape[:2], 1]
+        return self._once("one", lambda: tf.concat([self._tokens, tf.ones(ones, self._tokens.dtype)], axis=-1))
+
     def chunks(self, linear: Linear | None, core: IntegerCore, *, ones: float, name: str) -> Chunks:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""
 

@@ -30,7 +30,7 @@ def test_it_chunks_what_is_large_and_nothing_else(plain, monkeypatch):
 def test_scores_far_apart_do_not_overflow(plain, execute, relative_l2):
     whole = lower(plain(input_shape=(6, 8)))[0]
     inputs = 1e3 * np.random.default_rng(0).standard_normal((1, 6, 8, 3))
-    for layer in whole.layers:
+    for layer in whole.encoder.layers:
         for _, block in layer.blocks:
             if hasattr(block, "query") and isinstance(block.query, np.ndarray):
                 block.query[...] *= 1e3

@@ -105,7 +105,7 @@ def test_chunks_are_equal_and_fit_where_they_can(tokens, limit, chunks, plain, m
 def test_single_precision_keeps_what_is_shared(plain, execute, relative_l2):
     program = lower(plain(input_shape=(6, 8), **KEPT_TIED))[0]
     half = single_precision(program)
-    first, second = half.layers[1:3]
+    first, second = half.encoder.layers[1:3]
     assert first is second
-    assert half.latents.dtype == np.float32
+    assert half.encoder.rows.dtype == np.float32
     assert relative_l2(execute(half, INPUTS), execute(program, INPUTS)) < 1e-5

@@ -109,7 +109,11 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
         digests=frozenset(), fingerprint=model.fingerprint,
     )  # fmt: skip
     artefacts = build(
-        deployment.traced, kinds, opset=18, integer_form=functools.partial(deployment.integer_form, ranges)
+        deployment.traced,
+        kinds,
+        half_traced=deployment.half_traced,
+        opset=18,
+        integer_form=functools.partial(deployment.integer_form, ranges),
     )
     held_out = ask_reference(model.proven_against, proving, with_mask=with_mask, on_progress=lambda _: None)
     return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))

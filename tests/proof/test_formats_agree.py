@@ -48,7 +48,11 @@ def test_int8_formats_agree_on_photographs():
         digests=frozenset(), fingerprint=model.fingerprint,
     )  # fmt: skip
     artefacts = build(
-        deployment.traced, kinds, opset=18, integer_form=functools.partial(deployment.integer_form, ranges)
+        deployment.traced,
+        kinds,
+        half_traced=deployment.half_traced,
+        opset=18,
+        integer_form=functools.partial(deployment.integer_form, ranges),
     )
     tflite, onnx = (
         np.stack([np.asarray(load(artefacts[kind])(sample[np.newaxis])).reshape(-1) for sample in samples[8:]])

@@ -1,0 +1,147 @@
+"""Softmax without its maximum, where the weights prove that no input can make exp overflow.
+
+    softmax(s) v = Σ_t exp(s_t) v_t / Σ_t exp(s_t)        the usual exp(s_t − max s) cancels in the division
+
+The maximum is there so that exp cannot overflow, whatever s is. But both sides of a score are layer-normalised, and a
+normalised token of C channels is never longer than √C, nor a normalised row of D channels longer than √D. With q̃ the
+query carried back through the key projection of its head, so that it is scored against the token itself,
+
+    |s_t| = |q̃ · x̂_t| ≤ |q̃| √C           |q̃| is known for a constant query, otherwise |q̃| ≤ ‖W_q W_kᵀ‖₂ √D + |b_q W_kᵀ|
+
+(Cauchy and Schwarz; ‖·‖₂ is the largest singular value; normalised vectors sum to zero, so W loses its mean first).
+This is a bound for every input there is, from the weights alone. Nothing is calibrated and nothing needs a guard: where
+it is below `largest_exponent`, no sum overflows float32, and Σ exp is at least T exp(−bound), far from zero. Trained
+models have bounds of 12 to 74, and the largest exponent is about 75. Where the proof fails, the maximum stays.
+
+What it saves is passes over the scores: of one chunk of tokens after another nothing is kept but two sums, so a chunk's
+scores live and die in a cache, and the division is one a row. A key's bias is one number for a whole row of scores,
+which softmax ignores; here it would count against the bound, so it is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from perceiver_edge.lowering.chunk_keys import fitting_chunks
+from perceiver_edge.lowering.program import (
+    Array,
+    Block,
+    CrossAttention,
+    Extent,
+    Linear,
+    Norm,
+    Program,
+    Stack,
+    map_blocks,
+    split_heads,
+)
+from perceiver_edge.lowering.rule import Decision
+
+CHUNK_BYTES = 2 << 20
+"""Of float32 scores at a time. Scores that fit at once stay whole: in one piece it is no faster than softmax."""
+
+HEADROOM = 2.0
+"""Natural logarithms kept free under the largest float32: the values are not quite as short as √C (`fold_centring`)."""
+
+
+def drop_maximum(program: Program) -> tuple[Program, Decision]:
+    """Let every cross-attend with many scores, and with a proof, take its tokens in chunks and without a maximum."""
+    large = list(_with_large_scores(program))
+    if not large:
+        return program, Decision("drop_maximum", False, f"no cross-attend has scores of over {CHUNK_BYTES:,} bytes")
+    bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
+    limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
+    chunks = {
+        id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
+        for block, _, extent in large
+        if bounds[id(block)] < limits[id(block)]
+    }
+    decision = Decision("drop_maximum", bool(chunks), _reason(bounds, limits, chunks))
+    if not chunks:
+        return program, decision
+    without_bias: dict[int, Linear] = {}
+
+    def rewrite(block: Block) -> Block:
+        if not isinstance(block, CrossAttention) or id(block) not in chunks:
+            return block
+        key = block.key
+        if key is not None and key.bias is not None:
+            key = without_bias.setdefault(id(key), Linear(key.weight))
+        return replace(block, key=key, has_maximum=False, chunks=chunks[id(block)])
+
+    return map_blocks(program, rewrite), decision
+
+
+def with_maximum(program: Program) -> Program:
+    """The same program with every maximum back and no chunks: what half precision, and a GPU, want.
+
+    The program itself where no maximum was dropped.
+    """
+    if all(block.has_maximum for block in program.cross_attentions()):
+        return program
+
+    def rewrite(block: Block) -> Block:
+        if not isinstance(block, CrossAttention) or block.has_maximum:
+            return block
+        return replace(block, has_maximum=True, chunks=1)
+
+    return map_blocks(program, rewrite)
+
+
+def largest_score(block: CrossAttention, stack: Stack, extent: Extent) -> float:
+    """No score of this cross-attend is further from 0, whatever the input; infinite where there is no proof."""
+    context_is_plain = not isinstance(stack.context_norm, Norm) or stack.context_norm.gamma is None
+    if block.context_norm is not None or stack.context_norm is None or not context_is_plain:
+        return math.inf
+    longest_token = math.sqrt(extent.channels) * abs(block.scale)
+    if not isinstance(block.query, Linear):
+        return longest_token * float(np.linalg.norm(_carried(block.query, block), axis=-1).max())
+    if block.norm.gamma is not None:
+        return math.inf
+    weight = block.query.weight - block.query.weight.mean(axis=0)
+    longest = [math.sqrt(extent.width) * np.linalg.norm(head, 2) for head in _carried(weight, block)]
+    if block.query.bias is not None:
+        biases = np.linalg.norm(_carried(block.query.bias[None], block)[:, 0], axis=-1)
+        longest = [length + bias for length, bias in zip(longest, biases, strict=True)]
+    return longest_token * float(max(longest))
+
+
+def largest_exponent(block: CrossAttention, extent: Extent) -> float:
+    """A score of which exp, times the largest value and the number of tokens, is still a float32."""
+    largest_value = math.sqrt(extent.channels)
+    if block.value is not None:
+        largest_value *= float(np.linalg.norm(block.value.weight, axis=0).max())
+        largest_value += 0.0 if block.value.bias is None else float(np.abs(block.value.bias).max())
+    return math.log(np.finfo(np.float32).max) - math.log(extent.tokens) - math.log(max(largest_value, 1.0)) - HEADROOM
+
+
+def _carried(queries: Array, block: CrossAttention) -> Array:
+    """Queries ``[n, heads * d]`` as they are scored against normalised tokens, ``[heads, n, C]``, less their mean."""
+    carried = split_heads(queries, block.heads)
+    if block.key is not None:
+        carried = carried @ split_heads(block.key.weight, block.heads).transpose(0, 2, 1)
+    return carried - carried.mean(axis=-1, keepdims=True)
+
+
+def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack, Extent]]:
+    for stack, extent in zip(program.stacks, program.extents(), strict=True):
+        for block in {id(block): block for block in stack.cross_attentions()}.values():
+            if 4 * block.heads * extent.rows * extent.tokens > CHUNK_BYTES and block.has_maximum:
+                yield block, stack, extent
+
+
+def _reason(bounds: dict[int, float], limits: dict[int, float], chunks: dict[int, int]) -> str:
+    proven = [bounds[key] for key in chunks]
+    others = [bounds[key] for key in bounds if key not in chunks]
+    most = f"exp overflows at {min(limits.values()):.0f}"
+    reason = f"{len(proven)} of {len(bounds)} large cross-attends"
+    if proven:
+        reason += f": by its weights no input can give a score over {max(proven):.0f}, {most}"
+        reason += f"; the tokens in up to {max(chunks.values())} chunks"
+    if others:
+        reason += f"; the weights of {len(others)} allow scores of {min(others):.0f} and more, {most}: softmax stays"
+    return reason

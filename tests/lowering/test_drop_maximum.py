@@ -1,0 +1,132 @@
+"""Softmax without its maximum is softmax, to 1e-9 in float64; and the bound that allows it holds for every input."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from perceiver_edge.lowering import drop_maximum as rule
+from perceiver_edge.lowering import exponential_attention, float_attention, lower, plain_program
+from perceiver_edge.lowering.execute import LoweredPerceiver
+from perceiver_edge.lowering.program import CrossAttention, Linear, map_blocks, scaled, single_precision
+
+ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
+ABSORBED_HEADS = {"cross_heads": 3, "cross_dim_head": 40}
+KEPT = {"cross_heads": 2, "cross_dim_head": 4, "num_freq_bands": 12}
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(rule, "CHUNK_BYTES", 128)
+
+
+@pytest.fixture(params=[ABSORBED, ABSORBED_HEADS, KEPT], ids=["absorbed", "3 heads", "kept"])
+def lowered(request, plain):
+    return lower(plain(input_shape=(6, 8), **{"depth": 2} | request.param))[0]
+
+
+def sharper(program, factor):
+    """The same program with its queries, and so every score, multiplied."""
+
+    def rewrite(block):
+        if not isinstance(block, CrossAttention):
+            return block
+        query = scaled(block.query, factor) if isinstance(block.query, Linear) else block.query * factor
+        return replace(block, query=query)
+
+    return map_blocks(program, rewrite)
+
+
+def inputs_of_all_kinds():
+    """Small, large, constant, with one token or one channel that stands out."""
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((1, 6, 8, 3))
+    yield from (noise * scale for scale in (0.0, 1e-3, 1.0, 1e3, 1e6))
+    for token in range(0, 48, 5):
+        lonely = np.zeros((1, 48, 3))
+        lonely[0, token] = 1e4 * random.standard_normal(3)
+        yield lonely.reshape(noise.shape)
+
+
+@pytest.mark.parametrize("rows", [1, 10**6], ids=["summed by a channel", "summed by an operator"])
+def test_on_the_grid(golden_case, rows, execute, relative_l2, monkeypatch):
+    monkeypatch.setattr(exponential_attention, "ROWS_FOR_A_CHANNEL", rows)
+    program = plain_program(golden_case.config, golden_case.weights, golden_case.inputs.shape[1:-1])
+    without, decision = rule.drop_maximum(lower(program)[0])
+    assert not decision.applied  # `lower` has done it
+    output = execute(without, golden_case.inputs, golden_case.mask)
+    assert relative_l2(output, golden_case.output) < 1e-9
+
+
+def test_large_cross_attends_lose_their_maximum(lowered):
+    assert all(not block.has_maximum and block.chunks > 1 for block in lowered.cross_attentions())
+    back = rule.with_maximum(lowered)
+    assert all(block.has_maximum and block.chunks == 1 for block in back.cross_attentions())
+    assert rule.with_maximum(back) is back
+
+
+def test_small_ones_keep_it(plain, monkeypatch):
+    monkeypatch.setattr(rule, "CHUNK_BYTES", 1 << 20)
+    program, decisions = lower(plain(input_shape=(6, 8)))
+    assert all(block.has_maximum for block in program.cross_attentions())
+    assert not decisions[-1].applied
+
+
+def test_no_score_is_larger_than_its_bound(lowered, monkeypatch):
+    """And scores come within a tenth of it, or the bound would say nothing."""
+    (stack,), (extent,) = lowered.stacks, lowered.extents()
+    bounds = [rule.largest_score(block, stack, extent) for block in stack.cross_attentions()]
+    largest = np.zeros(len(bounds))
+    product, found = float_attention.product, []
+
+    def observed(left, context, projected, *, transpose):
+        result = product(left, context, projected, transpose=transpose)
+        if transpose:
+            found.append(float(tf.reduce_max(tf.abs(result))))
+        return result
+
+    monkeypatch.setattr(exponential_attention, "product", observed)
+    for inputs in inputs_of_all_kinds():
+        found.clear()
+        LoweredPerceiver(lowered, dtype=tf.float64)(tf.constant(inputs))
+        by_block = np.array(found).reshape(len(bounds), -1).max(axis=1)
+        assert (by_block <= bounds).all()
+        largest = np.maximum(largest, by_block)
+    assert (largest > np.array(bounds) / 10).all()
+
+
+def test_no_input_overflows_float32_up_to_the_limit(lowered, execute, relative_l2):
+    (stack,), (extent,) = lowered.stacks, lowered.extents()
+    room = min(
+        rule.largest_exponent(block, extent) / rule.largest_score(block, stack, extent)
+        for block in stack.cross_attentions()
+    )
+    sharp = sharper(lowered, 0.999 * room)
+    for inputs in inputs_of_all_kinds():
+        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        assert np.isfinite(got).all()
+        assert relative_l2(got, execute(rule.with_maximum(sharp), inputs)) < 1e-3  # scores near 75 have 4e-6 each
+
+
+def test_beyond_the_limit_softmax_stays_and_the_reason_says_so(lowered):
+    restored = sharper(rule.with_maximum(lowered), 1e3)
+    unchanged, decision = rule.drop_maximum(restored)
+    assert unchanged is restored
+    assert not decision.applied
+    assert "softmax stays" in decision.reason
+
+
+def test_a_context_without_a_shared_normalisation_has_no_proof(plain):
+    program = plain(input_shape=(6, 8), **ABSORBED)
+    unchanged, decision = rule.drop_maximum(program)
+    assert unchanged is program
+    assert not decision.applied
+
+
+def test_a_sample_that_is_masked_fully_attends_uniformly(lowered, execute, relative_l2):
+    inputs = np.random.default_rng(1).standard_normal((3, 6, 8, 3))
+    mask = np.random.default_rng(2).random((3, 6, 8)) < 0.5
+    mask[1] = False
+    expected = execute(rule.with_maximum(lowered), inputs, mask)
+    assert relative_l2(execute(lowered, inputs, mask), expected) < 1e-9
