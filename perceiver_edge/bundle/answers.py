@@ -45,7 +45,7 @@ def accuracy_by_class(manifest: Manifest, parity: ParityReport, held_out: HeldOu
     artefacts = [artefact for artefact in parity.artefacts if artefact.classes]
     if held_out.labels is None or not artefacts:
         return None
-    rows = []
+    rows: list[dict[str, Any]] = []
     for label in np.unique(held_out.labels):
         is_class = held_out.labels == label
         reference = float(np.mean(held_out.reference[is_class].argmax(axis=1) == label))
@@ -84,7 +84,7 @@ def _picture(values: np.ndarray, manifest: Manifest) -> str | None:
         from PIL import Image
     except ImportError:
         return None
-    scaled = 255 * (values * np.asarray(spec.image_std) + np.asarray(spec.image_mean))
+    scaled = 255 * (values * np.asarray(spec.std) + np.asarray(spec.mean))
     pixels = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")

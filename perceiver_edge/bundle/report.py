@@ -6,23 +6,17 @@ All numbers are worked out here; the templates only lay them out.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.answers import accuracy_by_class, differences
 from perceiver_edge.bundle.figures import Figures, Times, advice, figures
-from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
-from perceiver_edge.bundle.mobile_code import mobile_code
+from perceiver_edge.bundle.manifest import Manifest
+from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, ParityReport
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
-
     from perceiver_edge.proof.held_out import HeldOut
 
 SMALLEST_ERROR = 1e-7
@@ -55,65 +49,21 @@ def render_report(
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    view = _view(manifest, parity, latency=latency, device=device)
-    view["differences"] = [] if held_out is None else differences(manifest, parity, held_out)
-    view["by_class"] = None if held_out is None else accuracy_by_class(manifest, parity, held_out)
-    return _render("report.html.j2", view)
+    values = view(manifest, parity, latency=latency, device=device)
+    values["differences"] = [] if held_out is None else differences(manifest, parity, held_out)
+    values["by_class"] = None if held_out is None else accuracy_by_class(manifest, parity, held_out)
+    return render("report.html.j2", values)
 
 
 def render_table(manifest: Manifest, parity: ParityReport, *, latency: Times) -> str | None:
     """The report's first table alone, as HTML for notebooks; None where jinja2 is not installed."""
     try:
-        return _render("table.html.j2", _view(manifest, parity, latency=latency, device=None))
+        return render("table.html.j2", view(manifest, parity, latency=latency, device=None))
     except MissingExtraError:
         return None
 
 
-def render_model_card(
-    manifest: Manifest, parity: ParityReport, *, latency: Times | None = None, device: str | None = None
-) -> str:
-    """Markdown with the numbers, per format a snippet that runs in the bundle's folder, and the same for mobile apps.
-
-    Arguments as above.
-    """
-    view = _view(manifest, parity, latency=latency, device=device)
-    preferred = _preferred(manifest).items()
-    return _render(
-        "model_card.md.j2",
-        {
-            **view,
-            "snippets": [_snippet(name, artefact) for name, artefact in preferred],
-            "mobile": [mobile_code(name, artefact) for name, artefact in preferred],
-        },
-    )
-
-
-def _render(template: str, view: Mapping[str, Any]) -> str:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "convert") from error
-    environment: Environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        size=_size,
-        number=_number,
-        percent=_percent,
-        code=_code_span,
-        cell=_cell,
-        words=lambda key: key.replace("_", " "),
-        breakable=_breakable,
-    )
-    return environment.get_template(template).render(view)
-
-
-def _view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, device: str | None) -> dict[str, Any]:
+def view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, device: str | None) -> dict[str, Any]:
     measured = figures(manifest, parity, latency or {})
     rows = _artefact_rows(measured)
     place = {row["name"]: number for number, row in enumerate(rows)}
@@ -199,84 +149,3 @@ def _bar_width(layer: LayerError) -> float:
     decades = -math.log10(SMALLEST_ERROR)
     position = math.log10(max(layer.relative_l2, SMALLEST_ERROR)) + decades
     return min(100.0, 100.0 * position / decades)
-
-
-def _preferred(manifest: Manifest) -> dict[str, Artefact]:
-    """One artefact a format to show the use of: the smallest."""
-    smallest_last = sorted(manifest.artefacts.items(), key=lambda item: -item[1].size_bytes)
-    by_format = {artefact.format: (name, artefact) for name, artefact in smallest_last}
-    return dict(by_format[format_] for format_ in sorted(by_format, reverse=True))
-
-
-def _snippet(name: str, artefact: Artefact) -> dict[str, Any]:
-    feeds = [(tensor.name, _zeros(tensor)) for tensor in artefact.inputs]
-    call = feeds[0][1] if len(feeds) == 1 else "{" + ", ".join(f"{key!a}: {zeros}" for key, zeros in feeds) + "}"
-    return {
-        "format": {"tflite": "TFLite", "onnx": "ONNX"}[artefact.format],
-        "extra": {"tflite": "litert", "onnx": "onnxruntime"}[artefact.format],
-        "file": _literal(name),
-        "feeds": _literal_free(call),
-        "outputs": [tensor.name for tensor in artefact.outputs],
-    }
-
-
-def _zeros(tensor: TensorSpec) -> str:
-    shape = tuple(1 if size < 0 else size for size in tensor.shape)
-    filled = "ones" if tensor.dtype == "bool" else "zeros"  # a mask that lets everything be attended to
-    return f"np.{filled}({shape}, dtype={tensor.dtype!a})"
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may be broken into lines after its joints (``_ . / -``), and nowhere else."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"([_./-]+)(?=.)", r"\1<wbr>", str(escape(name))))
-
-
-def _literal(text: str) -> Markup:
-    """A Python string literal, ASCII and on one line, for a code block (where nothing is escaped)."""
-    return _literal_free(ascii(text))
-
-
-def _literal_free(code: str) -> Markup:
-    from markupsafe import Markup
-
-    return Markup(code)
-
-
-def _code_span(text: str) -> Markup:
-    """Markdown code span: user text that can neither end the span nor the table cell it stands in."""
-    from markupsafe import Markup
-
-    harmless = "".join("'" if c == "`" else "¦" if c == "|" else c if c.isprintable() else "�" for c in text)
-    return Markup(f"`{harmless}`")
-
-
-def _cell(text: object) -> Markup:
-    """Prose in Markdown: no line breaks, no markup, no HTML; apostrophes stay, because people read the source."""
-    from markupsafe import Markup, escape
-
-    flat = " ".join(str(text).split())
-    plain = "".join("\\" + c if c in "\\`*_[]|#" else c for c in flat)
-    return Markup(escape(plain).replace("&#39;", "'"))
-
-
-def _size(num_bytes: int) -> str:
-    if num_bytes < 1_000_000:
-        return f"{num_bytes / 1000:.1f} kB"
-    return f"{num_bytes / 1_000_000:.2f} MB" if num_bytes < 100_000_000 else f"{num_bytes / 1_000_000:.0f} MB"
-
-
-def _number(value: float | None) -> str:
-    """Five decimals around 1, where cosines differ in the fourth; three significant digits elsewhere."""
-    if value is None:
-        return "–"
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.5f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else "NaN" if math.isnan(value) else f"{100 * value:.1f} %"

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec
 
+from perceiver_edge.bundle.app_code import LABELS_NAME, labels_text
+from perceiver_edge.bundle.card import render_model_card
 from perceiver_edge.bundle.folder import Bundle, publish, read_bundle
 from perceiver_edge.bundle.manifest import Manifest, seal
-from perceiver_edge.bundle.report import render_model_card, render_report
+from perceiver_edge.bundle.report import render_report
 from perceiver_edge.cache import Cache, default_folder
 from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
 from perceiver_edge.compiler.artefacts import Kind, build
@@ -189,4 +191,6 @@ def _documents(
     }
     if ranges is not None:
         documents["calibration.json"] = ranges.to_json()
+    if labels := labels_text(manifest):
+        documents[LABELS_NAME] = labels
     return {name: text.encode() for name, text in documents.items()} | {HELD_OUT_NAME: held_out.to_bytes()}

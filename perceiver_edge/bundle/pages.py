@@ -1,0 +1,90 @@
+"""Templates and what they write values with: sizes, numbers, names, for HTML and for Markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceiver_edge.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+
+def render(template: str, view: Mapping[str, Any]) -> str:
+    """A template of ``templates/`` with these values.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "convert") from error
+    environment: Environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        size=_size,
+        number=_number,
+        percent=_percent,
+        code=_code_span,
+        cell=_cell,
+        words=lambda key: key.replace("_", " "),
+        breakable=_breakable,
+    )
+    return environment.get_template(template).render(view)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken into lines after its joints (``_ . / -``), and nowhere else."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_./-]+)(?=.)", r"\1<wbr>", str(escape(name))))
+
+
+def _code_span(text: str) -> Markup:
+    """Markdown code span: user text that can neither end the span nor the table cell it stands in."""
+    from markupsafe import Markup
+
+    harmless = "".join("'" if c == "`" else "¦" if c == "|" else c if c.isprintable() else "�" for c in text)
+    return Markup(f"`{harmless}`")
+
+
+def _cell(text: object) -> Markup:
+    """Prose in Markdown: no line breaks, no markup, no HTML; apostrophes stay, because people read the source."""
+    from markupsafe import Markup, escape
+
+    flat = " ".join(str(text).split())
+    plain = re.sub(r"[\\`*\[\]|#]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", flat)  # a_b is no emphasis
+    return Markup(str(escape(plain)).replace("&#39;", "'").replace("&#34;", '"'))
+
+
+def _size(num_bytes: int) -> str:
+    if num_bytes < 1_000_000:
+        return f"{num_bytes / 1000:.1f} kB"
+    return f"{num_bytes / 1_000_000:.2f} MB" if num_bytes < 100_000_000 else f"{num_bytes / 1_000_000:.0f} MB"
+
+
+def _number(value: float | None) -> str:
+    """Five decimals around 1, where cosines differ in the fourth; three significant digits elsewhere."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.5f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else "NaN" if math.isnan(value) else f"{100 * value:.1f} %"
