@@ -9,7 +9,6 @@ from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge, layer_errors
 from perceiver_edge.proof.held_out import HeldOut
 
-RNG = np.random.default_rng(0)
 LAYERS = ("encode", "layers.0.cross_attn", "layers.0.cross_ff", "layers.1.self_attn", "head")
 
 
@@ -59,9 +58,10 @@ def manifest():
 
 @pytest.fixture
 def parity(manifest):
-    reference = RNG.normal(size=(100, 10))
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(100, 10))
     labels = reference.argmax(axis=1)
-    layers = {name: RNG.normal(size=(4, 16)) for name in LAYERS}
+    layers = {name: rng.normal(size=(4, 16)) for name in LAYERS}
 
     def prove(name, artefact):
         noise = 1e-6 if artefact.precision == "fp32" else 0.01
@@ -72,7 +72,7 @@ def parity(manifest):
             precision=artefact.precision,
             judgement=judge(
                 reference,
-                reference + noise * RNG.normal(size=reference.shape),
+                reference + noise * rng.normal(size=reference.shape),
                 gates=Gates.for_precision(artefact.precision),
                 is_classifier=True,
                 labels=labels,
@@ -92,8 +92,9 @@ def parity(manifest):
 @pytest.fixture
 def failed(parity):
     """The same report with an int8 artefact whose output is NaN."""
+    rng = np.random.default_rng(0)
     first, second, *rest = parity.artefacts
-    reference = RNG.normal(size=(100, 10))
+    reference = rng.normal(size=(100, 10))
     broken = dataclasses.replace(
         second,
         judgement=judge(reference, reference * np.nan, gates=Gates.for_precision("int8"), is_classifier=True),
