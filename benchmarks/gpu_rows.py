@@ -58,7 +58,7 @@ def _prove(one: Contender, subject: Subject, stack: ExitStack) -> tuple[dict[str
         model = one.start(subject, stack)
         judgement = judge(
             subject.held_out.reference, answers(model, subject), gates=one.gates,
-            is_classifier=subject.model.checkpoint.config.final_classifier_head,
+            is_classifier=subject.model.checkpoint.config.is_classifier,
         )  # fmt: skip
     except NotRunError as error:
         return row | {"status": NOT_RUN, "reason": f"{error.missing} is missing"}, None

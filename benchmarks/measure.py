@@ -188,7 +188,7 @@ def _run(
 
 def judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, Any]:
     """With random weights the largest logit leads by next to nothing, so there the choice of class is not judged."""
-    is_judged_by_class = subject.model.checkpoint.config.final_classifier_head and not subject.model.is_random_weights
+    is_judged_by_class = subject.model.checkpoint.config.is_classifier and not subject.model.is_random_weights
     gates = Gates.for_precision(precision)
     judgement = judge(
         subject.held_out.reference, outputs, is_classifier=is_judged_by_class, labels=subject.held_out.labels,

@@ -18,6 +18,7 @@ from perceiver_edge.calibration.samples import (
     check_form,
     check_names,
     check_sample,
+    mask_shape,
     sample_digest,
 )
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
@@ -42,6 +43,7 @@ class ArraySource(IndexedSource):
         shape: tuple[int, ...],
         labels: NDArray[Any] | None = None,
         description: str = "arrays",
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__(description)
         check_names(arrays, where=description)
@@ -52,8 +54,8 @@ class ArraySource(IndexedSource):
         if 0 in lengths.values():
             raise no_samples(description)
         for name, array in arrays.items():
-            expected = shape[:-1] if name == MASK else shape
-            check_form(name, array.dtype, array.shape, expected=(len(array), *expected), where=description)
+            expected = (len(array), *(mask_shape(shape, vocabulary) if name == MASK else shape))
+            check_form(name, array.dtype, array.shape, expected=expected, where=description, vocabulary=vocabulary)
         if labels is not None:
             if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
                 raise BadInputError(
@@ -63,30 +65,39 @@ class ArraySource(IndexedSource):
                     where=description,
                 )
             self.labels = labels.astype(np.int64)
-        self._arrays, self._shape = arrays, shape
+        self._arrays, self._shape, self._vocabulary = arrays, shape, vocabulary
 
     def __len__(self) -> int:
         return len(next(iter(self._arrays.values())))
 
     def __getitem__(self, index: int) -> Sample:
         row = {name: array[index] for name, array in self._arrays.items()}
-        return check_sample(row, shape=self._shape, where=f"{self.description}, sample {index}")
+        where = f"{self.description}, sample {index}"
+        return check_sample(row, shape=self._shape, where=where, vocabulary=self._vocabulary)
 
 
 class SequenceSource(IndexedSource):
     """Samples in a list or another sequence, each an array or a mapping by input name."""
 
-    def __init__(self, items: Sequence[Any], *, shape: tuple[int, ...], description: str = "samples") -> None:
+    def __init__(
+        self,
+        items: Sequence[Any],
+        *,
+        shape: tuple[int, ...],
+        description: str = "samples",
+        vocabulary: int | None = None,
+    ) -> None:
         super().__init__(description)
         if not len(items):
             raise no_samples(description)
-        self._items, self._shape = items, shape
+        self._items, self._shape, self._vocabulary = items, shape, vocabulary
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Sample:
-        return check_sample(self._items[index], shape=self._shape, where=f"{self.description}, sample {index}")
+        where = f"{self.description}, sample {index}"
+        return check_sample(self._items[index], shape=self._shape, where=where, vocabulary=self._vocabulary)
 
 
 class StreamSource(SampleSource):
@@ -99,15 +110,17 @@ class StreamSource(SampleSource):
         shape: tuple[int, ...],
         description: str = "samples",
         is_random: bool = False,
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__(description)
         self._factory, self._shape, self.is_random = factory, shape, is_random
+        self._vocabulary = vocabulary
 
     def __iter__(self) -> Iterator[Sample]:
         names: set[str] = set()
         for index, values in enumerate(self._values()):
             where = f"{self.description}, sample {index}"
-            sample = check_sample(values, shape=self._shape, where=where)
+            sample = check_sample(values, shape=self._shape, where=where, vocabulary=self._vocabulary)
             names = names or set(sample)
             if set(sample) != names:
                 raise BadInputError(
@@ -159,7 +172,7 @@ class StreamSource(SampleSource):
             ) from error
 
 
-def as_source(samples: Any, *, shape: tuple[int, ...]) -> SampleSource:
+def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = None) -> SampleSource:
     """A source of what Python code has at hand.
 
     Args:
@@ -167,6 +180,7 @@ def as_source(samples: Any, *, shape: tuple[int, ...]) -> SampleSource:
             arrays of, optionally with ``labels`` [n]; a sequence of samples; or a function that returns an iterable of
             samples and is called for every pass.
         shape: of one sample, [*axes, channels].
+        vocabulary: how many different integers the input is made of; None for numbers.
 
     Raises:
         BadInputError: none of these, for example an iterator that can be read only once.
@@ -176,15 +190,15 @@ def as_source(samples: Any, *, shape: tuple[int, ...]) -> SampleSource:
     if isinstance(samples, Mapping):
         arrays = {name: _as_array(name, values) for name, values in samples.items()}
         labels = arrays.pop("labels", None)
-        return ArraySource(arrays, shape=shape, labels=labels)
+        return ArraySource(arrays, shape=shape, labels=labels, vocabulary=vocabulary)
     if isinstance(samples, SampleSource):
         return samples
     if callable(samples):
-        return StreamSource(samples, shape=shape)
+        return StreamSource(samples, shape=shape, vocabulary=vocabulary)
     if isinstance(samples, Sequence) and not isinstance(samples, str):
-        return SequenceSource(samples, shape=shape)
+        return SequenceSource(samples, shape=shape, vocabulary=vocabulary)
     if isinstance(samples, Iterable) and not isinstance(samples, Iterator | str):
-        return StreamSource(lambda: samples, shape=shape)
+        return StreamSource(lambda: samples, shape=shape, vocabulary=vocabulary)
     raise BadInputError(
         "The samples are not usable.",
         expected="an array, a mapping of arrays, a sequence, or a function that returns an iterable",

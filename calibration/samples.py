@@ -110,15 +110,19 @@ def sample_digest(sample: Sample) -> bytes:
     return digest.digest()
 
 
-def check_sample(values: object, *, shape: tuple[int, ...], where: str) -> Sample:
-    """Make a `Sample` of an array or of a mapping by input name; other float types are cast to float32.
+def check_sample(values: object, *, shape: tuple[int, ...], where: str, vocabulary: int | None = None) -> Sample:
+    """Make a `Sample` of an array or of a mapping by input name, cast to float32, or to int32 for a ``vocabulary``.
 
     Raises:
-        BadInputError: not an array, an unknown or missing input, a wrong dtype or shape, NaN or infinity.
+        BadInputError: not an array, an unknown or missing input, a wrong dtype or shape, NaN or infinity, or an
+            integer outside of the vocabulary.
     """
     given = values if isinstance(values, Mapping) else {INPUT: values}
     check_names(given, where=where)
-    return {name: _check_array(name, value, shape=shape, where=where) for name, value in given.items()}
+    return {
+        name: _check_array(name, value, shape=shape, where=where, vocabulary=vocabulary)
+        for name, value in given.items()
+    }
 
 
 def check_names(names: Mapping[str, object], *, where: str) -> None:
@@ -132,16 +136,36 @@ def check_names(names: Mapping[str, object], *, where: str) -> None:
         )
 
 
-def check_form(name: str, dtype: np.dtype, shape: tuple[int, ...], *, expected: tuple[int, ...], where: str) -> None:
-    """Raises BadInputError unless an array of ``dtype`` and ``shape`` can be the input ``name``."""
+def check_form(
+    name: str,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    *,
+    expected: tuple[int, ...],
+    where: str,
+    vocabulary: int | None = None,
+) -> None:
+    """Raises BadInputError unless an array of ``dtype`` and ``shape`` can be the input ``name``.
+
+    ``vocabulary``: how many different integers the input is made of; None for numbers.
+    """
     where = f"{where}, input {name!r}"
     if shape != expected:
         raise BadInputError(
-            "A sample has the wrong shape.", expected=f"{list(expected)}, channels last", got=list(shape), where=where
+            "A sample has the wrong shape.",
+            got=list(shape),
+            where=where,
+            expected=f"{list(expected)}" if vocabulary else f"{list(expected)}, channels last",
         )
     if name == MASK:
         if dtype != np.bool_:
             raise BadInputError("A mask has the wrong dtype.", expected="bool", got=dtype, where=where)
+    elif vocabulary is not None:
+        if not np.issubdtype(dtype, np.integer):
+            raise BadInputError(
+                "A sample has the wrong dtype.", expected="integers, as the model's tokenizer makes them", got=dtype,
+                where=where,
+            )  # fmt: skip
     elif not np.issubdtype(dtype, np.floating):
         raise BadInputError(
             "A sample has the wrong dtype.",
@@ -152,16 +176,30 @@ def check_form(name: str, dtype: np.dtype, shape: tuple[int, ...], *, expected: 
         )
 
 
-def _check_array(name: str, value: object, *, shape: tuple[int, ...], where: str) -> NDArray[Any]:
+def mask_shape(shape: tuple[int, ...], vocabulary: int | None) -> tuple[int, ...]:
+    """Of the mask of a sample of this shape: integers have no channels."""
+    return shape[:-1] if vocabulary is None else shape
+
+
+def _check_array(
+    name: str, value: object, *, shape: tuple[int, ...], where: str, vocabulary: int | None
+) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except Exception as error:  # a ragged list, or a tensor that refuses
         raise BadInputError("A sample is not an array.", got=error, where=f"{where}, input {name!r}") from error
-    expected = shape[:-1] if name == MASK else shape
-    check_form(name, array.dtype, array.shape, expected=expected, where=where)
+    expected = mask_shape(shape, vocabulary) if name == MASK else shape
+    check_form(name, array.dtype, array.shape, expected=expected, where=where, vocabulary=vocabulary)
     # Copied, because whoever yields samples may fill the same memory with the next one.
     if name == MASK:
         return array.copy()
+    if vocabulary is not None:
+        if array.min() < 0 or array.max() >= vocabulary:
+            raise BadInputError(
+                "A sample holds integers that the model has no row for.", expected=f"0 to {vocabulary - 1}",
+                got=f"{array.min()} to {array.max()}", where=f"{where}, input {name!r}",
+            )  # fmt: skip
+        return array.astype(np.int32)
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     if not np.isfinite(array).all():

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceiver_edge.calibration.images import ImageFolder
-from perceiver_edge.calibration.memory import ArraySource, StreamSource
-from perceiver_edge.calibration.samples import INPUT, SampleSource
+from perceiver_edge.calibration.memory import ArraySource, SequenceSource, StreamSource
+from perceiver_edge.calibration.samples import INPUT, MASK, SampleSource
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.arrays import open_npy, open_npz
+from perceiver_edge.files.preprocessing import PAD, Text
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 RANDOM = "random"
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -31,44 +33,66 @@ def open_source(
     image_std: tuple[float, ...] = (1.0,),
     resize: str = "cover",
     seed: int = 0,
+    vocabulary: int | None = None,
 ) -> SampleSource:
     """Open the samples that ``spec`` names.
 
     Args:
         spec: a folder of pictures; ``.npy`` [n, *shape]; ``.npz`` keyed by input name, optionally with ``labels``
             [n]; ``package.module:function`` that returns an iterable of arrays or mappings by input name and is
-            called without arguments for every pass; or ``random``.
+            called without arguments for every pass; or ``random``. For integers also ``.txt``: each line that is not
+            empty is a text, cut to what the model takes.
         shape: of one sample, [*axes, channels].
         image_mean: with ``image_std``, what pictures and random pixels in [0, 1] are normalised with.
         resize: how pictures get the input's size: a key of `images.RESIZE`.
         seed: of the random samples.
+        vocabulary: how many different integers the input is made of; None for numbers.
 
     Raises:
         BadInputError: nothing like this exists, it is damaged, empty, or does not fit the model.
     """
     if spec == RANDOM:
+
+        def random_samples() -> Iterator[Any]:
+            if vocabulary is not None:
+                return _random_texts(shape[0], vocabulary, seed)
+            return _random_samples(shape, image_mean, image_std, seed)
+
         return StreamSource(
-            lambda: _random_samples(shape, image_mean, image_std, seed),
-            shape=shape,
-            description="random numbers",
-            is_random=True,
+            random_samples, shape=shape, description="random numbers", is_random=True, vocabulary=vocabulary
         )
     path = Path(spec)
+    if vocabulary is not None and path.suffix == ".txt" and path.exists():
+        return SequenceSource(_texts(path, shape[0]), shape=shape, description=spec, vocabulary=vocabulary)
     if path.is_dir():
         return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std, resize=resize)
     if path.suffix == ".npy" and path.exists():
-        return ArraySource({INPUT: open_npy(path)}, shape=shape, description=spec)
+        return ArraySource({INPUT: open_npy(path)}, shape=shape, description=spec, vocabulary=vocabulary)
     if path.suffix == ".npz" and path.exists():
         arrays = open_npz(path)
         labels = arrays.pop("labels", None)
-        return ArraySource(arrays, shape=shape, labels=labels, description=spec)
+        return ArraySource(arrays, shape=shape, labels=labels, description=spec, vocabulary=vocabulary)
     if not path.exists() and _FUNCTION.fullmatch(spec):
-        return StreamSource(_import_function(spec), shape=shape, description=spec)
+        return StreamSource(_import_function(spec), shape=shape, description=spec, vocabulary=vocabulary)
     raise BadInputError(
         "The samples cannot be opened.",
         expected=_KINDS,
         got=f"{spec!r}, {'a file of another kind' if path.exists() else 'which does not exist'}",
     )
+
+
+def _texts(path: Path, length: int) -> list[dict[str, NDArray[Any]]]:
+    lines = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The file of texts").splitlines()
+    text = Text(length=length)
+    return [text(line[: length - 2]) for line in lines if line.strip()]
+
+
+def _random_texts(length: int, vocabulary: int, seed: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Endless texts of random symbols and lengths, padded."""
+    rng = np.random.default_rng(seed)
+    while True:
+        mask = np.arange(length) < rng.integers(length // 2, length + 1)
+        yield {INPUT: np.where(mask, rng.integers(0, vocabulary, length), PAD), MASK: mask}
 
 
 def _random_samples(

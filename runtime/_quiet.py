@@ -1,7 +1,5 @@
 """Keep what C++ writes off the terminal; Python cannot turn it off."""
 
-from __future__ import annotations
-
 import atexit
 import functools
 import os

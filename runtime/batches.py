@@ -1,7 +1,5 @@
 """Many samples for a model of one fixed batch size."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,8 +1,6 @@
 """How a runner runs: decided here once, from what the process may use. An engine's adapter translates it, and decides
 nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +12,7 @@ Placement = Literal["apart", "system"]
 Idle = Literal["sleep", "spin"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Execution:
     """How a runner runs.
 

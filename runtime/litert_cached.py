@@ -3,8 +3,6 @@
 The interpreter of LiteRT's Python package has no such option, its compiled model has.
 """
 
-from __future__ import annotations
-
 import platform
 import sys
 import threading

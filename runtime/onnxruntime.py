@@ -1,7 +1,5 @@
 """ONNX Runtime on the CPU, with all its graph optimisations."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from typing import Any
@@ -72,7 +70,7 @@ class OnnxRuntimeRunner(Runner):
             self._at_home.release()
 
     def _infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds)))
+        return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
 
 
 def engine_version() -> str:

@@ -6,8 +6,6 @@ carries the SHA-256 of the model and the CRC-32 of its own content, both are che
 whole under its name or not at all.
 """
 
-from __future__ import annotations
-
 import hashlib
 import platform
 import shutil
@@ -83,8 +81,5 @@ def _crc32(file: Path) -> str:
 
 
 def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

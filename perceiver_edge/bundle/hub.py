@@ -19,7 +19,7 @@ from perceiver_edge.errors import BadInputError, MissingExtraError
 
 SCHEME = "hf://"
 CARD = "README.md"
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _PIPELINE_TAGS = {1: None, 2: "image-classification", 3: "video-classification"}
 """By number of input axes, for classifiers: one axis may be sound, text or points."""
 
@@ -83,7 +83,7 @@ def _with_card(bundle: Bundle, card: bytes) -> dict[str, bytes]:
 
 def _metadata(bundle: Bundle, hub: ModuleType, base_model: str | None) -> Any:
     manifest: Manifest = bundle.manifest
-    task = _PIPELINE_TAGS[manifest.config.input_axis] if manifest.config.final_classifier_head else None
+    task = _PIPELINE_TAGS[manifest.config.input_axis] if manifest.config.is_classifier else None
     results = [
         hub.EvalResult(
             task_type=task or "other",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names, parse_config
+from perceiver_edge.config import CLASS_NAMES, InputSpec, ModelConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import PRECISIONS
@@ -105,7 +105,7 @@ class Manifest:
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
 
     name: str
-    config: PerceiverConfig
+    config: ModelConfig
     input_spec: InputSpec
     weights_fingerprint: str
     is_random_weights: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perceiver_edge.config import InputSpec, PerceiverConfig
+from perceiver_edge.config import InputSpec, ModelConfig
 
 UNDECLARED = (
     "Nobody has said how pixels are normalised, so they are taken as they are, from 0 to 1. If the model was trained "
@@ -14,10 +14,11 @@ _SCALED = {
     "cover": "scaled to cover {size} and cropped about the centre",
     "squash": "scaled to {size}, each axis for itself",
     "shortest": "scaled to cover {size} by 8/7 and cropped about the centre",
+    "crop": "cut to a centred square of 7/8 of its shorter side, and scaled to {size} with bicubic interpolation",
 }
 
 
-def takes_pictures(config: PerceiverConfig) -> bool:
+def takes_pictures(config: ModelConfig) -> bool:
     """Whether the input may be grey or colour pictures ``[height, width, 1 or 3]``."""
     return config.input_axis == 2 and config.input_channels in (1, 3)
 
@@ -32,7 +33,7 @@ def normalisation(spec: InputSpec) -> str:
     return f"(pixel / 255 - mean) / std, with the mean {mean} and the std {std}, a channel each"
 
 
-def pixels_become(config: PerceiverConfig, spec: InputSpec) -> str | None:
+def pixels_become(config: ModelConfig, spec: InputSpec) -> str | None:
     """One sentence; None for a model of something else than pictures, and where nobody has said it."""
     if not takes_pictures(config) or not spec.declares_normalisation:
         return None

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from perceiver_edge.config import InputSpec, PerceiverConfig
+from perceiver_edge.config import InputSpec, ModelConfig
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +20,7 @@ class Checkpoint:
     ``is_own``: whether it was made with this package, and not in another framework.
     """
 
-    config: PerceiverConfig
+    config: ModelConfig
     input_spec: InputSpec | None
     weights: Mapping[str, np.ndarray]
     class_names: tuple[str, ...] | None = None

@@ -13,11 +13,13 @@ import numpy as np
 
 from perceiver_edge.checkpoints.checkpoint import Checkpoint
 from perceiver_edge.checkpoints.families import refuse_foreign
+from perceiver_edge.checkpoints.huggingface import load_huggingface
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
 from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
 from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, MADE_BY, check_config_keys, parse_class_names, parse_config
+from perceiver_edge.config.huggingface import is_huggingface
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
@@ -33,7 +35,7 @@ def load_checkpoint(
     config: Mapping[str, Any] | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> Checkpoint:
-    """Read a folder with ``config.json`` and weights, ours or perceiver-pytorch's, or a file of weights alone.
+    """Read a folder with ``config.json`` and weights, ours, perceiver-pytorch's or transformers', or weights alone.
 
     Weights are a safetensors file or a state dict of PyTorch; a ``config.json`` beside a file is read too. What the
     configuration leaves out is taken from the weights' shapes, as far as they tell. float16, bfloat16 and float64 are
@@ -53,10 +55,12 @@ def load_checkpoint(
             "There is no such model.", expected=f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or a file of weights",
             got=path,
         )  # fmt: skip
-    weights_path = _weights_in(path) if path.is_dir() else path
     config_path = (path if path.is_dir() else path.parent) / CONFIG_FILE
     has_config = config_path.exists()
     values = _read_config(config_path) if has_config else {}
+    if is_huggingface(values):
+        return load_huggingface(config_path.parent, {**values, **(config or {})}, input_shape=input_shape)
+    weights_path = _weights_in(path) if path.is_dir() else path
     # What is known about a value's kind is checked before minutes of reading.
     check_config_keys({**values, **(config or {})}, where=config_path if has_config else "config")
     file = read_tensors(weights_path)

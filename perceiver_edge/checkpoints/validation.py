@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from perceiver_edge.checkpoints.families import refuse_foreign
-from perceiver_edge.checkpoints.layout import distinct_layers, expected_shapes
+from perceiver_edge.checkpoints.layout import Shapes, distinct_layers, expected_shapes
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, few, own_tensors
 from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import BadInputError
@@ -34,24 +34,36 @@ def fit_weights(
     if config.weight_tie_layers:
         renamed = _merge_tied_layers(config, renamed, where)
 
-    shapes = expected_shapes(config)
-    if missing := [name for name in shapes if name not in renamed]:
+    fix = "check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head"
+    return fit_shapes(expected_shapes(config), renamed, dtype=dtype, where=where, fix=fix)
+
+
+def fit_shapes(
+    shapes: Shapes, tensors: Mapping[str, np.ndarray], *, dtype: DTypeLike = np.float32, where: object, fix: str
+) -> dict[str, np.ndarray]:
+    """The tensors in the order of ``shapes``, cast to ``dtype``.
+
+    Raises:
+        BadInputError: tensors are missing or unexpected, have the wrong shape or an integer dtype, or hold NaN or
+            infinity; ``fix`` is what helps against the first two.
+    """
+    if missing := [name for name in shapes if name not in tensors]:
         raise BadInputError(
             "Weights are missing for this configuration.",
             expected=f"{len(shapes)} tensors",
             got=f"no {few(missing)}",
             where=where,
-            fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
+            fix=fix,
         )
-    if unexpected := [name for name in renamed if name not in shapes]:
+    if unexpected := [name for name in tensors if name not in shapes]:
         raise BadInputError(
             "There are tensors that this configuration has no place for.",
             expected=f"{len(shapes)} tensors",
             got=f"also {few(unexpected)}",
             where=where,
-            fix="check depth, self_per_cross_attn, weight_tie_layers and final_classifier_head",
+            fix=fix,
         )
-    return {name: _fit_tensor(name, renamed[name], shape, dtype, where) for name, shape in shapes.items()}
+    return {name: _fit_tensor(name, tensors[name], shape, dtype, where) for name, shape in shapes.items()}
 
 
 def _fit_tensor(name: str, tensor: np.ndarray, shape: tuple[int, ...], dtype: DTypeLike, where: object) -> np.ndarray:

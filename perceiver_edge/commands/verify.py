@@ -89,7 +89,7 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
             proven.append(
                 prove(
                     name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
-                    is_classifier=manifest.config.final_classifier_head, layer_reference=reference, threads=threads,
+                    is_classifier=manifest.config.is_classifier, layer_reference=reference, threads=threads,
                 )
             )  # fmt: skip
     return ParityReport(
@@ -120,7 +120,7 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     manifest = bundle.manifest
     matrix = run_matrix(
         manifest.name, {name: (artefact, bundle.read(name)) for name, artefact in manifest.artefacts.items()}, held_out,
-        runtimes=runtimes, gates=gates, is_classifier=manifest.config.final_classifier_head,
+        runtimes=runtimes, gates=gates, is_classifier=manifest.config.is_classifier,
         is_random_weights=manifest.is_random_weights, progress=on_console(quiet=args.quiet),
     )  # fmt: skip
     if args.output is not None:

@@ -69,10 +69,11 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
     program, decisions = lower(plain, optimize_for=optimize_for)
     program = single_precision(program)
-    inputs = {INPUT: ((batch, *model.sample_shape), tf.float32)}
+    config = model.checkpoint.config
+    inputs = {INPUT: ((batch, *model.sample_shape), tf.int32 if config.vocabulary else tf.float32)}
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
-    output_name = "logits" if model.checkpoint.config.final_classifier_head else "latents"
+    output_name = config.output_name
     module = LoweredPerceiver(program)
     traced = trace(module, inputs=inputs, output_name=output_name)
     watch = _Watch(module, inputs)

@@ -13,7 +13,7 @@ from perceiver_edge.compiler.artefacts import Kind, planned_kinds
 from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
 from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
-from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.config import ModelConfig
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.proof.gates import Gates, gates_by_precision
@@ -61,6 +61,8 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         options.model, config=options.config, name=options.name, input_shape=options.input_shape,
         image_mean=options.image_mean, image_std=options.image_std, resize=options.resize, seed=options.seed,
     )  # fmt: skip
+    if named.checkpoint.config.vocabulary:  # texts are of different lengths, and what pads them is nobody's word
+        options = replace(options, with_mask=True)
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
@@ -98,10 +100,10 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     )  # fmt: skip
 
 
-def _require_labels_fit(part: Samples, config: PerceiverConfig) -> None:
+def _require_labels_fit(part: Samples, config: ModelConfig) -> None:
     if part.labels is None:
         return
-    if not config.final_classifier_head:
+    if not config.is_classifier:
         raise BadInputError(
             "Only a classifier has an accuracy.", expected="no labels", got="labels", where=part.description
         )

@@ -167,7 +167,7 @@ def _prove(
             prove(
                 kind.file_name(job.model.name), content, held_out,
                 precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.final_classifier_head,
+                threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.is_classifier,
             )
         )  # fmt: skip
         stage(done)

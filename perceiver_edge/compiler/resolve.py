@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.compiler.live import read_live
-from perceiver_edge.config import PRESETS, InputSpec, require_fit
+from perceiver_edge.compiler.plain_reference import plain_reference
+from perceiver_edge.config import PRESETS, InputSpec, PerceiverConfig, require_fit
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.reference import Reference, keras_reference
@@ -43,7 +44,7 @@ class NamedModel:
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """``[*axes, channels]``, without the batch."""
-        return (*self.input_spec.shape, self.checkpoint.config.input_channels)
+        return self.checkpoint.config.sample_shape(self.input_spec.shape)
 
     @property
     def proven_against(self) -> Reference:
@@ -55,13 +56,15 @@ class NamedModel:
     @cached_property
     def weights_reference(self) -> Reference:
         """What the weights compute here, in float32."""
-        return keras_reference(self.checkpoint)
+        if isinstance(self.checkpoint.config, PerceiverConfig):
+            return keras_reference(self.checkpoint)
+        return plain_reference(self.checkpoint, self.input_spec.shape)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of all that decides what is computed: configuration, input shape and weights."""
         options = self.checkpoint.config.to_dict().items()
-        config = {name: value if value is None else float(value) for name, value in options}  # 10 is 10.0
+        config = {name: float(value) if isinstance(value, int) else value for name, value in options}  # 10 is 10.0
         identity = [config, self.input_spec.shape, self.checkpoint.fingerprint]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -112,6 +115,7 @@ def resolve_model(
             got=spec.shape or "none", where=name,
             fix=f"pass {option('input_shape', (224, 224)[:axes] or None)}, or put input_shape into config.json",
         )  # fmt: skip
+    checkpoint.config.require_input_shape(spec.shape, where=name)
     return NamedModel(
         name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random,
         is_digits=isinstance(model, str) and model == DIGITS, reference=reference,

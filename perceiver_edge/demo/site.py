@@ -60,12 +60,12 @@ def write_site(site: Site, folder: Path) -> None:
 
 
 def _require_picture_classifier(manifest: Manifest, *, where: Path) -> None:
-    shape, channels = manifest.input_spec.shape, manifest.config.input_channels
+    shape, channels = manifest.input_spec.shape, manifest.config.sample_shape(manifest.input_spec.shape)[-1]
     expected = [("input", (1, *shape, channels))]
     for name, artefact in manifest.artefacts.items():
         inputs = [(spec.name, spec.shape) for spec in artefact.inputs]
         is_picture = len(shape) == 2 and channels in {1, 3}
-        if not (is_picture and inputs == expected and manifest.config.final_classifier_head):
+        if not (is_picture and inputs == expected and manifest.config.is_classifier):
             raise BadInputError(
                 "The page has no way to show this model.",
                 expected="a classifier of one picture [1, height, width, 1 or 3] a call, without a mask",

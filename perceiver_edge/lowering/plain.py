@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.config import ModelConfig, PerceiverConfig
+from perceiver_edge.config.huggingface import HuggingFaceConfig
 from perceiver_edge.fourier import fourier_encoding
+from perceiver_edge.lowering.plain_huggingface import plain_huggingface
 from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
@@ -23,13 +25,22 @@ from perceiver_edge.lowering.program import (
 from perceiver_edge.lowering.source import Source
 
 
-def plain_program(config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]) -> Program:
-    """Read canonical weights (`perceiver_edge.checkpoints.layout`) into a `Program`.
+def plain_program(config: ModelConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]) -> Program:
+    """Read the weights of a `Checkpoint` into a `Program`.
 
     Args:
         weights: arrays by canonical name; Linear weights are ``[out, in]``.
         input_shape: sizes of the input axes, without channels.
     """
+    if isinstance(config, HuggingFaceConfig):
+        return plain_huggingface(config, weights, input_shape)
+    return _plain_perceiver(config, weights, input_shape)
+
+
+def _plain_perceiver(
+    config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
+) -> Program:
+    """Weights under the names of `perceiver_edge.checkpoints.layout`."""
     read = _Reader(weights)
     distinct = min(config.depth, 2) if config.weight_tie_layers else config.depth  # tied: the first stands alone
     layers = [_layer(config, read, index) for index in range(distinct)]

@@ -48,7 +48,7 @@ class Convolution:
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         height, width = (
             _positions(_positions(size + 2 * self.padding, window, self.stride), self.pool, self.pool_stride)
-            for size, window in zip(shape, self.kernel.shape, strict=False)
+            for size, window in zip(shape[:2], self.kernel.shape[:2], strict=True)
         )
         return height, width, self.kernel.shape[3]
 

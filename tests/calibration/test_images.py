@@ -143,8 +143,8 @@ def test_a_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for value in (0, 100):
         save(tmp_path / f"{value}.png", plain(value))
     decoded = []
-    read = images._read_pixels
-    monkeypatch.setattr(images, "_read_pixels", lambda path, **form: decoded.append(path) or read(path, **form))
+    read = images.Pictures.pixels
+    monkeypatch.setattr(images.Pictures, "pixels", lambda fit, path: decoded.append(path) or read(fit, path))
     source = images.ImageFolder(tmp_path, shape=(8, 8, 3), image_mean=(0.0,), image_std=(1.0,))
     parts = split(source, num_calibration=1, num_held_out=1, seed=0)
     assert [len(list(part)) for part in parts * 2] == [1] * 4

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from perceiver_edge.config.huggingface import HuggingFaceConfig, is_huggingface, parse_huggingface_config
 from perceiver_edge.errors import BadInputError
 
 LAYER_NORM_EPSILON = 1e-5
@@ -58,8 +59,33 @@ class PerceiverConfig:
         encoding = self.input_axis * (2 * self.num_freq_bands + 1) if self.fourier_encode_data else 0
         return self.input_channels + encoding
 
+    @property
+    def is_classifier(self) -> bool:
+        return self.final_classifier_head
+
+    @property
+    def output_name(self) -> str:
+        """What the output of every artefact is called."""
+        return "logits" if self.final_classifier_head else "latents"
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many different integers an input is made of; None where it is numbers."""
+        return None
+
+    def sample_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of one input, without the batch: ``[*axes, channels]``."""
+        return (*input_shape, self.input_channels)
+
+    def require_input_shape(self, input_shape: tuple[int, ...], *, where: object = None) -> None:
+        """Any size will do."""
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+ModelConfig = PerceiverConfig | HuggingFaceConfig
+"""All that a model's configuration can be; what they have in common is what every stage but the readers asks for."""
 
 
 _POSITIVE_INTS = {
@@ -164,10 +190,11 @@ class InputSpec:
 
 
 CLASS_NAMES = "class_names"
-RESIZE = ("cover", "squash", "shortest")
+RESIZE = ("cover", "squash", "shortest", "crop")
 """How a picture gets the input's size. ``cover``: scaled to cover it, and cropped about the centre. ``squash``: scaled
 to it, each axis for itself. ``shortest``: as ``cover``, with the middle 7/8 of what would be kept; where the input is
-224 wide, that is torchvision's Resize(256) and CenterCrop(224)."""
+224 wide, that is torchvision's Resize(256) and CenterCrop(224). ``crop``: a centred square of 7/8 of the shorter side
+is cut out, and scaled with bicubic interpolation, as transformers does for its Perceivers."""
 
 _SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std", "resize": "resize"}
 MADE_BY = "made_by"
@@ -215,24 +242,30 @@ def check_config_keys(values: Mapping[str, Any], *, where: object = None) -> Non
             )  # fmt: skip
 
 
-def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[PerceiverConfig, InputSpec | None]:
+def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[ModelConfig, InputSpec | None]:
     """Read the flat mapping of a ``config.json``: constructor arguments, and optionally the keys of `InputSpec`.
 
-    ``class_names`` may stand beside them (`parse_class_names`), and arguments of perceiver-pytorch's that are off.
+    Configurations of transformers are known by their ``model_type``. ``class_names`` may stand beside them
+    (`parse_class_names`), and arguments of perceiver-pytorch's that are off.
 
     Raises:
         BadInputError: unknown or missing keys, or values out of range.
     """
+    if is_huggingface(values):
+        return _with_spec(parse_huggingface_config(values, where=where), values, where)
     check_config_keys(values, where=where)
     fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
-    spec_keys = {key: values[key] for key in _SPEC_KEYS if key in values}
-    values = {key: values[key] for key in fields if key in values}
+    arguments = {key: values[key] for key in fields if key in values}
     required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-    if missing := [name for name in required if name not in values]:
+    if missing := [name for name in required if name not in arguments]:
         raise BadInputError(
             "The configuration lacks keys.", expected=", ".join(required), got=f"no {', '.join(missing)}", where=where
         )
-    config = PerceiverConfig(**values)
+    return _with_spec(PerceiverConfig(**arguments), values, where)
+
+
+def _with_spec(config: ModelConfig, values: Mapping[str, Any], where: object) -> tuple[ModelConfig, InputSpec | None]:
+    spec_keys = {key: values[key] for key in _SPEC_KEYS if key in values}
     if not spec_keys:
         return config, None
     resize = spec_keys.pop("resize", None)
@@ -249,7 +282,7 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Pe
     return config, spec
 
 
-def require_fit(spec: InputSpec, config: PerceiverConfig, *, where: object) -> None:
+def require_fit(spec: InputSpec, config: ModelConfig, *, where: object) -> None:
     """Raises BadInputError unless there is one mean and deviation for all channels, or one for each."""
     for key, values in (("image_mean", spec.mean), ("image_std", spec.std)):
         if len(values) not in (1, config.input_channels):
@@ -260,7 +293,7 @@ def require_fit(spec: InputSpec, config: PerceiverConfig, *, where: object) -> N
 
 
 def parse_class_names(
-    values: Mapping[str, Any], config: PerceiverConfig, *, where: object = None
+    values: Mapping[str, Any], config: ModelConfig, *, where: object = None
 ) -> tuple[str, ...] | None:
     """What the classes of a ``config.json`` are called, in the order of the logits; None where it does not say.
 
@@ -270,7 +303,7 @@ def parse_class_names(
     names = values.get(CLASS_NAMES)
     if names is None:
         return None
-    count = config.num_classes if config.final_classifier_head else 0
+    count = config.num_classes if config.is_classifier else 0
     is_list = isinstance(names, list | tuple) and all(isinstance(name, str) and name.strip() for name in names)
     if not is_list or len(names) != count:
         got = f"{len(names)} names" if is_list else repr(names)

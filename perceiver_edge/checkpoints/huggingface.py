@@ -1,0 +1,138 @@
+"""A folder that transformers' ``save_pretrained`` wrote, or that was fetched from the Hub, as a `Checkpoint`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceiver_edge.checkpoints.checkpoint import Checkpoint
+from perceiver_edge.checkpoints.huggingface_layout import IGNORED, RENAMED, huggingface_shapes
+from perceiver_edge.checkpoints.tensor_files import read_tensors
+from perceiver_edge.checkpoints.validation import fit_shapes
+from perceiver_edge.config import InputSpec
+from perceiver_edge.config.huggingface import (
+    IMAGES,
+    HuggingFaceConfig,
+    huggingface_class_names,
+    parse_huggingface_config,
+)
+from perceiver_edge.errors import BadInputError
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_PROCESSOR_FILE = "preprocessor_config.json"
+_IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_BICUBIC = 3
+"""Of Pillow's resampling filters."""
+
+
+def load_huggingface(folder: Path, values: Mapping[str, Any], *, input_shape: tuple[int, ...] | None) -> Checkpoint:
+    """Read weights and the processor's settings.
+
+    Args:
+        values: of the folder's ``config.json``.
+        input_shape: sizes of the input axes, where another is wanted than the model's own.
+
+    Raises:
+        BadInputError: a file is missing or damaged, a value is not usable, or the weights do not fit.
+    """
+    config = parse_huggingface_config(values, where=folder / "config.json")
+    spec = _input_spec(config, folder, input_shape)
+    path, tensors = _read_weights(folder)
+    tensors = {RENAMED.get(name, name): tensor for name, tensor in tensors.items() if name not in IGNORED}
+    weights = fit_shapes(
+        huggingface_shapes(config), tensors, where=path, fix="check that config.json and the weights are of one model"
+    )
+    class_names = huggingface_class_names(values, config)
+    return Checkpoint(config=config, input_spec=spec, weights=weights, class_names=class_names)
+
+
+def _input_spec(config: HuggingFaceConfig, folder: Path, input_shape: tuple[int, ...] | None) -> InputSpec:
+    shape = input_shape or config.default_input_shape
+    path = folder / _PROCESSOR_FILE
+    values = _read_json(path) if path.exists() else {}
+    if config.architecture not in IMAGES:
+        return InputSpec(shape=shape)
+    spec = InputSpec(
+        shape=shape,
+        image_mean=_numbers(values, "image_mean", path) if values.get("do_normalize", True) else (0.0,),
+        image_std=_numbers(values, "image_std", path) if values.get("do_normalize", True) else (1.0,),
+        resize="crop",
+    )
+    _require_crop(values, path)
+    steps = {"do_center_crop": True, "do_resize": True, "do_rescale": True, "resample": _BICUBIC}
+    if others := {key: values[key] for key, usual in steps.items() if values.get(key, usual) != usual}:
+        raise BadInputError(
+            "What the processor does to pictures is not supported.", expected=f"{steps}", got=f"{others}", where=path
+        )
+    return spec
+
+
+def _numbers(values: Mapping[str, Any], key: str, path: Path) -> tuple[float, ...]:
+    given = values.get(key, _IMAGENET[key])
+    if not isinstance(given, list | tuple) or not all(type(value) in (int, float) for value in given):
+        raise BadInputError(f"The key {key!r} is not usable.", expected="a list of numbers", got=given, where=path)
+    return tuple(map(float, given))
+
+
+def _require_crop(values: Mapping[str, Any], path: Path) -> None:
+    """The share of the shorter side that is kept is the size over the size of the crop, says the processor."""
+    sizes = []
+    for key, default in (("size", 224), ("crop_size", 256)):
+        given = values.get(key, default)
+        size = given.get("height") if isinstance(given, Mapping) else given
+        if not isinstance(size, int) or size < 1:
+            raise BadInputError(f"The key {key!r} is not usable.", expected="a size in pixels", got=given, where=path)
+        sizes.append(size)
+    if sizes[0] * 8 != sizes[1] * 7:
+        raise BadInputError(
+            "The processor's crop is not supported.", expected="a size of 7/8 of the crop_size, such as 224 and 256",
+            got=sizes, where=path,
+        )  # fmt: skip
+
+
+def _read_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file, or the index of several, and the tensors by name."""
+    for name in _WEIGHTS:
+        if (folder / name).exists():
+            return folder / name, read_tensors(folder / name).tensors
+        index = folder / f"{name}.index.json"
+        if index.exists():
+            return index, _read_shards(index)
+    raise BadInputError(
+        "There are no weights in the folder.", expected=" or ".join(_WEIGHTS), where=folder,
+        got=", ".join(sorted(file.name for file in folder.iterdir())[:5]),
+    )  # fmt: skip
+
+
+def _read_shards(index: Path) -> dict[str, np.ndarray]:
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, Mapping) or not all(isinstance(file, str) for file in places.values()):
+        raise BadInputError("The index of the weights is not usable.", expected="a weight_map of files", where=index)
+    tensors: dict[str, np.ndarray] = {}
+    for file in sorted(set(places.values())):
+        if Path(file).name != file:  # nothing outside of the folder is opened
+            raise BadInputError(
+                "The index of the weights names a file elsewhere.", expected="names of files in the folder",
+                got=repr(file), where=index,
+            )  # fmt: skip
+        tensors |= read_tensors(index.parent / file).tensors
+    if missing := sorted(set(places) - set(tensors)):
+        raise BadInputError(
+            "The files lack weights that their index names.", expected=f"{len(places)} weights",
+            got=f"no {', '.join(missing[:4])}", where=index,
+        )  # fmt: skip
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInputError("A file of the model is not readable.", expected="JSON", got=error, where=path) from error
+    if not isinstance(values, dict):
+        raise BadInputError("A file of the model is not usable.", expected="a JSON object", where=path)
+    return values

@@ -1,0 +1,107 @@
+"""The weights of a Hugging Face Perceiver: transformers' names and shapes."""
+
+from __future__ import annotations
+
+from perceiver_edge.checkpoints.layout import Shapes
+from perceiver_edge.config.huggingface import (
+    CHANNELS,
+    CONVOLUTIONAL,
+    FLOW,
+    FRAMES,
+    LEARNED,
+    MASKED_LM,
+    HuggingFaceConfig,
+)
+
+IGNORED = ("perceiver.input_preprocessor.convnet.batchnorm.num_batches_tracked",)
+"""Tensors that decide nothing in inference."""
+
+RENAMED = {"perceiver.output_postprocessor.bias": "embedding_decoder.bias"}
+"""Older files' names, and today's."""
+
+_PATCH_WIDTH, _STEM_WIDTH, _POSITION_WIDTH = 27, 64, 256
+
+
+def huggingface_shapes(config: HuggingFaceConfig) -> Shapes:
+    """Name and shape of every weight, Linear weights ``[out, in]``."""
+    c, width = config, config.d_latents
+    shapes: Shapes = {"perceiver.embeddings.latents": (c.num_latents, width)}
+    shapes |= _preprocessor(c)
+    shapes |= _layer(
+        "perceiver.encoder.cross_attention", width, c.token_channels, c.cross_channels,
+        widening=c.cross_attention_widening_factor,
+    )  # fmt: skip
+    for index in range(c.num_self_attends_per_block):
+        name = f"perceiver.encoder.self_attends.{index}"
+        widths = c.self_key_channels, c.self_value_channels
+        shapes |= _layer(name, width, None, widths, widening=c.self_attention_widening_factor)
+    return shapes | _decoder(c)
+
+
+def _preprocessor(c: HuggingFaceConfig) -> Shapes:
+    prefix = "perceiver.input_preprocessor"
+    if c.vocabulary:
+        return {
+            f"{prefix}.embeddings.weight": (c.vocab_size, c.d_model),
+            f"{prefix}.position_embeddings.weight": (c.max_position_embeddings, c.d_model),
+        }
+    if c.architecture == LEARNED:
+        return {
+            f"{prefix}.convnet_1x1.weight": (_POSITION_WIDTH, CHANNELS, 1, 1),
+            f"{prefix}.convnet_1x1.bias": (_POSITION_WIDTH,),
+            f"{prefix}.position_embeddings.position_embeddings": (c.image_size**2, _POSITION_WIDTH),
+            **_linear(f"{prefix}.positions_projection", _POSITION_WIDTH, _POSITION_WIDTH),
+        }
+    if c.architecture == CONVOLUTIONAL:
+        statistics = ("weight", "bias", "running_mean", "running_var")
+        return {
+            f"{prefix}.convnet.conv.weight": (_STEM_WIDTH, CHANNELS, 7, 7),
+            **{f"{prefix}.convnet.batchnorm.{name}": (_STEM_WIDTH,) for name in statistics},
+        }
+    if c.architecture == FLOW:
+        return _linear(f"{prefix}.conv_after_patches", FRAMES * _PATCH_WIDTH, _STEM_WIDTH)
+    return {}
+
+
+def _decoder(c: HuggingFaceConfig) -> Shapes:
+    prefix = "perceiver.decoder"
+    if c.architecture == MASKED_LM:
+        return {
+            f"{prefix}.output_position_encodings.position_embeddings": (c.max_position_embeddings, c.d_model),
+            **_layer(f"{prefix}.decoding_cross_attention", c.d_model, c.d_latents, (256, c.d_model)),
+            "embedding_decoder.bias": (c.vocab_size,),
+        }
+    attend, final = f"{prefix}.decoder.decoding_cross_attention", f"{prefix}.decoder.final_layer"
+    if c.architecture == FLOW:
+        width = c.token_channels
+        return _layer(attend, width, c.d_latents, (c.d_latents, c.d_latents)) | _linear(final, width, 2)
+    return {
+        f"{prefix}.decoder.output_position_encodings.position_embeddings": (1, c.d_latents),
+        **_layer(attend, c.d_latents, c.d_latents, (c.d_latents, c.d_latents)),
+        **_linear(final, c.d_latents, c.num_labels),
+    }
+
+
+def _layer(name: str, query: int, asked: int | None, widths: tuple[int, int], *, widening: int = 1) -> Shapes:
+    """``query``: width of the rows. ``asked``: of the context, None in a self-attend, which normalises once."""
+    attention, (key, value) = f"{name}.attention.self", widths
+    shapes = _norm(f"{attention}.layernorm1", query)
+    if asked is not None:
+        shapes |= _norm(f"{attention}.layernorm2", asked)
+    return shapes | {
+        **_linear(f"{attention}.query", query, key),
+        **_linear(f"{attention}.key", asked or query, key),
+        **_linear(f"{attention}.value", asked or query, value),
+        **_linear(f"{name}.attention.output.dense", value, query),
+        **_norm(f"{name}.layernorm", query),
+        **_linear(f"{name}.mlp.dense1", query, widening * query),
+        **_linear(f"{name}.mlp.dense2", widening * query, query),
+    }
+
+
+def _linear(name: str, inputs: int, outputs: int) -> Shapes:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm(name: str, dim: int) -> Shapes:
+    return {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}

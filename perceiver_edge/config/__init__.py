@@ -1,0 +1,40 @@
+"""What a model is and what it is fed: one configuration for each family of Perceivers, with what all have in common.
+
+A file here reads the keys of one framework; it imports the errors, and no weights. Presets are here too.
+"""
+
+from perceiver_edge.config.huggingface import HuggingFaceConfig
+from perceiver_edge.config.perceiver import (
+    CLASS_NAMES,
+    CONFIG_KEYS,
+    FEED_FORWARD_MULTIPLIER,
+    LAYER_NORM_EPSILON,
+    MADE_BY,
+    PRESETS,
+    RESIZE,
+    InputSpec,
+    ModelConfig,
+    PerceiverConfig,
+    check_config_keys,
+    parse_class_names,
+    parse_config,
+    require_fit,
+)
+
+__all__ = [
+    "CLASS_NAMES",
+    "CONFIG_KEYS",
+    "FEED_FORWARD_MULTIPLIER",
+    "LAYER_NORM_EPSILON",
+    "MADE_BY",
+    "PRESETS",
+    "RESIZE",
+    "HuggingFaceConfig",
+    "InputSpec",
+    "ModelConfig",
+    "PerceiverConfig",
+    "check_config_keys",
+    "parse_class_names",
+    "parse_config",
+    "require_fit",
+]

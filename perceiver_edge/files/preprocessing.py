@@ -1,0 +1,170 @@
+"""From a picture or a text to what a model is fed: part of the model, for it was trained on nothing else.
+
+Needs NumPy, and Pillow for pictures. A bundle carries the settings, so a device does what calibration did.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perceiver_edge.errors import BadInputError, MissingExtraError
+
+_MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
+
+PAD, CLS, SEP = 0, 4, 5
+FIRST_BYTE = 6
+"""What byte 0 becomes: before it stand the special symbols PAD, BOS, EOS, MASK, CLS and SEP."""
+
+
+RESIZE: dict[str, float | None] = {"cover": 1.0, "shortest": 7 / 8, "squash": None, "crop": 7 / 8}
+"""How a picture gets the input's size: from the largest box of the input's shape about its centre, times this; or from
+the whole. ``crop``: from a centred square of its shorter side times this, whatever the input's shape is."""
+
+MOST_PIXELS = 1 << 27
+"""Of one picture as it is in the file: more than any phone's camera takes. Unpacked it is a gigabyte, turned and made
+RGB some more, and a file of 1,600 bytes may ask for that."""
+
+Picture = str | PathLike[str] | NDArray[np.uint8] | Any
+"""A file; uint8 ``[height, width]`` or ``[height, width, channels]``; or an image of Pillow's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """How pictures become float32 ``[height, width, channels]``, ``(pixel / 255 - mean) / std``.
+
+    A picture is turned upright (EXIF), made grey or RGB, and scaled by one of `RESIZE`: bilinear, or, for ``crop``,
+    bicubic, both with anti-aliasing, as Pillow does it. ``crop`` is what transformers does for its Perceivers. Of
+    several frames the first is used.
+
+    Args:
+        size: height and width. ``mean``, ``std``: one number, or one a channel.
+    """
+
+    size: tuple[int, ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: str = "cover"
+
+    def __call__(self, picture: Picture) -> NDArray[np.float32]:
+        """
+        Raises:
+            BadInputError: a picture that cannot be read, is gigantic, or has more than 8 bits a channel.
+            MissingExtraError: Pillow is not installed.
+        """
+        return self.normalised(self.pixels(picture))
+
+    def pixels(self, picture: Picture) -> NDArray[np.uint8]:
+        """The picture in the model's size, uint8 ``[height, width, channels]``. Raises as a call does."""
+        try:
+            from PIL import Image
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("pillow", "convert") from error
+        is_file = isinstance(picture, str | PathLike)
+        try:
+            if isinstance(picture, np.ndarray):
+                return self._fitted(Image.fromarray(picture))
+            if not is_file:
+                return self._fitted(picture)
+            with warnings.catch_warnings():
+                # Pillow warns of half of what it refuses; our own limit lies between, and is checked before decoding.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                with Image.open(picture) as image:
+                    return self._fitted(image)
+        except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
+            raise BadInputError(
+                "A picture cannot be read.",
+                expected="a whole picture with 8 bits a channel",
+                got=error,
+                where=picture if is_file else None,
+                fix="Repair or remove this file." if is_file else "Pass a file, an image of Pillow's or a uint8 array.",
+            ) from error
+
+    def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
+        return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+
+    def _fitted(self, image: Any) -> NDArray[np.uint8]:
+        from PIL import Image, ImageOps
+
+        _require_usable(image)
+        upright = ImageOps.exif_transpose(image)
+        if "transparency" in upright.info:
+            upright = upright.convert("RGBA")
+        channels = upright.convert(_MODE_OF_CHANNELS[self.channels])
+        (height, width), share = self.size, RESIZE[self.resize]
+        bilinear, bicubic = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+        if share is None:
+            fitted = channels.resize((width, height), bilinear)
+        elif self.resize == "crop":
+            side = int(share * min(channels.size))
+            left, top = ((length - side) // 2 for length in channels.size)
+            fitted = channels.crop((left, top, left + side, top + side)).resize((width, height), bicubic)
+        else:
+            fitted = ImageOps.fit(channels, (width, height), method=bilinear, bleed=(1 - share) / 2)
+        return np.asarray(fitted, dtype=np.uint8).reshape(height, width, -1)
+
+
+def _require_usable(image: Any) -> None:
+    """Raises ValueError for what would be decoded wrongly, or into gigabytes."""
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} × {image.height} pixels, more than {MOST_PIXELS:,}")
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"more than 8 bits a channel (mode {image.mode})")  # convert() would clip it to white
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """How texts become integers: CLS, the bytes of UTF-8 plus `FIRST_BYTE`, SEP; then PAD up to ``length``."""
+
+    length: int
+
+    def __call__(self, text: str | bytes) -> dict[str, NDArray[Any]]:
+        """``input`` int32 ``[length]``, and ``mask`` bool ``[length]``: True where there is no PAD.
+
+        Raises:
+            BadInputError: not a text, or one of more than ``length`` - 2 bytes.
+        """
+        if not isinstance(text, str | bytes):
+            raise BadInputError("This is not a text.", expected="str or bytes", got=type(text).__name__)
+        content = text.encode() if isinstance(text, str) else text
+        if len(content) > self.length - 2:
+            raise BadInputError(
+                "The text is too long for the model.", expected=f"at most {self.length - 2} bytes of UTF-8",
+                got=f"{len(content)} bytes", fix="cut it, or compile for a longer sequence",
+            )  # fmt: skip
+        symbols = [CLS, *(byte + FIRST_BYTE for byte in content), SEP]
+        ids = np.full(self.length, PAD, np.int32)
+        ids[: len(symbols)] = symbols
+        return {"input": ids, "mask": np.arange(self.length) < len(symbols)}
+
+
+Preprocessing = Pictures | Text
+_KINDS: dict[str, type[Pictures] | type[Text]] = {"pictures": Pictures, "text": Text}
+
+
+def to_dict(preprocessing: Preprocessing) -> dict[str, Any]:
+    """JSON-ready."""
+    kind = next(name for name, type_ in _KINDS.items() if isinstance(preprocessing, type_))
+    return {"kind": kind, **dataclasses.asdict(preprocessing)}
+
+
+def from_dict(values: Mapping[str, Any]) -> Preprocessing:
+    """Inverse of `to_dict`.
+
+    Raises:
+        BadInputError: not such a mapping.
+    """
+    try:
+        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        return _KINDS[fields.pop("kind")](**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInputError("The preprocessing is not usable.", expected="what a bundle carries", got=error) from error

@@ -1,0 +1,191 @@
+"""The plain form of a Hugging Face Perceiver: its weights as a `Program`, before any rewrite.
+
+One layer serves as cross-attend, self-attend and decoder (``modeling_perceiver.py`` of transformers 5.24):
+
+    h = LN1(q), c = LN2(kv), or c = h in a self-attend          Q, K, V = h W_q + b_q, c W_k + b_k, c W_v + b_v
+    o = softmax(Q Kᵀ / √(channels of a head)) V W_o + b_o       + q, where the query is a residual
+    y = o + W_2 act(W_1 LN(o) + b_1) + b_2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+
+from perceiver_edge.config.huggingface import (
+    ACTIVATIONS,
+    CONVOLUTIONAL,
+    FLOW,
+    FOURIER,
+    LEARNED,
+    MASKED_LM,
+    TEXTS,
+    HuggingFaceConfig,
+)
+from perceiver_edge.lowering.interpolate import bicubic
+from perceiver_edge.lowering.program import (
+    Activation,
+    Block,
+    CrossAttention,
+    FeedForward,
+    Layer,
+    Norm,
+    Output,
+    Program,
+    SelfAttention,
+    Stack,
+    scaled,
+)
+from perceiver_edge.lowering.source import Affine, Array, Convolution, Linear, Lookup, Source, Stem
+
+FOURIER_BANDS = 64
+FOURIER_RESOLUTION = {FOURIER: (224, 224), CONVOLUTIONAL: (56, 56)}
+"""Twice the highest frequency along each axis, whatever the image's own size is."""
+
+BATCH_NORM_EPSILON = 1e-5
+FLOW_SCALE = 100.0
+"""The published flow is the model's output divided by this."""
+
+DECODER_CHANNELS = {MASKED_LM: (256, 768), FLOW: (512, 512)}
+"""Of keys and of values in decoders, where they do not follow from the latents; transformers has them as constants."""
+
+
+def plain_huggingface(
+    config: HuggingFaceConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
+) -> Program:
+    """Read weights under transformers' names (`checkpoints.huggingface_layout`) into a `Program`.
+
+    Args:
+        input_shape: sizes of the input axes, without channels.
+    """
+    read = _Reader(config, weights)
+    heads = config.num_cross_attention_heads
+    encode = read.layer("perceiver.encoder.cross_attention", heads, is_residual=config.use_query_residual)
+    attends = [
+        read.layer(f"perceiver.encoder.self_attends.{i}", config.num_self_attention_heads, index=i)
+        for i in range(config.num_self_attends_per_block)
+    ]
+    block = Layer(tuple(part for attend in attends for part in attend))
+    source = _source(config, read, input_shape)
+    encoder = Stack(
+        "layers", read.array("perceiver.embeddings.latents"), None, (Layer(encode), *[block] * config.num_blocks)
+    )  # fmt: skip
+    decoder, output = _decoder(config, read, input_shape)
+    return Program(sources=(source,), stacks=(encoder, decoder), output=output)
+
+
+def _source(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> Source:
+    prefix, shape = "perceiver.input_preprocessor.", config.sample_shape(input_shape)
+    if config.architecture in TEXTS:
+        positions = read.array(f"{prefix}position_embeddings.weight")[: input_shape[0]]
+        table = read.array(f"{prefix}embeddings.weight")
+        return Source("input", shape, (Lookup(table),), positions, adds_positions=True)
+    if config.architecture == LEARNED:
+        table = bicubic(read.array(f"{prefix}position_embeddings.position_embeddings"), input_shape)
+        projection = read.linear(f"{prefix}positions_projection")
+        assert projection.bias is not None
+        stem: Stem = Affine(read.linear(f"{prefix}convnet_1x1"))
+        return Source("input", shape, (stem,), table @ projection.weight + projection.bias)
+    if config.architecture == FOURIER:
+        return Source("input", shape, (), fourier_features(input_shape, FOURIER_RESOLUTION[FOURIER]))
+    if config.architecture == FLOW:
+        stem = Affine(read.linear(f"{prefix}conv_after_patches"))
+        return Source("input", shape, (stem,), fourier_features(input_shape, config.train_size))
+    stem = read.convolution(f"{prefix}convnet")
+    grid = stem.shape(shape)[:2]
+    return Source("input", shape, (stem,), fourier_features(grid, FOURIER_RESOLUTION[CONVOLUTIONAL]))
+
+
+def _decoder(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> tuple[Stack, Output]:
+    prefix = "perceiver.decoder."
+    if config.architecture == MASKED_LM:
+        queries = read.array(f"{prefix}output_position_encodings.position_embeddings")
+        layer = read.layer(f"{prefix}decoding_cross_attention", config.num_cross_attention_heads, is_residual=False)
+        embedding = read.array("perceiver.input_preprocessor.embeddings.weight")
+        logits = Linear(np.ascontiguousarray(embedding.T), read.array("embedding_decoder.bias"))
+        shape: tuple[int, ...] = (len(queries), config.vocab_size)
+        return Stack("decoder", queries, None, (Layer(layer),)), Output(False, None, logits, shape)
+    is_flow = config.architecture == FLOW
+    rows = None if is_flow else read.array(f"{prefix}decoder.output_position_encodings.position_embeddings")
+    layer = read.layer(f"{prefix}decoder.decoding_cross_attention", 1, is_residual=not is_flow)
+    final = read.linear(f"{prefix}decoder.final_layer")
+    if is_flow:
+        return Stack("decoder", rows, None, (Layer(layer),)), Output(
+            False, None, scaled(final, 1 / FLOW_SCALE), (*input_shape, 2)
+        )  # fmt: skip
+    return Stack("decoder", rows, None, (Layer(layer),)), Output(False, None, final, (config.num_labels,))
+
+
+def fourier_features(shape: tuple[int, ...], resolution: tuple[int, ...]) -> Array:
+    """Positions p in [-1, 1] of all axes, then sin(π f p) axis by axis, then cos(π f p): ``[positions, channels]``.
+
+    In float32, as torch computes them: at high frequencies that is 2e-5 from the exact values, which the weights were
+    never trained on.
+    """
+    grid = np.meshgrid(*[_linspace(-1.0, 1.0, size) for size in shape], indexing="ij")
+    positions = np.stack([axis.reshape(-1) for axis in grid], axis=-1)
+    bands = np.stack([_linspace(1.0, maximum / 2, FOURIER_BANDS) for maximum in resolution])
+    phases = (positions[:, :, None] * bands[None]).reshape(len(positions), -1)
+    phases = np.float32(np.pi) * phases
+    return np.concatenate([positions, np.sin(phases), np.cos(phases)], axis=-1).astype(np.float64)
+
+
+def _linspace(start: float, stop: float, count: int) -> np.ndarray:
+    """torch.linspace in float32: from both ends to the middle, each product and its sum rounded once."""
+    first, last = np.float32(start), np.float32(stop)
+    if count == 1:
+        return np.array([first])
+    step, index = float((last - first) / np.float32(count - 1)), np.arange(count)
+    upwards, downwards = float(first) + step * index, float(last) - step * (count - 1 - index)
+    return np.where(index < count // 2, upwards, downwards).astype(np.float32)
+
+
+class _Reader:
+    """transformers' names → float64 values of the program."""
+
+    def __init__(self, config: HuggingFaceConfig, weights: Mapping[str, np.ndarray]) -> None:
+        self._config, self._weights = config, weights
+
+    def array(self, name: str) -> Array:
+        return np.asarray(self._weights[name], np.float64)
+
+    def norm(self, prefix: str) -> Norm:
+        return Norm(self.array(f"{prefix}.weight"), self.array(f"{prefix}.bias"))
+
+    def linear(self, prefix: str) -> Linear:
+        weight = self.array(f"{prefix}.weight")
+        weight = weight.reshape(weight.shape[0], -1)  # a 1 × 1 convolution has two axes more
+        return Linear(np.ascontiguousarray(weight.T), self.array(f"{prefix}.bias"))
+
+    def convolution(self, prefix: str) -> Convolution:
+        """7 × 7 with stride 2 and 3 zeros on every side; 3 × 3 maxima with stride 2 and none: 224 → 112 → 55."""
+        gamma, beta, mean, variance = (
+            self.array(f"{prefix}.batchnorm.{name}") for name in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
+        kernel = np.ascontiguousarray(self.array(f"{prefix}.conv.weight").transpose(2, 3, 1, 0))
+        return Convolution(kernel, scale, beta - mean * scale, stride=2, padding=3, pool=3, pool_stride=2)
+
+    def layer(
+        self, prefix: str, heads: int, *, is_residual: bool = True, index: int | None = None
+    ) -> tuple[tuple[str, Block], ...]:
+        """A cross-attend, or, with an ``index``, a self-attend; and its feed-forward block."""
+        attention = f"{prefix}.attention.self"
+        norm = self.norm(f"{attention}.layernorm1")
+        query, key, value = (self.linear(f"{attention}.{name}") for name in ("query", "key", "value"))
+        output = self.linear(f"{prefix}.attention.output.dense")
+        scale = (query.weight.shape[1] // heads) ** -0.5
+        feed_forward = FeedForward(
+            self.norm(f"{prefix}.layernorm"), self.linear(f"{prefix}.mlp.dense1"), self.linear(f"{prefix}.mlp.dense2"),
+            is_gated=False, activation=cast(Activation, ACTIVATIONS[self._config.hidden_act]),
+        )  # fmt: skip
+        if index is not None:
+            attend = SelfAttention(norm, (query, key, value), output, heads=heads, scale=scale)
+            return (f"self_attn.{index}", attend), (f"self_ff.{index}", feed_forward)
+        cross = CrossAttention(
+            norm, self.norm(f"{attention}.layernorm2"), query, key, value, output,
+            heads=heads, scale=scale, is_residual=is_residual,
+        )  # fmt: skip
+        return ("cross_attn", cross), ("cross_ff", feed_forward)

@@ -1,0 +1,162 @@
+"""Folders of transformers: every form that its files come in, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from perceiver_edge.checkpoints import load_checkpoint
+from perceiver_edge.config import parse_config
+from perceiver_edge.errors import BadInputError
+
+
+def test_every_architecture_is_read_with_all_its_weights(case, folder):
+    checkpoint = load_checkpoint(folder(case))
+    assert checkpoint.config == case.config
+    assert all(np.array_equal(checkpoint.weights[name], weight) for name, weight in case.weights.items())
+    assert len(checkpoint.weights) == len(case.weights)
+
+
+def test_a_configuration_survives_the_manifest(case):
+    assert parse_config(case.config.to_dict())[0] == case.config
+
+
+def test_half_precision_is_read_as_what_it_is(named_case, folder):
+    case = named_case("fourier")
+    checkpoint = load_checkpoint(folder(case, dtype=np.float16))
+    for name, weight in case.weights.items():
+        assert np.array_equal(checkpoint.weights[name], weight.astype(np.float16).astype(np.float32))
+
+
+def test_shards_are_one_model(named_case, folder):
+    case = named_case("fourier")
+    path = folder(case)
+    in_shards(path)
+    assert len(load_checkpoint(path).weights) == len(case.weights)
+
+
+def in_shards(path, *, weight_map=None):
+    tensors = load_file(path / "model.safetensors")
+    (path / "model.safetensors").unlink()
+    names, places = list(tensors), {}
+    for index, part in enumerate((names[::2], names[1::2]), start=1):
+        file = f"model-0000{index}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in part}, path / file)
+        places |= dict.fromkeys(part, file)
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places | (weight_map or {})}))
+
+
+def test_torch_weights_are_read(named_case, folder):
+    torch = pytest.importorskip("torch")
+    case = named_case("fourier")
+    path = folder(case)
+    (path / "model.safetensors").unlink()
+    torch.save({name: torch.from_numpy(weight) for name, weight in case.weights.items()}, path / "pytorch_model.bin")
+    assert len(load_checkpoint(path).weights) == len(case.weights)
+
+
+def test_the_old_name_of_the_text_bias_is_known(named_case, folder):
+    case = named_case("masked_lm")
+    case.weights["perceiver.output_postprocessor.bias"] = case.weights["embedding_decoder.bias"]
+    path = folder(case)
+    tensors = load_file(path / "model.safetensors")
+    del tensors["embedding_decoder.bias"]
+    save_file(tensors, path / "model.safetensors")
+    assert "embedding_decoder.bias" in load_checkpoint(path).weights
+
+
+def test_the_counter_of_a_batch_normalisation_decides_nothing(named_case, folder):
+    case = named_case("conv")
+    path = folder(case)
+    counter = {"perceiver.input_preprocessor.convnet.batchnorm.num_batches_tracked": np.array(7, np.int64)}
+    save_file({**case.weights, **counter}, path / "model.safetensors")
+    assert load_checkpoint(path).config == case.config
+
+
+def test_labels_become_class_names_and_placeholders_do_not(named_case, folder):
+    case = named_case("fourier_relu")
+    assert load_checkpoint(folder(case)).class_names is None
+    names = {"0": "tench", "1": "crane", "2": "ant", "3": "crane"}
+    named = load_checkpoint(folder(replace(case, name="named"), id2label=names))
+    assert named.class_names == ("tench", "crane (1)", "ant", "crane (3)")
+
+
+def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
+    path = folder(named_case("fourier"))
+    assert load_checkpoint(path).input_spec.image_mean == (0.485, 0.456, 0.406)
+    values = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 224, "width": 224}}
+    (path / "preprocessor_config.json").write_text(json.dumps(values))
+    spec = load_checkpoint(path).input_spec
+    assert (spec.shape, spec.image_mean, spec.resize) == ((224, 224), (0.5, 0.5, 0.5), "crop")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("fourier", {"hidden_act": "mish"}, "hidden_act"),
+        ("fourier", {"num_cross_attention_heads": 8}, "divisor of the widths"),  # 261 channels
+        ("fourier", {"qk_channels": 16}, "v_channels"),
+        ("fourier", {"architectures": ["PerceiverForMultimodalAutoencoding"]}, "not supported"),
+        ("fourier", {"architectures": None}, "which Perceiver"),
+        ("fourier", {"num_latents": 0}, "at least 1"),
+        ("fourier", {"num_latents": "many"}, "at least 1"),
+        ("fourier", {"d_latents": 64}, "wrong shape"),
+        ("fourier", {"num_self_attends_per_block": 3}, "missing"),
+        ("fourier", {"num_self_attends_per_block": 1}, "no place for"),
+        ("fourier", {"id2label": {"0": "a"}}, "wrong shape"),
+        ("flow", {"train_size": [16]}, "train_size"),
+        ("masked_lm", {"vocab_size": 100}, "wrong shape"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_says_why(name, changes, words, named_case, folder):
+    with pytest.raises(BadInputError, match=words):
+        load_checkpoint(folder(named_case(name), **changes))
+
+
+def test_a_truncated_file_says_so(named_case, folder):
+    path = folder(named_case("fourier")) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInputError, match="damaged"):
+        load_checkpoint(path.parent)
+
+
+@pytest.mark.parametrize("place", ["../elsewhere.safetensors", "/etc/passwd"])
+def test_an_index_reads_nothing_outside_of_its_folder(place, named_case, folder):
+    path = folder(named_case("fourier"))
+    in_shards(path, weight_map={"perceiver.embeddings.latents": place})
+    with pytest.raises(BadInputError, match="elsewhere"):
+        load_checkpoint(path)
+
+
+def test_a_missing_shard_and_a_missing_weight_say_so(named_case, folder):
+    path = folder(named_case("fourier"))
+    in_shards(path, weight_map={"perceiver.more": "model-00001-of-00002.safetensors"})
+    with pytest.raises(BadInputError, match="lack weights"):
+        load_checkpoint(path)
+    (path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(BadInputError, match="cannot be read"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "values", [{"do_center_crop": False}, {"resample": 2}, {"crop_size": 224}, {"image_mean": "grey"}, {"size": "big"}]
+)
+def test_another_processor_is_refused(values, named_case, folder):
+    path = folder(named_case("fourier"))
+    (path / "preprocessor_config.json").write_text(json.dumps(values))
+    with pytest.raises(BadInputError):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("flow", (16, 20)), ("learned", (12, 20)), ("masked_lm", (41,)), ("conv", (4, 9))]
+)
+def test_an_input_shape_that_the_model_does_not_allow(name, shape, named_case, folder):
+    from perceiver_edge.compiler.resolve import resolve_model
+
+    with pytest.raises(BadInputError, match="input shape"):
+        resolve_model(folder(named_case(name)), input_shape=shape)
