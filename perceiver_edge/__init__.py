@@ -39,6 +39,9 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from perceiver_edge.installation import require_python
+
+    require_python()
     if name == "compile":  # a missing library is an error that names the extra, also from Python
         from perceiver_edge.commands.libraries import COMPILER, require_libraries
 

@@ -4,6 +4,8 @@ The exit codes of all commands live here too, so that a failure means the same t
 0 done, 1 a gate (parity or other) failed, 2 bad usage or input. (70 is a defect of ours; see `cli`.)
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,8 +67,13 @@ class PerceiverEdgeError(Exception):
         fix: str | None = None,
     ) -> None:
         details = {"expected": expected, "got": got, "where": where, "fix": fix}
-        lines = [f"  {label + ':':<10}{value}" for label, value in details.items() if value is not None]
+        lines = [_detail(label, value) for label, value in details.items() if value is not None]
         super().__init__("\n".join([what, *lines]))
+
+
+def _detail(label: str, value: object) -> str:
+    start = f"  {label + ':':<10}"
+    return start + str(value).replace("\n", "\n" + " " * len(start))
 
 
 class BadInputError(PerceiverEdgeError):

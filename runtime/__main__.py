@@ -1,5 +1,7 @@
 """python -m perceiver_edge.runtime MODEL INPUTS OUTPUT: run a model on a file of samples, with one engine."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Keep what C++ writes off the terminal; Python cannot turn it off."""
 
+from __future__ import annotations
+
 import atexit
 import functools
 import os

@@ -1,5 +1,7 @@
 """What the two TFLite engines have in common: their Interpreter class has the same methods."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

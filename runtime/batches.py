@@ -1,5 +1,7 @@
 """Many samples for a model of one fixed batch size."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,5 +1,7 @@
 """From logits to what a person reads: the likeliest classes, by name, with their probabilities."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import NamedTuple

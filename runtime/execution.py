@@ -1,6 +1,8 @@
 """How a runner runs: decided here once, from what the process may use. An engine's adapter translates it, and decides
 nothing."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +14,7 @@ Placement = Literal["apart", "system"]
 Idle = Literal["sleep", "spin"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Execution:
     """How a runner runs.
 

@@ -4,6 +4,8 @@ ONNX Runtime looks for such files in the working directory where it is given byt
 decides what is computed. A model of ours has everything inside.
 """
 
+from __future__ import annotations
+
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime.protobuf import fields
 

@@ -1,5 +1,7 @@
 """Is it a TFLite or an ONNX model, or what else? By its outer structure, before an engine sees it."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 from perceiver_edge.errors import BadInputError

@@ -1,5 +1,7 @@
 """What stands between a caller and an engine: inputs that no model answers rightly, and errors that are not ours."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Iterator, Mapping

@@ -1,5 +1,7 @@
 """LiteRT (ai-edge-litert), with XNNPACK as its default delegate."""
 
+from __future__ import annotations
+
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import Execution

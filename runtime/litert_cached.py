@@ -3,6 +3,8 @@
 The interpreter of LiteRT's Python package has no such option, its compiled model has.
 """
 
+from __future__ import annotations
+
 import platform
 import sys
 import threading

@@ -74,12 +74,12 @@ class _Model:
 
     def run(self, feeds: dict[str, np.ndarray]) -> Outputs:
         start = time.perf_counter()
-        for name, buffer in zip(self.inputs, self._input_buffers, strict=True):
+        for name, buffer in zip(self.inputs, self._input_buffers):
             buffer.write(feeds[name])
         self._model.run_by_index(0, self._input_buffers, self._output_buffers)
         arrays = {
             name: buffer.read(int(np.prod(spec.shape)), spec.dtype).reshape(spec.shape)
-            for (name, spec), buffer in zip(self.outputs.items(), self._output_buffers, strict=True)
+            for (name, spec), buffer in zip(self.outputs.items(), self._output_buffers)
         }
         return Outputs(arrays, 1000 * (time.perf_counter() - start))
 

@@ -1,5 +1,7 @@
 """`load`: from a file or its bytes to a `Runner` of the engine that fits."""
 
+from __future__ import annotations
+
 import os
 from importlib.util import find_spec
 from pathlib import Path

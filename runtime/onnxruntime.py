@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU, with all its graph optimisations."""
 
+from __future__ import annotations
+
 import threading
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ class OnnxRuntimeRunner(Runner):
             self._at_home.release()
 
     def _infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+        return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds)))
 
 
 def engine_version() -> str:

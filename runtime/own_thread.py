@@ -11,6 +11,8 @@ wake it elsewhere, and stays there; whoever takes processors from this process, 
 Linux gives a thread the name of the one that starts it: so the engine's workers are known from all others.
 """
 
+from __future__ import annotations
+
 import ctypes
 import itertools
 import os
@@ -75,7 +77,7 @@ class OwnThread:
         """Run the engine, apart from its workers."""
         return self._ask(_Seat.run, work)
 
-    def _ask(self, how: Callable[["_Seat", Callable[[], Any]], Any], work: Callable[[], _Result]) -> _Result:
+    def _ask(self, how: Callable[[_Seat, Callable[[], Any]], Any], work: Callable[[], _Result]) -> _Result:
         if os.getpid() != self._process:
             raise PerceiverEdgeError(
                 "The model was loaded before this process was forked, and its threads are in the other one.",
@@ -95,7 +97,7 @@ def can_place() -> bool:
     return sys.platform == "linux" and _current_processor is not None and _THIS_TASK.exists()
 
 
-def _serve(asked: "SimpleQueue[Any]", processors: frozenset[int]) -> None:
+def _serve(asked: SimpleQueue[Any], processors: frozenset[int]) -> None:
     seat = _Seat(processors)
     while (question := asked.get()) is not None:
         how, work, answered = question

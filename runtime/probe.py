@@ -1,11 +1,13 @@
 """Read tensors from inside a model, to see where an error enters. For the workbench, not for the device."""
 
+from __future__ import annotations
+
 import difflib
 import struct
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from perceiver_edge.runtime.execution import resolve_execution
 from perceiver_edge.runtime.loading import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
-Feeds = np.ndarray | Mapping[str, np.ndarray]
+Feeds = Union[np.ndarray, Mapping[str, np.ndarray]]
 Probe = Callable[[Feeds], dict[str, np.ndarray]]
 
 _OUTPUTS_SLOT = 8

@@ -1,5 +1,7 @@
 """What of the machine this process may really use: `taskset`, cpusets and a container's quota all make it less."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath

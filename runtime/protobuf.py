@@ -1,5 +1,7 @@
 """The outer structure of a protobuf message, without the library: a device has none."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 _VARINT, _BYTES = 0, 2

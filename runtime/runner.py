@@ -1,5 +1,7 @@
 """What every engine offers: a `Runner` knows its inputs and outputs by name and checks what it is fed."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +29,7 @@ class TensorSpec:
         return f"{self.dtype.name} {list(self.shape)}"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        return len(shape) == len(self.shape) and all(
-            want in (VARYING, got) for want, got in zip(self.shape, shape, strict=True)
-        )
+        return len(shape) == len(self.shape) and all(want in (VARYING, got) for want, got in zip(self.shape, shape))
 
 
 class Runner(ABC):

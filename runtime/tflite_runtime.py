@@ -4,6 +4,8 @@ Unlike LiteRT it does not verify a model before it reads it: a file cut short ca
 fault. Compare the file's SHA-256 with the bundle's manifest where that can happen.
 """
 
+from __future__ import annotations
+
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import Execution

@@ -1,5 +1,7 @@
 """Latency of several runners, measured in turns so that drift (heat, neighbours) hits all of them alike."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

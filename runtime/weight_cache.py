@@ -6,6 +6,8 @@ carries the SHA-256 of the model and the CRC-32 of its own content, both are che
 whole under its name or not at all.
 """
 
+from __future__ import annotations
+
 import hashlib
 import platform
 import shutil
@@ -81,5 +83,8 @@ def _crc32(file: Path) -> str:
 
 
 def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

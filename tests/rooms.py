@@ -7,12 +7,18 @@ A *room* is a folder of the package or one of its own modules: `perceiver_edge.l
 from __future__ import annotations
 
 import ast
-import tomllib
+import sys
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it there
+
 REPOSITORY = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGE = "perceiver_edge"
 USERS = "users"
 
@@ -22,7 +28,7 @@ DOORS = {PACKAGE, "__main__", "convert", "verify", "inspect", "benchmark", "trai
 
 def source_files() -> dict[str, Path]:
     """Every module of the wheel by name: four of its packages are folders at the top of the repository."""
-    setuptools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    setuptools = PYPROJECT["tool"]["setuptools"]
     files = {}
     for package in setuptools["packages"]:
         folder = _folder(package, setuptools["package-dir"])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.installation import require_tensorflow
 from perceiver_edge.runtime._quiet import stderr_held_back
 
 COMPILER = (
@@ -28,8 +29,12 @@ def require_libraries(*names: str, extra: str = "convert") -> None:
 
     Raises:
         MissingExtraError: the first that is not installed.
+        BadInputError: TensorFlow is too old, or there are two, or none for this Python.
     """
     for name in names:
+        if name == "tensorflow":  # which no extra can promise
+            require_tensorflow()
+            continue
         try:
             is_installed = find_spec(name) is not None
         except ImportError:
@@ -45,7 +50,7 @@ def import_tensorflow() -> None:
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        BadInputError: Keras is told to run on another backend.
+        BadInputError: TensorFlow is too old, or broken, or there are two; or Keras is told to run on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _ERRORS_ONLY)
     with _silent_unless_it_fails():  # some notices come before TensorFlow has read that variable

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError
+from perceiver_edge.installation import broken_tensorflow, require_tensorflow
 
 
 def require_tensorflow_backend() -> None:
@@ -13,16 +14,18 @@ def require_tensorflow_backend() -> None:
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        BadInputError: Keras runs on, or is told to run on, another backend.
+        BadInputError: TensorFlow is too old, or broken, or there are two; or Keras runs on, or is told to run on,
+            another backend.
     """
     if "keras" not in sys.modules:
         # An explicit choice of the user is never overwritten, and is refused before Keras tries to honour it.
         _refuse_other(os.environ.setdefault("KERAS_BACKEND", "tensorflow"))
+    require_tensorflow()
     try:
         import keras
         import tensorflow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("tensorflow", "convert") from error
+    except Exception as error:  # half a TensorFlow fails in many ways
+        raise broken_tensorflow(error) from error
     _refuse_other(keras.backend.backend())
 
 

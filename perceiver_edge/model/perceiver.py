@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from perceiver_edge.model.inputs import check_inputs
 from perceiver_edge.model.layer_norm import LayerNorm
 from perceiver_edge.model.linear import linear
 from perceiver_edge.model.named_variables import flip_linear, named_variables
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @keras.saving.register_keras_serializable(package="perceiver_edge")

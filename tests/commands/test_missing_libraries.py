@@ -3,10 +3,10 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+from rooms import PYPROJECT
 
 from perceiver_edge import convert
 from perceiver_edge.commands.libraries import COMPILER, VERIFIER
@@ -20,6 +20,9 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+if sys.argv[1] == "tensorflow":
+    from perceiver_edge import installation
+    installation.distributions, installation.find_spec = list, lambda name: None
 from perceiver_edge import convert, verify
 command = {"convert": convert, "verify": verify}[sys.argv[2]]
 sys.exit(command.main(sys.argv[3:]))
@@ -42,7 +45,8 @@ def _assert_told(done, library, cwd, *, extra="convert"):
 
 @pytest.mark.parametrize("library", [*COMPILER, "rich"])
 def test_convert(library, tiny, tmp_path):
-    _assert_told(_run_without(library, "convert", *tiny, cwd=tmp_path), library, tmp_path)
+    extra = "tensorflow" if library == "tensorflow" else "convert"
+    _assert_told(_run_without(library, "convert", *tiny, cwd=tmp_path), library, tmp_path, extra=extra)
 
 
 def test_convert_of_saved_weights(tmp_path):
@@ -62,8 +66,8 @@ def test_a_bundle_of_tflite_models_is_verified_without_onnxruntime(tiny, tmp_pat
 
 
 def test_the_extra_that_verify_names_brings_what_verify_needs():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    brought = {re.match(r"[\w-]+", item)[0].replace("-", "_") for item in project["optional-dependencies"]["verify"]}
+    verify = PYPROJECT["project"]["optional-dependencies"]["verify"]
+    brought = {re.match(r"[\w-]+", item)[0].replace("-", "_") for item in verify}
     assert brought == {"rich", "shtab"}.union(*VERIFIER.values())
 
 
@@ -76,6 +80,7 @@ def test_what_the_converters_import_is_what_is_checked():
 
     checked_where_used = {"shtab", "numpy", "PIL", "safetensors", "rich", "selenium", "huggingface_hub"}
     to_remake_the_data = {"sklearn"}
+    only_for_types = {"typing_extensions"}
     imported = set()
     for package in (perceiver_edge, perceiver_edge.converters, perceiver_edge.model):
         for path in Path(package.__path__[0]).rglob("*.py"):
@@ -85,5 +90,5 @@ def test_what_the_converters_import_is_what_is_checked():
                     names.append(node.module)
                 imported |= {name.partition(".")[0] for name in names}
     third_party = imported - set(sys.stdlib_module_names) - {"perceiver_edge", "markupsafe"}
-    third_party -= checked_where_used | to_remake_the_data
+    third_party -= checked_where_used | to_remake_the_data | only_for_types
     assert third_party <= set(COMPILER)

@@ -66,10 +66,11 @@ def test_another_keras_backend_is_refused_with_the_way_out(setup):
 
 def test_a_missing_tensorflow_names_the_extra():
     script = (
-        "import sys; sys.modules['tensorflow'] = None\n"
+        "from perceiver_edge import installation\n"
+        "installation.distributions, installation.find_spec = list, lambda name: None\n"
         "try:\n    from perceiver_edge import Perceiver\nexcept Exception as e:\n    print(repr(e), e)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert "MissingExtraError" in result.stdout
-    assert "perceiver-edge[convert]" in result.stdout
+    assert "perceiver-edge[tensorflow]" in result.stdout
