@@ -19,7 +19,7 @@ from perceiver_edge.errors import BadInputError, MissingExtraError
 
 SCHEME = "hf://"
 CARD = "README.md"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PIPELINE_TAGS = {1: None, 2: "image-classification", 3: "video-classification"}
 """By number of input axes, for classifiers: one axis may be sound, text or points."""
 

@@ -44,9 +44,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"{path}: {error}") from error
     identity = {"file": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     if arguments.json:
-        import json
+        from perceiver_edge.commands.show import print_json
 
-        print(json.dumps({**identity, **taken.to_dict()}, indent=2))
+        print_json("inspection", {**identity, **taken.to_dict()})
     else:
         _print(identity, taken)
     return EXIT_OK

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from perceiver_edge.commands import benchmark, cli, convert, demo, inspect, train, verify
+from perceiver_edge.commands import benchmark, cli, convert, demo, inspect, push, train, verify
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.provenance import own_version
 
-COMMANDS = (convert.COMMAND, verify.COMMAND, inspect.COMMAND, benchmark.COMMAND, demo.COMMAND, train.COMMAND)
+COMMANDS = (
+    convert.COMMAND,
+    verify.COMMAND,
+    inspect.COMMAND,
+    benchmark.COMMAND,
+    demo.COMMAND,
+    push.COMMAND,
+    train.COMMAND,
+)
 
 SHELLS = ("bash", "zsh", "tcsh")
 

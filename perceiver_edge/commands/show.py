@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from perceiver_edge.progress import FinishedStage
     from perceiver_edge.proof.metrics import Metrics
 
+SCHEMA_VERSION = 1
+"""Of the JSON documents: counts up when a key goes or changes its meaning, not when one is added."""
+
 _LAYERS_SHOWN = 12
 
 _WHOLE = {"artefact", "engine", "gate", "layer", "operator", "size", "latency", "parity", "faster"}
@@ -37,7 +40,7 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
     report, latency = result.parity, result.latency
     if as_json:
         manifest = json.loads(result.manifest.to_json())
-        _print_json({
+        print_json("bundle", {
             "path": str(result.path), "manifest": manifest, "parity": report.to_dict(), "latency": latency,
             "stages": [asdict(stage) for stage in stages],
         })  # fmt: skip
@@ -78,7 +81,7 @@ def _artefact_row(row: Figures) -> dict[str, str]:
 def parity(report: ParityReport, *, as_json: bool) -> None:
     """Every artefact against its gates; of those that failed, the layers where the error grows."""
     if as_json:
-        _print_json(report.to_dict())
+        print_json("parity", report.to_dict())
         return
     console = result_console()
     table = _table("artefact", "engine", "gate", "value", "bound", "")
@@ -107,7 +110,7 @@ def parity(report: ParityReport, *, as_json: bool) -> None:
 def matrix(result: Matrix, *, as_json: bool) -> None:
     """Artefacts × runtimes: the answers beside the float reference's and beside this processor's."""
     if as_json:
-        _print_json(result.to_dict())
+        print_json("matrix", result.to_dict())
         return
     console = result_console()
     table = _table("runtime", "", "rel. L2", "cosine", "top-1", "cosine to native", "top-1 to native", "")
@@ -157,10 +160,16 @@ def plan(job: Job, *, as_json: bool) -> None:
     if sentence := pixels_become(job.model.checkpoint.config, job.model.input_spec):
         facts["pictures"] = sentence
     if as_json:
-        steps = [{"rule": d.rule, "applied": d.applied, "reason": d.reason} for d in decisions]
-        gates = {precision: vars(gates) for precision, gates in job.gates.items()}
-        files, notices = list(job.file_names()), list(job.notices)
-        _print_json({**facts, "files": files, "lowering": steps, "gates": gates, "notices": notices})
+        print_json("plan", {
+            "model": job.model.name, "is_random_weights": job.model.is_random_weights,
+            "weights_fingerprint": job.model.checkpoint.fingerprint,
+            "input_shape": [job.options.batch, *job.model.sample_shape],
+            "num_calibration": len(job.calibrating), "num_held_out": len(job.proving),
+            "samples_source": job.proving.description, "output": str(job.destination),
+            "needs_overwrite": _needs_overwrite(job), "files": list(job.file_names()),
+            "lowering": [asdict(decision) for decision in decisions],
+            "gates": {precision: vars(gates) for precision, gates in job.gates.items()}, "notices": list(job.notices),
+        })  # fmt: skip
         return
     console = result_console()
     summary = _table("", "", title="Dry run: nothing is written")
@@ -184,7 +193,7 @@ def benchmark(
 ) -> None:
     """What `perceiver_edge.commands.benchmark` measured: a line an artefact and engine, then times by operator."""
     if as_json:
-        _print_json({"device": device, "threads": threads, "rows": list(rows), "profiles": dict(profiles)})
+        print_json("benchmark", {"device": device, "threads": threads, "rows": list(rows), "profiles": dict(profiles)})
         return
     console = result_console()
     table = _table("artefact", "engine", "load", "first", "p50", "p90", "peak memory")
@@ -265,5 +274,7 @@ def _print_notices(console: Console, notices: Iterable[str]) -> None:
         console.print(f"[yellow]![/yellow] {escape(notice)}")
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+def print_json(kind: str, document: Mapping[str, Any]) -> None:
+    """One document on stdout; ``docs/output.schema.json`` has the shape of each ``kind``."""
+    stamped = {"kind": kind, "schema_version": SCHEMA_VERSION, **document}
+    print(json.dumps(stamped, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,8 +1,12 @@
+import json
+
+import numpy as np
 import pytest
 
 from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec, seal
 from perceiver_edge.config import PRESETS
 from perceiver_edge.lowering import Decision
+from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge
 
 
 @pytest.fixture
@@ -44,3 +48,21 @@ def make_files(make_manifest):
         return seal(make_manifest(content), {"tiny_int8.onnx": content, "README.md": b"card of " + content})
 
     return make
+
+
+@pytest.fixture
+def proven_files(make_manifest):
+    """All files of a small bundle with a proof."""
+    reference = np.eye(10)[:4] + 0.1
+    report = ParityReport(
+        artefacts=(
+            ArtefactParity(
+                name="tiny_int8.onnx", engine="onnxruntime", precision="int8",
+                judgement=judge(reference, reference, gates=Gates.for_precision("int8"), is_classifier=True),
+            ),
+        ),
+        num_samples=4, samples_source="four samples", is_random_weights=True, is_random_data=False,
+    )  # fmt: skip
+    content = b"m" * 20_000
+    files = {"tiny_int8.onnx": content, "README.md": b"# tiny\n", "parity.json": json.dumps(report.to_dict()).encode()}
+    return seal(make_manifest(content), files)

@@ -1,0 +1,119 @@
+"""To the Hub and back, by the real library, against a Hub on this machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from local_hub import local_hub
+
+from perceiver_edge.bundle.folder import publish, read_bundle
+from perceiver_edge.bundle.hub import load_bundle
+from perceiver_edge.errors import BadInputError, MissingExtraError
+
+pytest.importorskip("huggingface_hub")
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with local_hub() as running:
+        yield running
+
+
+@pytest.fixture
+def talk(hub, tmp_path):
+    """Run code in a process of its own, because the library reads its settings when it is imported."""
+
+    def run(code, *arguments, online=True, code_expected=0):
+        settings = {
+            "HF_ENDPOINT": hub.address if online else "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": "hf_test", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_ETAG_TIMEOUT": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(
+            command, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+        )
+        assert done.returncode == code_expected, done.stderr
+        return done
+
+    return run
+
+
+PUSH = "import sys; from perceiver_edge.commands.push import main; sys.exit(main(sys.argv[1:]))"
+LOAD = "import sys; from perceiver_edge import load_bundle; print(load_bundle(sys.argv[1]).path)"
+TRY = """
+import sys
+from perceiver_edge import load_bundle, PerceiverEdgeError
+try:
+    load_bundle(sys.argv[1])
+except PerceiverEdgeError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def folder(proven_files, tmp_path):
+    return publish(proven_files, tmp_path / "out" / "tiny", overwrite=False)
+
+
+def test_there_and_back(talk, hub, folder):
+    done = talk(PUSH, folder, "user/tiny", "--base-model", "someone/perceiver")
+    assert f"is at {hub.address}/user/tiny" in done.stdout
+    back = read_bundle(Path(talk(LOAD, "hf://user/tiny").stdout.strip()))
+    sent = read_bundle(folder)
+    assert back.manifest.artefacts == sent.manifest.artefacts
+    for name in sent.manifest.all_files():
+        if name != "README.md":
+            assert back.read(name) == sent.read(name)
+    card = back.read("README.md").decode()
+    assert card.endswith(sent.read("README.md").decode())
+    expected = [
+        "library_name: perceiver-edge", "pipeline_tag: image-classification", "base_model: someone/perceiver",
+        "type: relative_l2", "- perceiver", "- onnx",
+    ]  # fmt: skip
+    assert [line for line in expected if line not in card.split("---")[1]] == []
+
+
+def test_a_second_push_replaces_what_is_no_longer_there(talk, hub, folder):
+    talk(PUSH, folder, "user/tiny")
+    hub.repositories["user/tiny"]["old_int8.onnx"] = b"an artefact of yesterday"
+    talk(PUSH, folder, "user/tiny")
+    assert "old_int8.onnx" not in hub.repositories["user/tiny"]
+    talk(LOAD, "hf://user/tiny")
+
+
+def test_what_was_fetched_is_there_without_network(talk, folder):
+    talk(PUSH, folder, "user/tiny")
+    online = talk(LOAD, "hf://user/tiny").stdout
+    assert talk(LOAD, "hf://user/tiny", online=False).stdout == online
+
+
+def test_without_network_the_error_says_what_helps(talk):
+    told = talk(TRY, "hf://user/never", online=False).stdout
+    assert "The Hub did not answer." in told
+    assert "without network, pass the folder of a bundle" in told
+
+
+def test_a_repository_that_is_not_there_is_refused_with_the_hubs_words(talk):
+    told = talk(TRY, "hf://user/nothing").stdout
+    assert "The Hub refused." in told
+    assert "hf://user/nothing" in told
+
+
+def test_a_repository_that_is_no_bundle_is_told_as_such(talk, hub):
+    hub.repositories["user/other"] = {"README.md": b"hello"}
+    assert "There is no bundle here." in talk(TRY, "hf://user/other").stdout
+
+
+@pytest.mark.parametrize("name", ["hf://", "hf://digits", "hf://a/b/c", "hf://../x"])
+def test_a_name_that_is_none_is_refused_before_anybody_is_asked(name):
+    with pytest.raises(BadInputError, match="not a repository of the Hub"):
+        load_bundle(name)
+
+
+def test_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError, match=r"perceiver-edge\[hub\]"):
+        load_bundle("hf://user/name")
