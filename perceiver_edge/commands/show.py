@@ -28,7 +28,7 @@ SCHEMA_VERSION = 1
 
 _LAYERS_SHOWN = 12
 
-_WHOLE = {"artefact", "engine", "gate", "layer", "operator", "size", "latency", "parity", "faster"}
+_WHOLE = {"artefact", "engine", "gate", "value", "bound", "layer", "operator", "size", "latency", "parity", "faster"}
 """Columns whose text is never broken into lines."""
 
 _LEAST_NEEDED = ("cosine", "top-1", "rel. L2", "smaller", "size", "accuracy")

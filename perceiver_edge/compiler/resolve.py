@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perceiver_edge.bundle.hub import SCHEME, fetch
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.compiler.live import read_live
 from perceiver_edge.compiler.plain_reference import plain_reference
@@ -154,11 +155,13 @@ def _load(
     if model in PRESETS:
         preset, spec = PRESETS[str(model)]
         return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
-    path = Path(model)
+    text = os.fspath(model)
+    path = fetch(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
     if not path.exists():
-        raise _no_such_model(os.fspath(model))
+        raise _no_such_model(text)
     checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
-    return path.resolve().name if path.is_dir() else path.stem, checkpoint, False, None
+    name = text.rpartition("/")[2] if text.startswith(SCHEME) else path.resolve().name if path.is_dir() else path.stem
+    return name, checkpoint, False, None
 
 
 def _no_such_model(text: str) -> BadInputError:
@@ -166,7 +169,8 @@ def _no_such_model(text: str) -> BadInputError:
         return BadInputError(
             "There is no such folder or file; if this is a name on the Hugging Face Hub, fetch the model first.",
             expected=f"a folder with config.json and weights, or one of {DIGITS}, {', '.join(PRESETS)}", got=repr(text),
-            fix=f"where there is network: hf download {text} --local-dir {text.split('/')[1]}\n"
+            fix=f"where there is network: {option('model', SCHEME + text)}, or\n"
+            f"            hf download {text} --local-dir {text.split('/')[1]}\n"
             f"            then, also without network: {option('model', text.split('/')[1])}",
         )  # fmt: skip
     return BadInputError(

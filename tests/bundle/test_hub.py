@@ -10,6 +10,7 @@ from local_hub import local_hub
 
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.bundle.hub import load_bundle
+from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 pytest.importorskip("huggingface_hub")
@@ -74,6 +75,15 @@ def test_there_and_back(talk, hub, folder):
         "type: relative_l2", "- perceiver", "- onnx",
     ]  # fmt: skip
     assert [line for line in expected if line not in card.split("---")[1]] == []
+
+
+def test_a_float_model_is_compiled_from_there(talk, hub):
+    hub.repositories["user/perceiver"] = {
+        name: (DIGITS_CHECKPOINT / name).read_bytes() for name in ("config.json", "model.safetensors")
+    }
+    plan = "import sys; from perceiver_edge.commands.convert import main; sys.exit(main(sys.argv[1:]))"
+    done = talk(plan, "--model", "hf://user/perceiver", "--calibration-data", "random", "--dry-run")
+    assert "perceiver_int8.tflite" in done.stdout
 
 
 def test_a_second_push_replaces_what_is_no_longer_there(talk, hub, folder):
