@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from perceiver_edge.bundle.pictures import UNDECLARED, pixels_become
-from perceiver_edge.calibration.images import RESIZE as RESIZE_OF_FOLDERS
 from perceiver_edge.checkpoints import Checkpoint, init_weights, save_checkpoint
 from perceiver_edge.compiler.job import prepare
 from perceiver_edge.compiler.options import Options
 from perceiver_edge.compiler.resolve import resolve_model
 from perceiver_edge.config import PRESETS, RESIZE, InputSpec
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.preprocessing import RESIZE as RESIZE_OF_FOLDERS
 
 Image = pytest.importorskip("PIL.Image")
 
