@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perceiver_edge.calibration.folder import IMAGE_SUFFIXES, find_pictures
+from perceiver_edge.calibration.labels import folders_as_classes
 from perceiver_edge.calibration.samples import INPUT, IndexedSource, Sample
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.preprocessing import Pictures
@@ -20,7 +21,8 @@ class ImageFolder(IndexedSource):
     """The pictures in a folder and the folders in it, sorted by name; see `folder.find_pictures`.
 
     A picture is turned upright (EXIF), made grey or RGB, and scaled to the model's input; pixels become
-    (pixel / 255 - mean) / std. See `preprocessing.Pictures`.
+    (pixel / 255 - mean) / std. See `preprocessing.Pictures`. Folders in it name
+    classes: see `labels.folders_as_classes`.
 
     Raises:
         BadInputError: no pictures, a damaged or a gigantic one, or a model that is not fed images.
@@ -51,6 +53,9 @@ class ImageFolder(IndexedSource):
         self._pixels: dict[int, NDArray[np.uint8]] = {}
         self._paths, left_out = find_pictures(folder)
         super().__init__(f"{folder} ({left_out})" if left_out else str(folder))
+        self.keys = [path.relative_to(folder).as_posix() for path in self._paths]
+        if self._paths and (classes := folders_as_classes(folder, self._paths)) is not None:
+            self.label_names, self.labels = classes
         if left_out:
             self.notices = (f"{len(self._paths)} pictures in {folder}; {left_out}.",)
         if not self._paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,16 @@ from perceiver_edge.calibration.samples import (
     mask_shape,
     sample_digest,
 )
+from perceiver_edge.calibration.tensors import TorchSamples, as_numpy, is_a, single_items
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+
+
+class SupportsIndexing(Protocol):
+    """A sequence, as far as it is needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class ArraySource(IndexedSource):
@@ -77,11 +86,11 @@ class ArraySource(IndexedSource):
 
 
 class SequenceSource(IndexedSource):
-    """Samples in a list or another sequence, each an array or a mapping by input name."""
+    """Samples in a list or another sequence: arrays, mappings by input name, or pairs of one of these and a label."""
 
     def __init__(
         self,
-        items: Sequence[Any],
+        items: SupportsIndexing,
         *,
         shape: tuple[int, ...],
         description: str = "samples",
@@ -96,8 +105,7 @@ class SequenceSource(IndexedSource):
         return len(self._items)
 
     def __getitem__(self, index: int) -> Sample:
-        where = f"{self.description}, sample {index}"
-        return check_sample(self._items[index], shape=self._shape, where=where, vocabulary=self._vocabulary)
+        return self._sample(self._items[index], index, self._shape, self._vocabulary)
 
 
 class StreamSource(SampleSource):
@@ -119,13 +127,13 @@ class StreamSource(SampleSource):
     def __iter__(self) -> Iterator[Sample]:
         names: set[str] = set()
         for index, values in enumerate(self._values()):
-            where = f"{self.description}, sample {index}"
-            sample = check_sample(values, shape=self._shape, where=where, vocabulary=self._vocabulary)
+            sample = self._sample(values, index, self._shape, self._vocabulary)
             names = names or set(sample)
             if set(sample) != names:
                 raise BadInputError(
-                    "Samples differ in their inputs.", expected=sorted(names), got=sorted(sample), where=where
-                )
+                    "Samples differ in their inputs.", expected=sorted(names), got=sorted(sample),
+                    where=f"{self.description}, sample {index}",
+                )  # fmt: skip
             yield sample
         if not names:
             raise no_samples(self.description)
@@ -153,7 +161,8 @@ class StreamSource(SampleSource):
             expected="the same samples in the same order on every call",
             got=got,
             where=self.description,
-            fix="Seed whatever is random in the function.",
+            fix="Seed whatever is random in the function; a DataLoader needs shuffle=False, and shuffle() of tf.data "
+            "reshuffle_each_iteration=False.",
         )
 
     def _values(self) -> Iterator[Any]:
@@ -176,15 +185,18 @@ def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = 
     """A source of what Python code has at hand.
 
     Args:
-        samples: a `SampleSource`; an array [n, *shape]; a mapping by input name of arrays, or of what NumPy makes
-            arrays of, optionally with ``labels`` [n]; a sequence of samples; or a function that returns an iterable of
-            samples and is called for every pass.
+        samples: a `SampleSource`; an array or tensor [n, *shape]; a mapping by input name of arrays, or of what NumPy
+            makes arrays of, optionally with ``labels`` [n]; a sequence of samples; a function that returns an iterable
+            of samples and is called for every pass; a ``Dataset`` or ``DataLoader`` of PyTorch's, or a
+            ``tf.data.Dataset``. A sample is an array, a mapping by input name, or one of these and its label.
         shape: of one sample, [*axes, channels].
         vocabulary: how many different integers the input is made of; None for numbers.
 
     Raises:
         BadInputError: none of these, for example an iterator that can be read only once.
     """
+    if (source := _library_source(samples, shape, vocabulary)) is not None:
+        return source
     if isinstance(samples, np.ndarray):
         samples = {INPUT: samples}
     if isinstance(samples, Mapping):
@@ -207,9 +219,35 @@ def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = 
     )
 
 
+def _library_source(samples: Any, shape: tuple[int, ...], vocabulary: int | None) -> SampleSource | None:
+    """What PyTorch and TensorFlow keep samples in; None for anything else."""
+
+    def stream(description: str) -> SampleSource:
+        return StreamSource(
+            lambda: single_items(samples, shape), shape=shape, description=description, vocabulary=vocabulary
+        )
+
+    name = type(samples).__name__
+    if is_a(samples, "torch", "Tensor") or is_a(samples, "tensorflow", "Tensor"):
+        values = np.asarray(as_numpy(samples))
+        moved = np.moveaxis(values, 1, -1) if values.ndim == len(shape) + 1 > 2 else values
+        fits_moved = values.shape[1:] != shape and moved.shape[1:] == shape
+        arrays = {INPUT: moved if fits_moved else values}
+        return ArraySource(arrays, shape=shape, description=f"a {name}", vocabulary=vocabulary)
+    if is_a(samples, "torch.utils.data", "DataLoader"):
+        if not callable(getattr(samples.dataset, "__len__", None)) or samples.collate_fn.__name__ != "default_collate":
+            return stream("a DataLoader")
+        samples, name = samples.dataset, type(samples.dataset).__name__  # each sample once, in any order, unbatched
+    if is_a(samples, "torch.utils.data", "Dataset"):
+        if is_a(samples, "torch.utils.data", "IterableDataset"):
+            return stream(name)
+        return SequenceSource(TorchSamples(samples, shape), shape=shape, description=name, vocabulary=vocabulary)
+    return stream("a tf.data.Dataset") if is_a(samples, "tensorflow", "DatasetV2") else None
+
+
 def _as_array(name: str, values: object) -> NDArray[Any]:
     try:
-        return np.asarray(values)
+        return np.asarray(as_numpy(values))
     except Exception as error:  # a ragged list, or a tensor that refuses
         raise BadInputError("The samples are not an array.", got=error, where=f"{name!r}") from error
 

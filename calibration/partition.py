@@ -50,7 +50,7 @@ class Part:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        return None if self.source.labels is None else self.source.labels[list(self.digests)]
+        return self.source.labels_of(list(self.digests))
 
     def __len__(self) -> int:
         return len(self.digests)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perceiver_edge.calibration.labels import take_label
+from perceiver_edge.calibration.tensors import as_numpy
 from perceiver_edge.errors import BadInputError
 
 Sample = dict[str, NDArray[Any]]
@@ -58,8 +60,42 @@ class SampleSource(ABC):
     labels: NDArray[np.int64] | None = None
     notices: tuple[str, ...] = ()
 
+    label_names: tuple[str, ...] | None = None
+    """What the classes that `labels` number are called, where the source names them."""
+    keys: Sequence[str] | None = None
+    """What each sample is called, such as a picture's path in its folder."""
+
     def __init__(self, description: str) -> None:
         self.description = description
+        self._label_read: dict[int, int | None] = {}
+
+    def labels_of(self, indices: Sequence[int]) -> NDArray[np.int64] | None:
+        """The right classes of samples that were read, int64 [n]; None where they are not known.
+
+        Raises:
+            BadInputError: known of some only.
+        """
+        if self.labels is not None:
+            if max(indices, default=-1) >= len(self.labels):
+                raise BadInputError(
+                    "There are fewer labels than samples.", expected=f"more than {max(indices)}", got=len(self.labels),
+                    where=self.description,
+                )  # fmt: skip
+            return self.labels[list(indices)]
+        labels = [self._label_read.get(index) for index in indices]
+        known = [label for label in labels if label is not None]
+        if known and len(known) < len(labels):
+            raise BadInputError(
+                "Some samples have a label, others have none.", got=f"none: sample {indices[labels.index(None)]}",
+                where=self.description,
+            )  # fmt: skip
+        return np.array(known, np.int64) if known else None
+
+    def _sample(self, item: object, index: int, shape: tuple[int, ...], vocabulary: int | None) -> Sample:
+        """One sample of what a user's code gave for it; the label that came with it is kept."""
+        where = f"{self.description}, sample {index}"
+        values, self._label_read[index] = take_label(item, where=where)
+        return check_sample(values, shape=shape, where=where, vocabulary=vocabulary)
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sample]:
@@ -156,6 +192,9 @@ def check_form(
             got=list(shape),
             where=where,
             expected=f"{list(expected)}" if vocabulary else f"{list(expected)}, channels last",
+            fix="move the channels to the end: np.moveaxis(sample, 0, -1)"
+            if len(shape) > 1 and (*shape[1:], shape[0]) == expected
+            else None,
         )
     if name == MASK:
         if dtype != np.bool_:
@@ -185,7 +224,7 @@ def _check_array(
     name: str, value: object, *, shape: tuple[int, ...], where: str, vocabulary: int | None
 ) -> NDArray[Any]:
     try:
-        array = np.asarray(value)
+        array = np.asarray(as_numpy(value))
     except Exception as error:  # a ragged list, or a tensor that refuses
         raise BadInputError("A sample is not an array.", got=error, where=f"{where}, input {name!r}") from error
     expected = mask_shape(shape, vocabulary) if name == MASK else shape

@@ -10,6 +10,7 @@ from perceiver_edge.bundle.folder import require_writable
 from perceiver_edge.bundle.pictures import UNDECLARED
 from perceiver_edge.calibration import Ranges, Samples
 from perceiver_edge.compiler.artefacts import Kind, planned_kinds
+from perceiver_edge.compiler.labels import with_class_names
 from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
 from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
@@ -79,7 +80,10 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         num_held_out=options.num_held_out,
         seed=options.seed,
         exclude=ranges.digests if ranges else (),
+        labels=options.labels,
     )
+    if (checkpoint := with_class_names(named.checkpoint, proving.source)) is not named.checkpoint:
+        named = replace(named, checkpoint=checkpoint)
     if len(proving) < LEAST_HELD_OUT:
         raise BadInputError(
             "There are too few samples to prove with.",
@@ -89,7 +93,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
         _require_labels_fit(part, named.checkpoint.config)
-    notices = dict.fromkeys((*calibrating.notices, *proving.notices))
+    notices = dict.fromkeys((*calibrating.notices, *proving.notices, *_fewer(options, calibrating, proving)))
     spec = named.input_spec
     if proving.are_pictures and not spec.declares_normalisation:
         notices[UNDECLARED] = None
@@ -98,6 +102,16 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         options=options, model=named, destination=destination, kinds=kinds, gates=gates,
         calibrating=calibrating, proving=proving, ranges=ranges, notices=tuple(notices), answers=answers,
     )  # fmt: skip
+
+
+def _fewer(options: Options, calibrating: Samples, proving: Samples) -> list[str]:
+    """What was asked for in vain: a sentence, or none."""
+    asked = {
+        "calibrate": (options.num_samples if len(calibrating) else 0, len(calibrating)),
+        "prove": (options.num_held_out or 0, len(proving)),
+    }
+    told = [f"{got} instead of {wanted} to {what} with" for what, (wanted, got) in asked.items() if got < wanted]
+    return [f"There are fewer samples than asked for ({proving.description}): {', '.join(told)}."] if told else []
 
 
 def _require_labels_fit(part: Samples, config: ModelConfig) -> None:

@@ -156,6 +156,15 @@ class Options:
             metavar="DATA",
         ),
     )
+    labels: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=_flag(
+            "right classes of the samples, for the accuracy: .npy, .json, or text with a line 'label' or "
+            "'picture,label' a sample (default: the folders in a folder of pictures, or what comes with the samples)",
+            DATA,
+            metavar="FILE",
+        ),
+    )
     num_samples: int = field(default=NUM_CALIBRATION, metadata=_flag("samples to calibrate with", DATA, parse=int))
     num_held_out: int | None = field(
         default=None,

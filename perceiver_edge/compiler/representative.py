@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perceiver_edge.calibration import ArraySource, Part, Ranges, SampleSource, as_source, open_source, split
 from perceiver_edge.calibration.partition import draw
+from perceiver_edge.compiler.labels import label_samples
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.data import load_digits
 from perceiver_edge.errors import BadInputError, option
@@ -26,8 +27,9 @@ def choose_samples(
     num_held_out: int | None,
     seed: int,
     exclude: Collection[bytes] = (),
+    labels: str | os.PathLike[str] | None = None,
 ) -> tuple[Part, Part]:
-    """(calibration, held out), disjoint in content.
+    """(calibration, held out), disjoint in content; their labels are numbers of the model's classes.
 
     Args:
         data: what `open_source` opens if it is text or a path, arrays or an iterable of samples otherwise, or None
@@ -35,11 +37,16 @@ def choose_samples(
         num_held_out: None means `NUM_HELD_OUT`, or all there are for embedded data.
         exclude: digests of the samples that an earlier calibration saw. None of them is held out, and as there is
             nothing left to calibrate, no sample is for calibration.
+        labels: a file with the right classes of ``data``.
 
     Raises:
         BadInputError: a model without embedded data and no ``data``; too few or unusable samples.
     """
     calibration: SampleSource | None = None
+    if data is None and labels is not None:
+        raise BadInputError(
+            f"{option('labels')} is for samples of your own.", expected=f"{option('samples')} with it", got="none"
+        )
     if data is None:
         calibration, test = _embedded(model)
         source: SampleSource = test
@@ -47,6 +54,7 @@ def choose_samples(
     else:
         source = _source(model, data, seed)
         count = num_held_out or NUM_HELD_OUT
+        label_samples(source, model.checkpoint, labels)
     if exclude:
         return Part(source, {}), _unseen(source, count, seed, exclude)
     if calibration is not None:
