@@ -67,9 +67,10 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
-    config, answers = named.checkpoint.config, None
+    answers = None
     if options.reference is not None:
-        answers = read_answers(options.reference, num_axes=config.input_axis, channels=config.input_channels)
+        vocabulary = named.checkpoint.config.vocabulary
+        answers = read_answers(options.reference, sample_shape=named.sample_shape, vocabulary=vocabulary)
     ranges = None
     if options.calibration is not None:
         ranges = read_ranges(options.calibration, named)

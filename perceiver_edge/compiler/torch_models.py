@@ -15,7 +15,7 @@ from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names
 from perceiver_edge.checkpoints.torch_files import to_numpy
-from perceiver_edge.config import CONFIG_KEYS, check_config_keys, parse_config
+from perceiver_edge.config import CONFIG_KEYS, PerceiverConfig, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
@@ -72,7 +72,8 @@ def read_torch_module(model: Any) -> tuple[Checkpoint, Reference]:
 
 def package_reference(checkpoint: Checkpoint) -> Reference | None:
     """perceiver-pytorch's own model with these weights; None where it is not here, or is of another version."""
-    if checkpoint.config.freq_base is not None or not all(map(find_spec, ("torch", "perceiver_pytorch"))):
+    is_theirs = isinstance(checkpoint.config, PerceiverConfig) and checkpoint.config.freq_base is None
+    if not is_theirs or not all(map(find_spec, ("torch", "perceiver_pytorch"))):
         return None
     try:
         release = version("perceiver-pytorch")

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +48,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """Inputs ``[n, *axes, channels]`` float32, ``masks`` bool ``[n, *axes]`` or None, and what the model's own
-    framework computed for them: ``outputs`` ``[n, classes]``, or latents ``[n, latents, channels]``."""
+    """Inputs ``[n, *axes, channels]`` float32 (or ``[n, tokens]`` int32), ``masks`` bool ``[n, *axes]`` or None, and
+    what the model's own framework computed for them: ``outputs`` ``[n, classes]``, or of other forms."""
 
     inputs: np.ndarray
     masks: np.ndarray | None
@@ -56,11 +57,20 @@ class Answers:
     description: str
 
 
-def read_answers(given: str | os.PathLike[str] | Mapping[str, object], *, num_axes: int, channels: int) -> Answers:
+def read_answers(
+    given: str | os.PathLike[str] | Mapping[str, object],
+    *,
+    sample_shape: tuple[int, ...],
+    vocabulary: int | None = None,
+) -> Answers:
     """Answers from an ``.npz`` file with ``input``, ``output`` and perhaps ``mask``, or from arrays by these names.
 
+    Args:
+        sample_shape: of what the deployed model is fed, ``[*axes, channels]``, or ``[tokens]`` for a ``vocabulary`` of
+            integers.
+
     Raises:
-        BadInputError: no such file, other names, or arrays that do not fit a model of these axes and channels.
+        BadInputError: no such file, other names, or arrays that do not fit.
     """
     where = "the arrays" if isinstance(given, Mapping) else os.fspath(given)
     arrays = _arrays(given)
@@ -71,26 +81,33 @@ def read_answers(given: str | os.PathLike[str] | Mapping[str, object], *, num_ax
             fix='np.savez("reference.npz", input=x, output=model(x)), with x as the model gets it, channels last',
         )  # fmt: skip
     inputs, outputs, masks = arrays[_INPUT], arrays[_OUTPUT], arrays.get(_MASK)
-    fits = inputs.ndim == num_axes + 2 and inputs.shape[-1] == channels and len(inputs) >= 1
-    if not (fits and len(outputs) == len(inputs) and outputs.ndim >= 2):
-        axes = ", ".join(["n", *["size"] * num_axes, str(channels)])
+    count = len(inputs) if inputs.ndim else 0
+    if inputs.shape != (count, *sample_shape) or outputs.shape[:1] != (count,) or outputs.ndim < 2 or not count:
         raise BadInputError(
-            f"{option('reference')} does not fit the model.", expected=f"input [{axes}] and output [n, classes]",
+            f"{option('reference')} does not fit the model.",
+            expected=f"input [n, {', '.join(map(str, sample_shape))}] and output [n, classes]",
             got=f"input {list(inputs.shape)}, output {list(outputs.shape)}", where=where,
         )  # fmt: skip
-    if masks is not None and (masks.dtype != np.bool_ or masks.shape != inputs.shape[:-1]):
+    masked = inputs.shape if vocabulary else inputs.shape[:-1]
+    if masks is not None and (masks.dtype != np.bool_ or masks.shape != masked):
         raise BadInputError(
-            f"The mask of {option('reference')} does not fit.", expected=f"bool {list(inputs.shape[:-1])}",
+            f"The mask of {option('reference')} does not fit.", expected=f"bool {list(masked)}",
             got=f"{masks.dtype} {list(masks.shape)}", where=where,
         )  # fmt: skip
-    for name, array in ((_INPUT, inputs), (_OUTPUT, outputs)):
-        if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
-            raise BadInputError(
-                f"The {name} of {option('reference')} is not usable.", expected="finite floating point",
-                got=array.dtype, where=where,
-            )  # fmt: skip
-    name = "arrays" if isinstance(given, Mapping) else Path(given).name
-    return Answers(inputs=inputs.astype(np.float32), masks=masks, outputs=outputs, description=f"the answers in {name}")
+    _require_numbers(_INPUT, inputs, np.integer if vocabulary else np.floating, where)
+    _require_numbers(_OUTPUT, outputs, np.floating, where)
+    return Answers(
+        inputs=inputs.astype(np.int32 if vocabulary else np.float32), masks=masks, outputs=outputs,
+        description="the answers in " + ("arrays" if isinstance(given, Mapping) else Path(given).name),
+    )  # fmt: skip
+
+
+def _require_numbers(name: str, array: np.ndarray, kind: type[np.number[Any]], where: str) -> None:
+    if not np.issubdtype(array.dtype, kind) or not np.isfinite(array).all():
+        raise BadInputError(
+            f"The {name} of {option('reference')} is not usable.",
+            expected="integers" if kind is np.integer else "finite floating point", got=array.dtype, where=where,
+        )  # fmt: skip
 
 
 def compare_with_answers(answers: Answers, weights: Reference) -> Source:

@@ -113,7 +113,7 @@ def test_a_model_of_ours_has_no_other_source(golden_case_named, tmp_path):
     [
         ({"input": np.ones((2, 4, 5, 3), "f4")}, "the arrays input and output"),
         ({"x": np.ones(3), "input": np.ones(3), "output": np.ones(3)}, "the arrays input and output"),
-        ({"input": np.ones((2, 3, 4, 5), "f4"), "output": np.ones((2, 3))}, r"input \[n, size, size, 3\]"),
+        ({"input": np.ones((2, 3, 4, 5), "f4"), "output": np.ones((2, 3))}, r"input \[n, 4, 5, 3\]"),
         ({"input": np.ones((2, 4, 5, 3), "f4"), "output": np.ones((3, 3))}, r"output \[3, 3\]"),
         ({"input": np.ones((2, 4, 5, 3), "f4"), "output": np.full((2, 3), np.nan)}, "The output of"),
         ({"input": np.ones((2, 4, 5, 3), "u1"), "output": np.ones((2, 3))}, "The input of"),
@@ -124,18 +124,18 @@ def test_answers_that_are_not_usable(arrays, told, tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     for given in (arrays, tmp_path / "a.npz"):
         with pytest.raises(BadInputError, match=told):
-            read_answers(given, num_axes=2, channels=3)
+            read_answers(given, sample_shape=(4, 5, 3))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(40), b"\x93NUMPY" + bytes(40)])
 def test_files_that_are_no_answers(content, tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(BadInputError, match="cannot be read"):
-        read_answers(tmp_path / "a.npz", num_axes=2, channels=3)
+        read_answers(tmp_path / "a.npz", sample_shape=(4, 5, 3))
 
 
 def test_another_number_of_classes_is_told_apart_from_other_values():
-    answers = read_answers({"input": np.ones((2, 4, 5, 3)), "output": np.ones((2, 7))}, num_axes=2, channels=3)
+    answers = read_answers({"input": np.ones((2, 4, 5, 3)), "output": np.ones((2, 7))}, sample_shape=(4, 5, 3))
     ours = Reference(answer=lambda feeds: np.ones((1, 3), np.float32), description="ours")
     with pytest.raises(GateError, match=r"something else(.|\n)*\[2, 3\](.|\n)*\[2, 7\]"):
         compare_with_answers(answers, ours)
