@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from perceiver_edge.calibration.quant_params import Range
+from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
 
@@ -39,7 +38,7 @@ class CoreRange:
     bound: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.bound or not all(math.isfinite(value) for value in (self.error, *self.bound)):
+        if not self.bound or not all(abs(value) <= MOST_MAGNITUDE for value in (self.error, *self.bound)):
             raise BadInputError("A core's calibration is not usable.", expected="finite numbers, at least one bound")
 
     def to_json(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,9 @@ import numpy as np
 from perceiver_edge.errors import BadInputError
 
 INT8_MIN, INT8_MAX = -128, 127
+
+MOST_MAGNITUDE = 1e9
+"""Of a range's limits. Activations of sound models stay under 1e4; engines' arithmetic of scales ends near 1e38."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,9 @@ class Range:
     max: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.min) and math.isfinite(self.max) and self.min <= self.max):
-            raise BadInputError("A range is not usable.", expected="finite numbers, min <= max", got=self)
+        if not -MOST_MAGNITUDE <= self.min <= self.max <= MOST_MAGNITUDE:  # NaN is not
+            expected = f"numbers from -{MOST_MAGNITUDE:g} to {MOST_MAGNITUDE:g}, min <= max"
+            raise BadInputError("A range is not usable.", expected=expected, got=self)
 
 
 @dataclass(frozen=True)

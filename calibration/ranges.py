@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.calibration.core_range import CoreRange
-from perceiver_edge.calibration.quant_params import Range
+from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
 
@@ -121,9 +121,14 @@ class Ranges:
                 fix="Calibrate again, or pass the model that this calibration was made for.",
             )
 
-    def require_points(self, point_names: Iterable[str]) -> None:
-        """Raises BadInputError unless these are the ranges of just the quantisation points ``point_names``."""
-        names = set(point_names)
+    def require_points(self, point_names: Iterable[str], *, optional: Iterable[str] = ()) -> None:
+        """Raises BadInputError unless these are the ranges of just the quantisation points ``point_names``.
+
+        Those of ``optional`` may be missing, all of them.
+        """
+        names, may_lack = set(point_names), set(optional)
+        if may_lack and not may_lack & self.points.keys():
+            names -= may_lack
         if missing := sorted(names - self.points.keys()):
             raise BadInputError(
                 "The calibration lacks quantisation points.",
@@ -160,7 +165,7 @@ def _parse_range(name: str, pair: Any, where: object) -> Range:
     except (TypeError, ValueError, OverflowError, BadInputError) as error:
         raise BadInputError(
             f"The range of {name!r} in the calibration file is not usable.",
-            expected="[min, max], finite numbers, min <= max",
+            expected=f"[min, max], numbers from -{MOST_MAGNITUDE:g} to {MOST_MAGNITUDE:g}, min <= max",
             got=pair,
             where=where,
         ) from error

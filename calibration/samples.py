@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perceiver_edge.calibration.labels import take_label
 from perceiver_edge.calibration.tensors import as_numpy
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, printable
 
 Sample = dict[str, NDArray[Any]]
 """``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension."""
@@ -66,7 +66,7 @@ class SampleSource(ABC):
     """What each sample is called, such as a picture's path in its folder."""
 
     def __init__(self, description: str) -> None:
-        self.description = description
+        self.description = printable(description)
         self._label_read: dict[int, int | None] = {}
 
     def labels_of(self, indices: Sequence[int]) -> NDArray[np.int64] | None:

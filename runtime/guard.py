@@ -54,7 +54,7 @@ class InputGuard:
             warnings.warn(
                 f"The input reaches from {least:g} to {greatest:g}; the model was proven with {low:g} to {high:g}. Is "
                 "it normalised as the model card says? (This is said once.)",
-                stacklevel=4,  # where the runner was called
+                stacklevel=5,  # where the runner was called
             )
 
 

@@ -32,7 +32,7 @@ _LIBRARY_OF: dict[Engine, tuple[str, str]] = {
 def load(
     model: str | os.PathLike[str] | bytes, *, engine: Engine | None = None, threads: int | None = None,
     placement: Placement = "apart", idle: Idle = "sleep", weight_cache: str | os.PathLike[str] | None = None,
-    check_inputs: bool = True,
+    check_inputs: bool = True, isolated: bool = False,
 ) -> Runner:  # fmt: skip
     """Load a TFLite or ONNX model.
 
@@ -52,6 +52,8 @@ def load(
             is mapped too: while it is loaded it may be replaced, but not written to.
         check_inputs: refuse NaN and infinity, to which an int8 model gives a confident answer, and warn once of inputs
             far outside of what the model was proven with. It takes microseconds (see `guard.InputGuard`).
+        isolated: run the engine in a process of its own. For files of strangers: some that pass every check make an
+            engine end its process. A call then costs what it takes to pass the arrays to and fro.
 
     Raises:
         BadInputError: no such file, not a model, a damaged one, or one that the engine cannot run; or a weight cache
@@ -60,7 +62,10 @@ def load(
     """
     execution = resolve_execution(threads=threads, placement=placement, idle=idle)
     with engine_errors("The model cannot be loaded.", "bytes" if isinstance(model, bytes) else model):
-        if weight_cache is not None:
+        if isolated:
+            _require(weight_cache is None, "isolated", "no weight_cache", weight_cache)
+            runner = _load_isolated(model, engine=engine, threads=threads, placement=placement, idle=idle)
+        elif weight_cache is not None:
             runner = _load_cached(model, Path(weight_cache), engine=engine, execution=execution)
         else:
             runner = _load_whole(model, engine=engine, execution=execution)
@@ -89,6 +94,20 @@ def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None,
     from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
     return OnnxRuntimeRunner(content, execution=execution, where=where)
+
+
+def _load_isolated(model: str | os.PathLike[str] | bytes, **options: object) -> Runner:
+    from perceiver_edge.runtime.isolated import IsolatedRunner
+
+    content, where = _read(model)
+    if format_of(content, where) == "onnx":
+        require_weights_inside(content, where)
+    return IsolatedRunner(content, {**options, "check_inputs": False}, where=where)  # the parent has checked them
+
+
+def _require(condition: bool, option: str, expected: str, got: object) -> None:
+    if not condition:
+        raise BadInputError(f"The option {option!r} is not usable.", expected=expected, got=repr(got))
 
 
 def _load_cached(

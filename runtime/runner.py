@@ -77,10 +77,7 @@ class Runner(ABC):
                 cannot run the model.
         """
         arrays, batched = self._checked(feeds)
-        if self.guard is not None:
-            self.guard(arrays)
-        with engine_errors("The engine cannot run the model."):
-            results = self._run(arrays)
+        results = self._answer(arrays)
         if not batched:
             results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
@@ -100,7 +97,7 @@ class Runner(ABC):
             The output ``[n, ...]`` of a model that has one, else name to such outputs.
 
         Raises:
-            BadInputError: a name, shape or dtype is not the model's, there is no sample, or not one number of them.
+            BadInputError: as a call does; or there is no sample, or not one number of them.
         """
         inputs = samples if isinstance(samples, Mapping) else {next(iter(self.inputs), "input"): samples}
         arrays = {name: np.asarray(values) for name, values in inputs.items()}
@@ -112,7 +109,7 @@ class Runner(ABC):
                 got=", ".join(f"{name} {list(values.shape)}" for name, values in arrays.items()),
             )
         count, size = counts.pop(), max(self.batch_size, 1)
-        results = [self._run(self._checked(batch(arrays, start, size))[0]) for start in range(0, count, size)]
+        results = [self._answer(self._checked(batch(arrays, start, size))[0]) for start in range(0, count, size)]
         joined = {name: np.concatenate([result[name] for result in results])[:count] for name in self.outputs}
         return next(iter(joined.values())) if len(joined) == 1 else joined
 
@@ -131,6 +128,12 @@ class Runner(ABC):
                 "Only a classifier has likeliest classes.", expected="one output", got=", ".join(output)
             )
         return likeliest(output[0] if output.shape[:1] == (1,) else output, k, self.class_names)
+
+    def _answer(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self.guard is not None:
+            self.guard(arrays)
+        with engine_errors("The engine cannot run the model."):
+            return self._run(arrays)
 
     @abstractmethod
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.accelerators import suited_to
 from perceiver_edge.commands.cli import Command
-from perceiver_edge.errors import EXIT_OK, BadInputError
+from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.progress import result_console
 
@@ -35,10 +36,15 @@ def _inspect(arguments: argparse.Namespace) -> int:
     import hashlib
 
     from perceiver_edge.converters.census.take import census
+    from perceiver_edge.runtime.formats import is_tflite
+    from perceiver_edge.runtime.isolated import require_survivable
 
     path: Path = arguments.file
     model = read_file(path, most_bytes=MOST_MODEL_BYTES)
     try:
+        if not is_tflite(model):  # a TFLite file is read here, an ONNX one is optimised by its engine
+            with suppress(MissingExtraError):
+                require_survivable(model, where=str(path))
         taken = census(model)
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from error

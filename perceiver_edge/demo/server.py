@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,7 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,8 +25,40 @@ Site = Mapping[str, bytes | Path]
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
 }
-"""Cross-origin isolation: without both, browsers give a page no shared memory, and WASM runs on one thread."""
+"""Cross-origin isolation: without the first two, browsers give a page no shared memory, and WASM runs on one thread."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'{inline}; worker-src 'self' blob:; connect-src 'self'; "
+    "img-src 'self' blob: data:; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, and no script but the site's files and the import maps of its pages. WASM has to be compiled,
+and the engines start their threads from blobs."""
+
+_INLINE_SCRIPT = re.compile(rb"<script[^>]*>(.+?)</script>", re.DOTALL)
+
+TIMEOUT_S = 30.0
+"""A connection that says nothing for so long is closed."""
+
+MOST_CONNECTIONS = 64
+"""At once; a page needs a dozen."""
+
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]", "::1"}
+
+
+def content_security_policy(site: Site) -> str:
+    """The policy for all pages of a site, with the hashes of the scripts that stand in them."""
+    pages = (_content(content) for name, content in site.items() if name.endswith(".html"))
+    scripts = {script for page in pages for script in _INLINE_SCRIPT.findall(page)}
+    hashes = sorted(base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)
+    return _POLICY.format(inline="".join(f" 'sha256-{digest}'" for digest in hashes))
+
+
+def _content(content: bytes | Path) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -40,14 +75,20 @@ _TYPES = {
 def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
     """Bound and listening; ``serve_forever()`` runs it. Port 0 takes a free one: see ``server_port``.
 
-    A path that is not in `site` is not found, whatever is on the disk.
+    A path that is not in `site` is not found, whatever is on the disk. Where ``host`` is this machine alone, a request
+    that names another host is refused: another site's page could have sent it, by a name that leads here.
 
     Raises:
         BadInputError: the address cannot be bound.
     """
 
+    policy = content_security_policy(site)
+    is_local = host in _LOCAL_NAMES
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        server_version, sys_version = "perceiver_edge", ""
+        timeout = TIMEOUT_S
 
         def do_GET(self) -> None:
             self._answer(with_body=True)
@@ -56,6 +97,9 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
             self._answer(with_body=False)
 
         def _answer(self, *, with_body: bool) -> None:
+            if is_local and _host_name(self.headers.get("Host", "")) not in _LOCAL_NAMES:
+                self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+                return
             name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
             if name not in site:
                 self.send_error(HTTPStatus.NOT_FOUND)
@@ -72,7 +116,7 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
                     shutil.copyfileobj(file, self.wfile)
 
         def end_headers(self) -> None:
-            for header, value in HEADERS.items():
+            for header, value in {**HEADERS, "Content-Security-Policy": policy}.items():
                 self.send_header(header, value)
             super().end_headers()
 
@@ -87,12 +131,35 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
         ) from error
 
 
+def _host_name(host: str) -> str:
+    """Of a Host header, without the port."""
+    name = host.strip().lower()
+    return name[: name.index("]") + 1] if name.startswith("[") and "]" in name else name.partition(":")[0]
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, *arguments: Any) -> None:
+        self._free = BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, unless there are too many: then the connection is closed."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Silent about a browser that hangs up: it does whenever a page is closed."""
-        if not isinstance(sys.exception(), ConnectionError):
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 

@@ -42,7 +42,7 @@ def edited(**changes: object) -> str:
 
 def test_round_trip_is_exact() -> None:
     rng = np.random.default_rng(0)
-    ends = np.sort(rng.standard_normal((200, 2)).astype(np.float32) * 10.0 ** rng.integers(-30, 30, (200, 1)))
+    ends = np.sort(rng.standard_normal((200, 2)).astype(np.float32) * 10.0 ** rng.integers(-30, 8, (200, 1)))
     points = {f"p{index}": Range(*pair) for index, pair in enumerate(ends.tolist())}
     ranges = dataclasses.replace(RANGES, points=points)
     assert Ranges.from_json(ranges.to_json()) == ranges
@@ -115,3 +115,10 @@ def test_ranges_are_of_just_the_models_points() -> None:
         RANGES.require_points([*names, "extra"])
     with pytest.raises(BadInputError, match="also logits"):
         RANGES.require_points(names[:1])
+
+
+@pytest.mark.parametrize("edited", ["[-3e38, 3e38]", "[-1e10, 0.0]", "[0.0, 2e9]", "[NaN, 1.0]", "[0.0, Infinity]"])
+def test_a_range_that_no_engine_can_scale_is_refused_by_name(edited):
+    before = RANGES.to_json().split('"logits": ')[1].split("]")[0] + "]"
+    with pytest.raises(BadInputError, match="logits"):
+        Ranges.from_json(RANGES.to_json().replace(before, edited, 1))

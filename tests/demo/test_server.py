@@ -1,12 +1,16 @@
 """Exactly the site's files are served, with the headers that cross-origin isolation needs."""
 
+import base64
+import hashlib
 import http.client
+import socket
 from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
 
-from perceiver_edge.demo.server import make_server, served
+from perceiver_edge.demo import server
+from perceiver_edge.demo.server import content_security_policy, make_server, served
 from perceiver_edge.errors import BadInputError
 
 
@@ -68,3 +72,50 @@ def test_what_is_not_on_the_site_is_not_found(ask, path):
 def test_an_address_that_cannot_be_had(port):
     with served({}) as address, pytest.raises(BadInputError, match="--port"):
         make_server({}, host="127.0.0.1", port=port or urlsplit(address).port)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[::2]"])
+def test_a_request_by_another_name_is_refused(host):
+    with (
+        served({"index.html": b"x"}) as address,
+        closing(http.client.HTTPConnection(urlsplit(address).netloc)) as client,
+    ):
+        client.request("GET", "/", headers={"Host": host})
+        response = client.getresponse()
+        assert response.status == 421 and response.read() != b"x"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:80", "LOCALHOST"])
+def test_every_name_of_this_machine_is_served(host):
+    with (
+        served({"index.html": b"x"}) as address,
+        closing(http.client.HTTPConnection(urlsplit(address).netloc)) as client,
+    ):
+        client.request("GET", "/", headers={"Host": host})
+        assert client.getresponse().read() == b"x"
+
+
+def test_the_policy_lets_in_the_scripts_of_the_page_and_no_others(ask):
+    for path in ("/", "/missing"):
+        headers = ask(path)[1]
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self' 'wasm-unsafe-eval';")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    inline = content_security_policy({"a.html": b"<script type='importmap'>{}</script><script src='b.js'></script>"})
+    assert inline.count("'sha256-") == 1 and "'unsafe-inline'" not in inline
+    digest = base64.b64encode(hashlib.sha256(b"{}").digest()).decode()
+    assert f"'sha256-{digest}'" in inline
+
+
+def test_a_silent_connection_is_closed_and_too_many_are_refused(monkeypatch):
+    monkeypatch.setattr(server, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    with served({"index.html": b"x"}) as address:
+        place = urlsplit(address)
+        silent = [socket.create_connection((place.hostname, place.port), timeout=5) for _ in range(3)]
+        assert [connection.recv(1) for connection in silent] == [b"", b"", b""]
+        for connection in silent:
+            connection.close()
+        with closing(http.client.HTTPConnection(place.netloc)) as client:
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"x"
