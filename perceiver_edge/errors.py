@@ -44,6 +44,14 @@ def option(name: str, value: object = None) -> str:
     return f"{flag} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
+def printable(text: str) -> str:
+    """The text with every character written out that a terminal would act on: a file's name may hold escape sequences.
+
+    Line breaks and tabs stay.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 class PerceiverEdgeError(Exception):
     """Base class. ``str(error)`` is the whole message, ready for a terminal.
 
@@ -68,7 +76,7 @@ class PerceiverEdgeError(Exception):
     ) -> None:
         details = {"expected": expected, "got": got, "where": where, "fix": fix}
         lines = [_detail(label, value) for label, value in details.items() if value is not None]
-        super().__init__("\n".join([what, *lines]))
+        super().__init__(printable("\n".join([what, *lines])))
 
 
 def _detail(label: str, value: object) -> str:

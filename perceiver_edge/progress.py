@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.errors import MissingExtraError, printable
 from perceiver_edge.memory import peak_memory_bytes
 
 if TYPE_CHECKING:
@@ -121,7 +121,12 @@ def _console(*, stderr: bool, quiet: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width of its own, and rich's 80 columns would break tables that a log shows whole.
     width = None if stream is not None and stream.isatty() else _WIDTH_WITHOUT_TERMINAL
-    return Console(stderr=stderr, quiet=quiet, highlight=False, width=width)
+
+    class Printing(Console):
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(printable(text), **options)
+
+    return Printing(stderr=stderr, quiet=quiet, highlight=False, width=width)
 
 
 def _line(stage: FinishedStage) -> str:

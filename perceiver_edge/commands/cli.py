@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import io
+import errno
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from perceiver_edge.errors import EXIT_BAD_INPUT, EXIT_OK, PerceiverEdgeError, did_you_mean, in_terminal
+from perceiver_edge.commands.streams import patient_streams
+from perceiver_edge.errors import EXIT_BAD_INPUT, BadInputError, PerceiverEdgeError, did_you_mean, in_terminal
 
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, what a shell reports for a command stopped by Ctrl-C."""
@@ -89,25 +91,40 @@ def run(command: Callable[[], int]) -> int:
 
     An unexpected one keeps its traceback and becomes `EXIT_DEFECT`.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a ✓ that the encoding lacks must not end a command that is done
-            stream.reconfigure(errors="replace")
-    try:
-        with in_terminal():
-            code = command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code
-    except PerceiverEdgeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # the reader, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        print("error: this is a defect of perceiver_edge; please report it with the lines above", file=sys.stderr)
-        return EXIT_DEFECT
+    with patient_streams():
+        try:
+            with in_terminal():
+                return command()
+        except PerceiverEdgeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except Exception as error:
+            if full := disk_full(error):
+                print(f"error: {full}", file=sys.stderr)
+                return full.exit_code
+            traceback.print_exc()
+            print("error: this is a defect of perceiver_edge; please report it with the lines above", file=sys.stderr)
+            return EXIT_DEFECT
+
+
+def disk_full(error: BaseException) -> BadInputError | None:
+    """What to say where a full disk is behind an exception, whoever raised it; None where it is not.
+
+    Libraries raise errors of their own over it, such as TensorFlow's; the system's words are in all of them.
+    """
+    words = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
+    seen: BaseException | None = error
+    while seen is not None:
+        is_full = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_full or any(word in str(seen) for word in words) or "No usable temporary directory" in str(seen):
+            temporary = os.environ.get("TMPDIR") or tempfile.gettempdir()
+            where = getattr(seen, "filename", None) or temporary
+            return BadInputError(
+                "There is no room left to write to.", expected="free space for temporary files", got=seen, where=where,
+                fix=f"free some space there, or set TMPDIR to another folder (now {temporary})",
+            )  # fmt: skip
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -78,10 +78,15 @@ def _artefact_row(row: Figures) -> dict[str, str]:
     }
 
 
-def parity(report: ParityReport, *, as_json: bool) -> None:
-    """Every artefact against its gates; of those that failed, the layers where the error grows."""
+def parity(report: ParityReport, *, as_json: bool, notices: Sequence[str] = (), conclusion: str | None = None) -> None:
+    """Every artefact against its gates; of those that failed, the layers where the error grows.
+
+    Args:
+        notices: what to know before trusting it, a sentence each.
+        conclusion: the last line.
+    """
     if as_json:
-        print_json("parity", report.to_dict())
+        print_json("parity", {**report.to_dict(), "notices": list(notices), "conclusion": conclusion})
         return
     console = result_console()
     table = _table("artefact", "engine", "gate", "value", "bound", "")
@@ -101,10 +106,9 @@ def parity(report: ParityReport, *, as_json: bool) -> None:
                 layer.name, f"{layer.relative_l2:.3g}", f"{layer.sqnr_db:.1f} dB", f"{layer.cosine:.5f}", mark
             )
         console.print(layers)
-    if report.passed:
-        count = len(report.artefacts)
-        models = "The model agrees" if count == 1 else f"All {count} models agree"
-        console.print(f"{models} with the float model on {report.num_samples} samples, on this machine.", style="bold")
+    _print_notices(console, notices)
+    if conclusion is not None:
+        console.print(conclusion, style="bold", markup=False, soft_wrap=True)
 
 
 def matrix(result: Matrix, *, as_json: bool) -> None:

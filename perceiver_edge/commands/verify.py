@@ -48,8 +48,10 @@ def _verify(args: argparse.Namespace) -> int:
     if args.runtimes is not None and args.threads is not None:
         raise BadInputError("--threads does not go with --runtimes: each runtime has its own default.")
     from perceiver_edge.bundle.folder import read_bundle
+    from perceiver_edge.bundle.report import warnings
     from perceiver_edge.commands import show
     from perceiver_edge.commands.libraries import VERIFIER, require_libraries
+    from perceiver_edge.commands.proven import conclusion, differences
     from perceiver_edge.proof.gates import ParityError
 
     bundle = read_bundle(args.bundle)
@@ -58,7 +60,10 @@ def _verify(args: argparse.Namespace) -> int:
     if args.runtimes is not None:
         return _verify_runtimes(bundle, args)
     report = verify(bundle, threads=args.threads, quiet=args.quiet)
-    show.parity(report, as_json=args.json)
+    notices = warnings(bundle.manifest, report)
+    if other := differences(bundle):
+        notices.append(other)
+    show.parity(report, as_json=args.json, notices=notices, conclusion=conclusion(report))
     if not report.passed:
         raise ParityError(report, outcome="the bundle is as it was")
     return EXIT_OK
@@ -74,6 +79,7 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     from perceiver_edge.progress import on_console
     from perceiver_edge.proof.gates import ParityReport
     from perceiver_edge.proof.prove import layer_outputs, prove
+    from perceiver_edge.runtime.isolated import require_survivable
 
     progress = on_console(quiet=quiet)
     manifest = bundle.manifest
@@ -81,6 +87,7 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     proven = []
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
+            require_survivable(bundle.read(name), where=name)  # a bundle may come from anywhere
             peer = manifest.float_peer(artefact)
             reference: dict[str, np.ndarray] = {}
             if peer is not None and peer != name:
@@ -89,13 +96,13 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
             proven.append(
                 prove(
                     name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
-                    is_classifier=manifest.config.is_classifier, layer_reference=reference, threads=threads,
+                    is_classifier=manifest.is_classifier, layer_reference=reference, threads=threads,
                 )
             )  # fmt: skip
     return ParityReport(
         artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
         is_random_weights=manifest.is_random_weights, is_random_data=held_out.is_random,
-        gate_overrides=overrides,
+        gate_overrides=overrides, num_different=held_out.num_different,
     )  # fmt: skip
 
 
@@ -120,7 +127,7 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     manifest = bundle.manifest
     matrix = run_matrix(
         manifest.name, {name: (artefact, bundle.read(name)) for name, artefact in manifest.artefacts.items()}, held_out,
-        runtimes=runtimes, gates=gates, is_classifier=manifest.config.is_classifier,
+        runtimes=runtimes, gates=gates, is_classifier=manifest.is_classifier,
         is_random_weights=manifest.is_random_weights, progress=on_console(quiet=args.quiet),
     )  # fmt: skip
     if args.output is not None:

@@ -61,7 +61,7 @@ def test_the_metrics_are_those_of_the_compilation(bundle, capsys):
     assert errors_now == pytest.approx(errors_then, rel=0.2, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["tiny_int8.tflite", "held_out.npz", "report.html", "calibration.json"])
+@pytest.mark.parametrize("name", ["tiny_int8.tflite", "held_out.npz", "parity.json", "calibration.json"])
 def test_one_flipped_bit_is_found(name, bundle, capsys):
     content = bytearray((bundle / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,0 +1,61 @@
+"""Standard output and error that outlive their readers: `| head` ends no command, and changes no verdict."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+
+class _Patient(io.RawIOBase):
+    """A file descriptor; when its reader has had enough, what is written goes nowhere."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        try:
+            return os.write(self._descriptor, data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._descriptor)  # for what C++ writes, too
+            os.close(nowhere)
+            return len(data)
+
+
+@contextmanager
+def patient_streams() -> Iterator[None]:
+    """Inside, output to a closed pipe is dropped, and a character that the encoding lacks is replaced: a ✓ must not end
+    a command that is done."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_patient(stream) for stream in before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _patient(stream: TextIO) -> TextIO:
+    try:
+        descriptor = stream.fileno()
+        stream.flush()
+    except (AttributeError, OSError, ValueError):  # None in a daemon, or no file at all: a test, a notebook
+        return stream
+    buffered = io.BufferedWriter(_Patient(descriptor))
+    is_live = os.isatty(descriptor) or stream is sys.stderr
+    return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="replace", line_buffering=is_live)
