@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -23,16 +23,20 @@ from perceiver_edge.converters.onnx.half import float32_nodes, without_round_tri
 from perceiver_edge.converters.sites import require_sites, scalable
 
 
-def onnx_int8(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> onnx.ModelProto:
+def onnx_int8(
+    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = ()
+) -> onnx.ModelProto:
     """Static int8 as QDQ: weights int8 per channel and symmetric, activations uint8 per tensor (fast on x86 and Arm).
 
     Args:
         ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
+        float_sites: sites without ranges, which stay in float.
 
     Raises:
         ConversionError: sites and ranges do not match.
     """
     sites = onnx_sites(model.graph)
+    sites = {name: site for name, site in sites.items() if name not in float_sites}
     require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "ONNX")
     tensors = {site.input: ranges[f"{name}.input"] for name, site in sites.items()}
     tensors |= {site.output: ranges[f"{name}.output"] for name, site in sites.items()}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
@@ -21,29 +22,36 @@ from perceiver_edge.converters.tflite.graph import tflite_sites
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
 
 
-def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]]) -> bytes:
+def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = ()) -> bytes:
     """Static int8: weights per channel and symmetric, activations per tensor and asymmetric.
 
     Args:
         ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
+        float_sites: sites without ranges, which stay in float.
 
     Raises:
         ConversionError: sites and ranges do not match.
     """
-    sites = tflite_sites(model)
+    all_sites = tflite_sites(model)
+    sites = {name: site for name, site in all_sites.items() if name not in float_sites}
     require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "TFLite")
     statistics = {}
     for name, site in sites.items():
         for tensor, point in ((site.input, f"{name}.input"), (site.output, f"{name}.output")):
             low, high = scalable(*ranges[point])
             statistics[tensor] = {"min": np.array([[low]]), "max": np.array([[high]])}
-    return _quantize(
-        model,
-        lambda recipe: recipe.add_static_config(
+
+    def configure(recipe: recipe_manager.RecipeManager) -> None:
+        recipe.add_static_config(
             regex=".*", operation_name=_FULLY_CONNECTED, activation_num_bits=8, weight_num_bits=8
-        ),
-        statistics,
-    )
+        )  # fmt: skip
+        for name in float_sites:  # the last configuration that matches holds
+            recipe.add_quantization_config(
+                regex=re.escape(all_sites[name].output), operation_name=_FULLY_CONNECTED,
+                algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
+            )  # fmt: skip
+
+    return _quantize(model, configure, statistics)
 
 
 def tflite_dynamic(model: bytes) -> bytes:

@@ -43,7 +43,7 @@ def app_code(manifest: Manifest) -> dict[str, Any]:
         "shown": shown,
         "by_format": {code["format"]: code for code in shown},
         "picture": _picture(manifest),
-        "is_classifier": manifest.config.is_classifier,
+        "is_classifier": manifest.is_classifier,
         "labels": None if labels_text(manifest) is None else LABELS_NAME,
         "signature": SIGNATURE,
         "web_version": WEB_VERSION,

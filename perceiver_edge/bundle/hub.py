@@ -83,7 +83,7 @@ def _with_card(bundle: Bundle, card: bytes) -> dict[str, bytes]:
 
 def _metadata(bundle: Bundle, hub: ModuleType, base_model: str | None) -> Any:
     manifest: Manifest = bundle.manifest
-    task = _PIPELINE_TAGS[manifest.config.input_axis] if manifest.config.is_classifier else None
+    task = _PIPELINE_TAGS[manifest.config.input_axis] if manifest.is_classifier else None
     results = [
         hub.EvalResult(
             task_type=task or "other",

@@ -14,6 +14,7 @@ from perceiver_edge.config import CLASS_NAMES, InputSpec, ModelConfig, parse_cla
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import PRECISIONS
+from perceiver_edge.proof.outputs import TASKS
 from perceiver_edge.proof.source import Source
 
 MANIFEST_NAME = "manifest.json"
@@ -102,6 +103,7 @@ class Manifest:
     ``source``: how the import was checked against the framework that the model comes from; None for a model of ours.
     ``unshared_points``: the quantisation points that only one format has, by format.
     ``notices``: what to know of the samples before trusting the result, a sentence each.
+    ``task``: ``classification`` or ``regression``; None for latents, and in old bundles.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
 
     name: str
@@ -117,15 +119,21 @@ class Manifest:
     class_names: tuple[str, ...] | None = None
     notices: tuple[str, ...] = ()
     source: Source | None = None
+    task: str | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         texts = (self.name, self.weights_fingerprint, *self.tools, *self.tools.values(), *self.notices)
         _require(*(isinstance(text, str) for text in texts), isinstance(self.is_random_weights, bool))
+        _require(self.task in (None, *TASKS))
         for decision in self.lowering:
             _require(isinstance(decision.rule, str), isinstance(decision.reason, str))
         for points in self.unshared_points.values():
             _require(*(isinstance(point, str) for point in points))
+
+    @property
+    def is_classifier(self) -> bool:
+        return self.config.is_classifier and self.task != "regression"
 
     def all_files(self) -> dict[str, FileRecord]:
         """Artefacts and other files by name; all but the manifest itself."""
@@ -192,7 +200,11 @@ def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _require_plain_name(name: str, *, where: object) -> None:
-    if name in {"", ".", "..", MANIFEST_NAME} or any(character in name for character in "/\\:\0"):
+    if (
+        name in {"", ".", "..", MANIFEST_NAME}
+        or any(character in name for character in "/\\:\0")
+        or not name.isprintable()
+    ):
         raise BadInputError(
             "A bundle's file must lie directly in its folder.",
             expected="a plain file name",

@@ -98,6 +98,8 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
             "The model was not compared with its source: nothing proves that its weights were read as they were meant. "
             "Compile it again with --reference, or where perceiver-pytorch is installed."
         )
+    if parity.num_different is not None and parity.num_different < parity.num_samples:
+        told.append(f"Of the {parity.num_samples} held-out samples only {parity.num_different} are different.")
     if parity.gate_overrides:
         bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
         told.append(f"Parity gates were changed from their defaults: {bounds}.")

@@ -93,7 +93,7 @@ class _Converters(Generic[M]):
     float32: Callable[[Traced], M]
     fp16: Callable[[M], M]
     dynamic: Callable[[M], M]
-    int8: Callable[[M, Mapping[str, tuple[float, float]]], M]
+    int8: Callable[[M, Mapping[str, tuple[float, float]], tuple[str, ...]], M]
     with_int8_cores: Callable[[M, Mapping[str, CoreParams]], M]
     to_bytes: Callable[[M], bytes]
     while_making: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -150,7 +150,7 @@ def _maker(
     def int8() -> M:
         assert integer_form is not None
         form = integer_form()
-        model = load().int8(converted(form.traced), limits(form))
+        model = load().int8(converted(form.traced), limits(form), form.float_sites)
         return load().with_int8_cores(model, form.cores) if form.cores else model
 
     makers: dict[str, Callable[[], M]] = {

@@ -13,12 +13,13 @@ from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
+from perceiver_edge.compiler.head import float_sites
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
-from perceiver_edge.lowering.execute import LoweredPerceiver, Tap
+from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, with_integer_cores
 from perceiver_edge.lowering.program import Exponential, single_precision
 from perceiver_edge.lowering.run_stack import CoreTap
@@ -47,6 +48,7 @@ class Deployment:
         point_names: the quantisation points of the float form.
         core_rows: the rows of scores of every core that has an int8 form.
         integer_form: what an int8 model of a format is converted from.
+        head: the site of the last product, where the outputs are a vector.
     """
 
     traced: Traced
@@ -58,6 +60,7 @@ class Deployment:
     point_names: tuple[str, ...]
     core_rows: Mapping[str, int]
     integer_form: Callable[[Ranges, str], IntegerForm]
+    head: str | None
 
 
 def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str = "latency") -> Deployment:
@@ -85,19 +88,23 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
-            return IntegerForm(traced, {name: ranges.points[name] for name in watch.point_names}, {})
+            names = watch.point_names
+            points = {name: ranges.points[name] for name in names if name in ranges.points}
+            return IntegerForm(traced, points, {}, float_sites(names, points))
         exponential = EXPONENTIALS[format_]
         rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
-        names: list[str] = []
-        tapped = functools.partial(module.of(rewritten), tap=lambda name, _: names.append(name))
+        tapped_names: list[str] = []
+        tapped = functools.partial(module.of(rewritten), tap=lambda name, _: tapped_names.append(name))
         integer = trace(tapped, inputs=inputs, output_name=output_name)
-        points = ranges.points | site_ranges(ranges.cores)
-        names = [name for name in names if not name.endswith(HULL_SUFFIX)]
-        return IntegerForm(integer, {name: points[name] for name in names}, params_of(ranges.cores, exponential))
+        known = ranges.points | site_ranges(ranges.cores)
+        names = tuple(name for name in tapped_names if not name.endswith(HULL_SUFFIX))
+        points = {name: known[name] for name in names if name in known}
+        return IntegerForm(integer, points, params_of(ranges.cores, exponential), float_sites(names, points))
 
     return Deployment(
         traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
         {} if with_mask else _core_rows(program), integer_form,
+        OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec
@@ -9,7 +10,7 @@ from perceiver_edge.calibration import Ranges
 from perceiver_edge.compiler.artefacts import Kind
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.census.take import Census, census
-from perceiver_edge.converters.points import quantised_points
+from perceiver_edge.converters.points import observable_outputs, quantised_points
 from perceiver_edge.errors import ConversionError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.source import Source
@@ -25,6 +26,8 @@ def describe(
     ranges: Ranges | None,
     notices: tuple[str, ...] = (),
     source: Source | None,
+    task: str | None = None,
+    float_sites: tuple[str, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle with these artefacts. ``source``: how the model's import was checked.
 
@@ -44,9 +47,12 @@ def describe(
         calibration=_calibration_info(ranges),
         lowering=decisions,
         unshared_points={format_: tuple(p for p in points if p not in shared) for format_, points in int8.items()},
-        artefacts={kind.file_name(model.name): _artefact(kind, content) for kind, content in artefacts.items()},
+        artefacts={
+            kind.file_name(model.name): _artefact(kind, content, float_sites) for kind, content in artefacts.items()
+        },
         tools=tool_versions(),
         notices=notices,
+        task=task,
     )  # fmt: skip
 
 
@@ -58,10 +64,10 @@ def _calibration_info(ranges: Ranges | None) -> CalibrationInfo | None:
     )
 
 
-def _artefact(kind: Kind, content: bytes) -> Artefact:
+def _artefact(kind: Kind, content: bytes, float_sites: tuple[str, ...]) -> Artefact:
     inside = census(content)
     if kind.precision == "int8":
-        _require_int8(inside, kind)
+        _require_int8(inside, kind, may_be_float=_products(content, float_sites))
     if inside.custom_operators:
         raise ConversionError(
             "The TFLite model needs operators that plain runtimes lack.",
@@ -79,9 +85,17 @@ def _artefact(kind: Kind, content: bytes) -> Artefact:
     )  # fmt: skip
 
 
-def _require_int8(inside: Census, kind: Kind) -> None:
+def _products(content: bytes, sites: tuple[str, ...]) -> set[str]:
+    """What the census may call the products of these sites: by their results, or by themselves."""
+    results = observable_outputs(content) if sites else {}
+    return {name for site in sites for name in (results[f"{site}.output"], site, f"{site}.weight")}
+
+
+def _require_int8(inside: Census, kind: Kind, *, may_be_float: set[str]) -> None:
     """int8 asked for is int8 got: an engine that runs one GEMM in float makes the model slow, silently."""
-    in_float = [gemm.name for gemm in inside.gemms if not gemm.is_int8]
+    in_float = [
+        gemm.name for gemm in inside.gemms if not gemm.is_int8 and not may_be_float & set(re.split("[/;]", gemm.name))
+    ]
     # Only integer cores have these operators, and there they are look-ups in a table.
     in_float += [kind for kind in ("ELU", "Sigmoid") if inside.operators_by_dtype.get(kind, {}).get("float32")]
     if in_float or inside.weights_dequantized_at_runtime:

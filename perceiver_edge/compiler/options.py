@@ -20,6 +20,7 @@ from perceiver_edge.errors import BadInputError, did_you_mean
 from perceiver_edge.errors import option as spelled
 from perceiver_edge.lowering import OPTIMIZE_FOR
 from perceiver_edge.progress import Progress, in_notebooks
+from perceiver_edge.proof.outputs import TASKS
 from perceiver_edge.runtime import default_threads
 
 if TYPE_CHECKING:
@@ -149,8 +150,9 @@ class Options:
         default=None,
         metadata=_flag(
             "representative samples, some to calibrate and others, never the same, to prove with: a folder of "
-            "pictures, a .npy or .npz file keyed by input name, package.module:function, or the word random; from "
-            "Python also an array [n, *axes, channels] or an iterable of samples (default: the digits' own)",
+            "pictures, a .npy or .npz file keyed by input name, package.module:function (which is run), or the word "
+            "random; from Python also an array [n, *axes, channels] or an iterable of samples (default: the digits' "
+            "own)",
             DATA,
             name="--calibration-data",
             metavar="DATA",
@@ -200,6 +202,14 @@ class Options:
             is_repeated=True,
         ),
     )
+    task: str | None = field(
+        default=None,
+        metadata=_flag(
+            "what the outputs are: scores of classes, or values, each with gates of its own (default: by labels, and "
+            "by whether all outputs vary alike)",
+            DATA, choices=TASKS,
+        ),
+    )  # fmt: skip
     name: str | None = field(default=None, metadata=_flag("of the bundle and its files (default: the model's)", SHAPE))
     input_shape: tuple[int, ...] | None = field(
         default=None, metadata=_flag("sizes of the input axes, such as 224,224", SHAPE, metavar="H,W", parse=_sizes)
@@ -289,6 +299,8 @@ class Options:
             values = getattr(self, name)
             is_numbers = isinstance(values, tuple) and bool(values) and all(type(v) in (int, float) for v in values)
             _require(values is None or is_numbers, name, "a tuple of numbers", values)
+        if self.task is not None:
+            _require_known("task", self.task, TASKS)
         if self.resize is not None:
             _require_known("resize", self.resize, RESIZE)
         counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}

@@ -21,6 +21,7 @@ from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
 from perceiver_edge.compiler.artefacts import Kind, build
 from perceiver_edge.compiler.cores import calibrate, given_cores
 from perceiver_edge.compiler.describe import describe
+from perceiver_edge.compiler.head import HeadObserver, decide_head, float_sites, without_head
 from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
@@ -30,8 +31,10 @@ from perceiver_edge.memory import give_back_memory
 from perceiver_edge.progress import Progress, Stage
 from perceiver_edge.proof.gates import ParityError, ParityReport
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
+from perceiver_edge.proof.outputs import task_of
 from perceiver_edge.proof.prove import layer_reference, prove
 from perceiver_edge.provenance import provenance
+from perceiver_edge.runtime.isolated import require_survivable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,24 +95,32 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         )  # fmt: skip
     ranges, decisions = None, deployment.decisions
     if "int8" in options.precisions:
-        ranges, decision = _ranges(job, deployment, cache, progress)
-        decisions += (decision,)
+        ranges, more = _ranges(job, deployment, cache, progress)
+        decisions += more
     with _cached_stage(cache, progress, "convert"):
         artefacts = build(
             deployment.traced, job.kinds, half_traced=deployment.half_traced, opset=options.opset, cache=cache,
             integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
             trace_key=options.optimize_for, integer_key=ranges.to_json() if ranges else None,
         )  # fmt: skip
-    with progress("take stock of operators"):
-        give_back_memory()
-        manifest = describe(model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices, source=source)
+    if job.ranges is not None:  # perhaps edited; an engine may end its process over numbers like 1e30
+        with progress("load in a process apart"):
+            for kind, content in artefacts.items():
+                require_survivable(content, where=kind.file_name(model.name))
     with _cached_stage(cache, progress, "run the float reference", len(job.proving)) as stage:
         held_out = ask_reference(
             model.proven_against, job.proving, with_mask=options.with_mask, on_progress=stage, cache=cache
         )  # fmt: skip
+    task = _task(job, held_out)
+    with progress("take stock of operators"):
+        give_back_memory()
+        manifest = describe(
+            model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices, source=source, task=task,
+            float_sites=float_sites(deployment.point_names, ranges.points) if ranges else (),
+        )  # fmt: skip
     with progress("prove", len(artefacts)) as stage:
         layers = layer_reference(deployment.taps, held_out)
-        parity = _prove(job, artefacts, held_out, layers, stage)
+        parity = _prove(job, artefacts, held_out, layers, stage, is_classifier=task == "classification")
     if not parity.passed:
         raise ParityError(parity, outcome="nothing was published")
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
@@ -131,34 +142,64 @@ def _cached_stage(cache: Cache, progress: Progress, title: str, total: int | Non
         stage.is_cached = cache.misses == misses
 
 
-def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> tuple[Ranges, Decision]:
-    """The ranges, and which cores they let run in int8."""
+def _task(job: Job, held_out: HeldOut) -> str | None:
+    """What the outputs are; None for latents."""
+    if not job.model.checkpoint.config.is_classifier:
+        return None
+    asked = job.options.task or _chance(job)
+    return asked or task_of(held_out.reference, has_labels=held_out.labels is not None)
+
+
+def _chance(job: Job) -> str | None:
+    """The task of a preset without weights, for how far each of its outputs varies is chance."""
+    return "classification" if job.model.is_random_weights else None
+
+
+def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> tuple[Ranges, tuple[Decision, ...]]:
+    """The ranges, and what they let run in int8: which cores, and the last product or not."""
+    head = deployment.head
+    head_points = [f"{head}.input", f"{head}.output"] if head else []
     if job.ranges is not None:
-        job.ranges.require_points(deployment.point_names)  # of this model: `read_ranges` saw to that
+        job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        return job.ranges, given_cores(job.ranges.cores)
+        return job.ranges, (given_cores(job.ranges.cores),)
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
 
         def observed() -> bytes:
-            points, cores, decision = calibrate(
-                deployment.survey, deployment.losses, samples, method=method, on_progress=stage
+            observer = HeadObserver(deployment.survey, f"{head}.output")
+            points, cores, core_decision = calibrate(
+                observer.survey, deployment.losses, samples, method=method, on_progress=stage
             )  # fmt: skip
+            head_decision = decide_head(
+                observer.outputs, points.get(f"{head}.output"), task=options.task or _chance(job),
+                has_labels=samples.labels is not None,
+            )  # fmt: skip
+            if head and head_decision.applied:
+                points = without_head(points, head)
             ranges = Ranges(
                 points=points, cores=cores, method=method, num_samples=len(samples), source=samples.description,
                 is_random=samples.is_random, digests=frozenset(samples.digests.values()),
                 fingerprint=job.model.fingerprint,
             )  # fmt: skip
-            return json.dumps([ranges.to_json(), dataclasses.asdict(decision)]).encode()
+            decisions = [dataclasses.asdict(decision) for decision in (core_decision, head_decision)]
+            return json.dumps([ranges.to_json(), decisions]).encode()
 
         parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]
-        text, decision = json.loads(cache.cached(parts, observed))
-    return Ranges.from_json(text), Decision(**decision)
+        parts += [options.task, samples.labels is not None]
+        text, decisions = json.loads(cache.cached(parts, observed))
+    return Ranges.from_json(text), tuple(Decision(**decision) for decision in decisions)
 
 
 def _prove(
-    job: Job, artefacts: Mapping[Kind, bytes], held_out: HeldOut, layers: Mapping[str, np.ndarray], stage: Stage
+    job: Job,
+    artefacts: Mapping[Kind, bytes],
+    held_out: HeldOut,
+    layers: Mapping[str, np.ndarray],
+    stage: Stage,
+    *,
+    is_classifier: bool,
 ) -> ParityReport:
     proven = []
     for done, (kind, content) in enumerate(artefacts.items(), start=1):
@@ -167,14 +208,14 @@ def _prove(
             prove(
                 kind.file_name(job.model.name), content, held_out,
                 precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                threads=job.options.num_threads, is_classifier=job.model.checkpoint.config.is_classifier,
+                threads=job.options.num_threads, is_classifier=is_classifier,
             )
         )  # fmt: skip
         stage(done)
     return ParityReport(
         artefacts=tuple(proven), num_samples=len(held_out), samples_source=held_out.source,
         is_random_weights=job.model.is_random_weights, is_random_data=held_out.is_random,
-        gate_overrides=dict(job.options.gates),
+        gate_overrides=dict(job.options.gates), num_different=held_out.num_different,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from perceiver_edge.errors import BadInputError, GateError
 from perceiver_edge.proof import metrics
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, Metrics
+from perceiver_edge.proof.outputs import WorstOutput
 
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 
@@ -169,6 +170,11 @@ def judge(
         ),
         Check("centred_cosine", measured.centred_cosine, at_least=gates.centred_cosine),
     ]
+    if (worst := measured.worst_output) is not None:
+        name = f"output_{worst.index}"
+        sensitivity = {"at_least": gates.sensitivity_min, "at_most": gates.sensitivity_max}
+        candidates.append(Check(f"{name}_sensitivity_ratio", worst.sensitivity_ratio, **sensitivity))
+        candidates.append(Check(f"{name}_centred_cosine", worst.centred_cosine, at_least=gates.centred_cosine))
     if measured.top1_agreement is not None:
         candidates.append(Check("top1_agreement", measured.top1_agreement, at_least=gates.top1_agreement))
     bounded = tuple(check for check in candidates if (check.at_least, check.at_most) != (None, None))
@@ -248,7 +254,10 @@ class ArtefactParity:
 
 @dataclass(frozen=True, kw_only=True)
 class ParityReport:
-    """All artefacts of one model on the same held-out samples. ``gate_overrides``: bounds the user chose, by name."""
+    """All artefacts of one model on the same held-out samples. ``gate_overrides``: bounds the user chose, by name.
+
+    ``num_different``: how many of the samples have a content of their own; None where that was not counted.
+    """
 
     artefacts: tuple[ArtefactParity, ...]
     num_samples: int
@@ -256,6 +265,7 @@ class ParityReport:
     is_random_weights: bool
     is_random_data: bool
     gate_overrides: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    num_different: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -305,6 +315,8 @@ def _what_failed(artefact: ArtefactParity) -> str:
 
 def _advice(artefact: ArtefactParity) -> Iterator[str]:
     measured, failures = artefact.judgement.metrics, {check.name: check for check in artefact.judgement.failures}
+    if any(name.startswith("output_") for name in failures):
+        yield "an output does not follow its reference: more calibration samples, or dynamic or fp16 models"
     top1 = failures.get("top1_agreement")
     if top1 is not None and top1.at_least is not None and 1 / measured.num_samples > 1 - top1.at_least:
         yield f"one different answer of {measured.num_samples} fails the top-1 gate by itself: prove with more samples"
@@ -336,12 +348,18 @@ def _artefact(values: Mapping[str, Any]) -> ArtefactParity:
         engine=values["engine"],
         precision=values["precision"],
         judgement=Judgement(
-            metrics=Metrics(**_floats(judgement["metrics"])),
+            metrics=_metrics(judgement["metrics"]),
             checks=tuple(Check(**_floats(check)) for check in judgement["checks"]),
         ),
         layers=tuple(LayerError(**_floats(layer)) for layer in values["layers"]),
         classes=tuple(map(int, values.get("classes", ()))),  # bundles made before this was kept have none
     )
+
+
+def _metrics(values: Mapping[str, Any]) -> Metrics:
+    fields = _floats(values)
+    worst = fields.pop("worst_output", None)
+    return Metrics(**fields, worst_output=None if worst is None else WorstOutput(**_floats(worst)))
 
 
 def _floats(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ class HeldOut:
     source: str
     is_random: bool
 
+    @property
+    def num_different(self) -> int:
+        """How many of the samples have a content of their own."""
+        return len({b"".join(values[row].tobytes() for values in self.inputs.values()) for row in range(len(self))})
+
     def __len__(self) -> int:
         return len(self.reference)
 

@@ -25,21 +25,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.proof.outputs import CONSTANT_TOLERANCE, WorstOutput, worst_output
 
 FLOAT_TOLERANCE = 1e-4
 """Relative L2 within which two float32 implementations of one model count as equal. Reordered sums alone give about
 1e-6; ten layers of them and a fused softmax stay under 1e-5; the rest is headroom."""
-
-CONSTANT_TOLERANCE = 1e-6
-"""A reference that varies over the samples by less than this share of its norm (8 float32 ulp) does not vary: what is
-left is rounding, and a ratio to rounding says nothing."""
 
 Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """See the table above. `None` means not asked for (no classifier, no labels); NaN means not measurable."""
+    """See the table above. `None` means not asked for (no classifier, no labels); NaN means not measurable.
+
+    ``worst_output``: of a model whose outputs are values, each judged for itself (`outputs`).
+    """
 
     num_samples: int
     max_abs_error: float
@@ -50,6 +50,7 @@ class Metrics:
     sensitivity_ratio: float
     centred_cosine: float
     reference_variation: float
+    worst_output: WorstOutput | None = None
     top1_agreement: float | None = None
     near_ties: int | None = None
     accuracy: float | None = None
@@ -83,8 +84,10 @@ def measure(
     cosines = _sample_cosines(r_flat, a_flat)
     ratio, centred = _sensitivity(r_flat, a_flat)
     agreement, near_ties = top1_agreement(r, a, output_step=output_step) if is_classifier else (None, None)
+    are_values = not is_classifier and r.ndim == 2
     return Metrics(
         num_samples=len(r),
+        worst_output=worst_output(r, a) if are_values else None,
         max_abs_error=float(np.max(np.abs(a_flat - r_flat), initial=0.0)),
         relative_l2=relative_l2(r_flat, a_flat),
         cosine=float(cosines.mean()),
