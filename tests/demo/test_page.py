@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver_edge.calibration.images import ImageFolder
+from perceiver_edge.config import RESIZE
 from perceiver_edge.demo.browser import headless_browser
 from perceiver_edge.demo.server import served
 from perceiver_edge.demo.site import demo_site
+from perceiver_edge.files.preprocessing import Pictures
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
 
 pytestmark = [pytest.mark.devices, pytest.mark.usefixtures("engines")]
@@ -130,13 +131,14 @@ def test_a_page_has_threads(digits_page):
     assert digits_page.browser.execute_script("return crossOriginIsolated") is True
 
 
+@pytest.mark.parametrize("resize", RESIZE)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_picture_is_prepared_as_the_calibration_does(digits_page, tmp_path, mode):
+def test_a_picture_is_prepared_as_the_calibration_does(digits_page, tmp_path, mode, resize):
     """To one level of 255: Pillow's weights are fixed-point numbers, those of the page are not."""
     size, channels = (20, 30), len(mode)
     noise = np.random.default_rng(0).integers(0, 256, (70, 101, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    folder = ImageFolder(tmp_path, shape=(*size, channels), image_mean=(0.5,), image_std=(0.25,))
+    prepare = Pictures(size=size, channels=channels, mean=(0.5,), std=(0.25,), resize=resize)
     script = """
         const [bytes, size, done] = arguments;
         const {fittedPixels, normalised} = await import("./picture.js");
@@ -146,10 +148,10 @@ def test_a_picture_is_prepared_as_the_calibration_does(digits_page, tmp_path, mo
     values = digits_page.browser.execute_async_script(
         f"(async (...arguments) => {{{script}}})(...arguments)",
         list((tmp_path / "noise.png").read_bytes()),
-        {"height": size[0], "width": size[1], "channels": channels},
+        {"height": size[0], "width": size[1], "channels": channels, "resize": resize},
     )
     np.testing.assert_allclose(
-        np.reshape(values, (*size, channels)), folder[0]["input"], atol=1.01 / 255 / 0.25, rtol=0
+        np.reshape(values, (*size, channels)), prepare(tmp_path / "noise.png"), atol=1.01 / 255 / 0.25, rtol=0
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from perceiver_edge.bundle.app_code import WEB_VERSION
 from perceiver_edge.bundle.card import render_model_card
 from perceiver_edge.bundle.manifest import TensorSpec
-from perceiver_edge.config import InputSpec
+from perceiver_edge.config import RESIZE, InputSpec
 
 STUBS = Path(__file__).parent / "stubs"
 
@@ -47,6 +47,10 @@ def squashed(manifest):
     return dataclasses.replace(manifest, input_spec=dataclasses.replace(manifest.input_spec, resize="squash"))
 
 
+def cropped(manifest):
+    return dataclasses.replace(manifest, input_spec=dataclasses.replace(manifest.input_spec, resize="crop"))
+
+
 def sequence(manifest):
     inputs = (
         TensorSpec(name="data", shape=(2, 8, 3), dtype="float32"),
@@ -60,12 +64,20 @@ def latents(manifest):
     return dataclasses.replace(manifest, config=dataclasses.replace(manifest.config, final_classifier_head=False))
 
 
-KINDS = [grey, colour, squashed, sequence, latents]
+KINDS = [grey, colour, squashed, cropped, sequence, latents]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
 def card(request, manifest, parity):
     return render_model_card(request.param(manifest), parity)
+
+
+def test_no_way_of_resizing_is_unknown(manifest, parity):
+    cards = set()
+    for resize in RESIZE:
+        spec = dataclasses.replace(manifest.input_spec, resize=resize)
+        cards.add(render_model_card(dataclasses.replace(manifest, input_spec=spec), parity))
+    assert len(cards) == len(RESIZE)
 
 
 def test_every_language_has_its_program(card):
@@ -75,7 +87,7 @@ def test_every_language_has_its_program(card):
 
 def test_python_is_python_with_names_that_are_defined(card):
     for program in code(card, "python"):
-        defined = {"print", "int", "bool"}
+        defined = {"print", "int", "bool", "min"}
         for node in ast.walk(ast.parse(program)):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 defined |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
