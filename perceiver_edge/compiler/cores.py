@@ -137,12 +137,12 @@ def choose_cores(
 
 def _decision(relative: Mapping[str, float], chosen: set[str]) -> Decision:
     reason = f"{len(chosen)} of {len(relative)} cross-attends"
-    for words, errors in (
-        ("loses", [error for core, error in relative.items() if core in chosen]),
-        ("would lose, and keeps its float softmax,", [error for core, error in relative.items() if core not in chosen]),
+    for words, outcome, errors in (
+        ("loses", "", [error for core, error in relative.items() if core in chosen]),
+        ("would lose", ", so these cores stay in float", [e for core, e in relative.items() if core not in chosen]),
     ):
         if errors:
-            reason += f"; int8 {words} {min(errors):.2g} to {max(errors):.2g} of what is attended to"
+            reason += f"; int8 {words} {min(errors):.2g} to {max(errors):.2g} of what is attended to{outcome}"
     return Decision("integer_core", bool(chosen), f"{reason} (at most {TOLERANCE:g} is accepted)")
 
 
