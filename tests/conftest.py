@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceiver_edge.cache import user_folder
 from perceiver_edge.config import PerceiverConfig
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -110,8 +111,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """No test, and no process that a test starts, sees the user's cache."""
+    """No test, and no process that a test starts, sees the user's cache; installed npm packages are no cache."""
     folder = tmp_path_factory.mktemp("cache_home")
+    installed = user_folder() / "demo"
+    if installed.is_dir():
+        (folder / "perceiver_edge").mkdir()
+        (folder / "perceiver_edge" / "demo").symlink_to(installed, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder

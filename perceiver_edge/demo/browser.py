@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +112,11 @@ def browser_outputs(
 
 
 @contextmanager
-def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[WebDriver]:
+def headless_browser(*, width_px: int = 390, height_px: int = 844, flags: Sequence[str] = ()) -> Iterator[WebDriver]:
     """A Chromium of its own profile, driven by Selenium; it keeps the console's messages for ``get_log("browser")``.
+
+    Args:
+        flags: more of Chromium's own.
 
     Raises:
         NotRunError: Selenium, a browser or its driver is missing.
@@ -132,7 +135,7 @@ def headless_browser(*, width_px: int = 390, height_px: int = 844) -> Iterator[W
     options.add_argument("--headless=new")
     options.add_argument(f"--window-size={width_px},{height_px}")
     options.add_argument("--disable-dev-shm-usage")  # containers give /dev/shm 64 MB, a model may have more
-    for flag in ("--enable-unsafe-webgpu", "--enable-features=Vulkan", "--enable-unsafe-swiftshader"):
+    for flag in ("--enable-unsafe-webgpu", "--enable-features=Vulkan", "--enable-unsafe-swiftshader", *flags):
         options.add_argument(flag)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.add_argument("--no-sandbox")  # Chromium's sandbox does not start for root

@@ -59,6 +59,17 @@ def outputs(model: bytes, inputs: Mapping[str, np.ndarray], *, cpu: Cpu, runtime
         NotRunError: the environment was not made.
         BadInputError: the engine refuses the model.
     """
+    with interpreter(cpu, runtime=runtime) as (command, packages):
+        return outputs_of(command, model, inputs, packages=packages)
+
+
+@contextmanager
+def interpreter(cpu: Cpu, *, runtime: str) -> Iterator[tuple[list[str], Path]]:
+    """The command of a Python on an emulated CPU, and the folder of the packages that it can import.
+
+    Raises:
+        NotRunError: the environment was not made.
+    """
     root = folder() / "arm64"
     if not _qemu(root).exists():
         raise NotRunError(
@@ -66,7 +77,7 @@ def outputs(model: bytes, inputs: Mapping[str, np.ndarray], *, cpu: Cpu, runtime
         )
     with _prefix(root, cpu) as prefix:
         command = [_qemu(root), "-L", prefix, "-cpu", cpu.name, root / "usr" / "bin" / "python3"]
-        return outputs_of([str(part) for part in command], model, inputs, packages=_packages(root))
+        yield [str(part) for part in command], _packages(root)
 
 
 def version(distribution: str) -> str:

@@ -1,5 +1,6 @@
 """The page itself, in a headless browser: drawn on, fed, switched."""
 
+import dataclasses
 import time
 from contextlib import contextmanager
 
@@ -13,6 +14,8 @@ from perceiver_edge.demo.server import served
 from perceiver_edge.demo.site import demo_site
 from perceiver_edge.files.preprocessing import Pictures
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
+
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
 pytestmark = [pytest.mark.devices, pytest.mark.usefixtures("engines")]
 
@@ -80,8 +83,8 @@ class Page:
 
 
 @contextmanager
-def opened(bundle):
-    with served(demo_site(bundle, node_modules=None)) as address, headless_browser() as browser:
+def opened(bundle, *flags):
+    with served(demo_site(bundle, node_modules=None)) as address, headless_browser(flags=flags) as browser:
         browser.get(address)
         yield Page(browser)
 
@@ -162,4 +165,59 @@ def test_a_picture_is_shown_to_a_model_of_pictures(tiny, tmp_path):
         page.one("#file").send_keys(str(tmp_path / "grey.png"))
         page.wait_for(lambda: page.one("#top strong").text != "–")
         assert page.one("#picture").is_displayed()
+        assert page.console_errors() == []
+
+
+def test_arrow_keys_go_through_a_radio_group_and_around(ready):
+    def chosen():
+        (one,) = ready.browser.find_elements("css selector", '#precisions [aria-checked="true"]')
+        return one
+
+    buttons = ready.browser.find_elements("css selector", "#precisions button")
+    chosen().send_keys(Keys.HOME)
+    first = chosen()
+    assert (first, [b.get_attribute("tabindex") for b in buttons]) == (buttons[0], ["0", "-1"])
+    first.send_keys(Keys.ARROW_RIGHT)
+    second = chosen()
+    assert second != first
+    assert ready.browser.switch_to.active_element == second
+    second.send_keys(Keys.ARROW_DOWN)
+    assert chosen() == first
+    first.send_keys(Keys.END)
+    assert chosen() == second
+    second.send_keys(Keys.HOME)
+    assert chosen() == first
+
+
+def test_what_a_visitor_may_ask_is_said(ready, tiny):
+    assert "how far a model's answers are from the float model's" in ready.one("#meaning").text
+    assert "a 7 has a bar" in ready.one("#how").text
+    assert not ready.one("#random").is_displayed()
+    with opened(tiny) as page:
+        page.wait_until_ready()
+        assert "Its answers mean nothing" in page.one("#random").text
+        assert not page.one("#how").is_displayed()
+
+
+def test_classes_have_their_names(tiny):
+    names = tuple(f"kind {letter}" for letter in "abcdefghij")
+    site = demo_site(tiny, node_modules=None)
+    named = dataclasses.replace(tiny.manifest, class_names=names).to_json()
+    with served({**site, "bundle/manifest.json": named}) as address, headless_browser() as browser:
+        browser.get(address)
+        page = Page(browser)
+        page.wait_until_ready()
+        page.one("#example").click()
+        page.wait_for(lambda: page.one("#bars .best .label").text in names)
+
+
+def test_a_camera_is_watched_until_it_is_turned_off(tiny):
+    with opened(tiny, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as page:
+        page.wait_until_ready()
+        page.one("#camera").click()
+        page.wait_for(lambda: page.one("#bars .best .share").text.endswith("%"))
+        assert page.one("#camera-view").is_displayed()
+        page.one("#clear").click()
+        page.wait_for(lambda: not page.one("#camera-view").is_displayed())
+        assert page.one("#camera").get_attribute("aria-pressed") == "false"
         assert page.console_errors() == []

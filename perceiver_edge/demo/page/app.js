@@ -108,7 +108,7 @@ function choose(name) {
 
 function showAnswer() {
   const others = [...state.answers].filter(([name]) => name !== state.chosen).map(([, answer]) => answer);
-  view.answer(state.answers.get(state.chosen) ?? null, others, manifest.config.num_classes);
+  view.answer(state.answers.get(state.chosen) ?? null, others, manifest.config.num_classes, manifest.class_names ?? null);
   const [bar, ...lines] = chosenFirst(artefactsOf(state.engine, manifest)).map((name) => manifest.artefacts[name]);
   view.legend(bar, lines);
 }
@@ -168,6 +168,8 @@ function setting(group, choices, key) {
 }
 
 byId("title").textContent = isDrawn(manifest.config) ? "Draw a digit." : "Show it a picture.";
+byId("how").hidden = !isDrawn(manifest.config);
+byId("random").hidden = !manifest.is_random_weights;
 document.title = `${manifest.name} · perceiver_edge`;
 setUpStage(manifest.config, examples.map(({ input }) => input), inputChanged, trouble);
 setting("engines", Object.fromEntries(engines.map((engine) => [engine, ENGINES[engine].name])), "engine");

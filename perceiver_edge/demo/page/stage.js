@@ -4,6 +4,8 @@ import { inkImage, Pad } from "./pad.js";
 import { fittedPixels, normalised } from "./picture.js";
 import { byId } from "./view.js";
 
+const CAMERA_PAUSE_MS = 150;
+
 /** Whether a model reads drawings: its input and classes are those of the digits. */
 export function isDrawn({ input_shape: [height, width], input_channels: channels, num_classes: classes }) {
   return height === 32 && width === 32 && channels === 1 && classes === 10;
@@ -53,6 +55,7 @@ function pictureStage(config, onInput, onTrouble) {
   };
   const take = async (file) => {
     if (!file) return;
+    camera.stop();
     try {
       const pixels = await fittedPixels(file, { height, width, channels, resize });
       display(pixels);
@@ -67,18 +70,63 @@ function pictureStage(config, onInput, onTrouble) {
     event.preventDefault();
     take(event.dataTransfer.files[0]);
   });
+  const camera = cameraStage(async (view) => {
+    const pixels = await fittedPixels(view, { height, width, channels, resize });
+    onInput(normalised(pixels, { channels, mean, std }));
+  }, (isOn) => { if (isOn) display(null); byId("drop-hint").hidden = isOn; }, onTrouble);
   return {
     show(sample) {
+      camera.stop();
       display(sample.map((value, index) =>
         255 * (value * std[std.length === 1 ? 0 : index % channels] + mean[mean.length === 1 ? 0 : index % channels])));
       onInput(sample);
     },
     clear() {
+      camera.stop();
       byId("file").value = "";
       display(null);
       onInput(null);
     },
   };
+}
+
+/**
+ * A button that turns the camera on and off; while it is on, pictures of it are taken one after the other.
+ *
+ * @param {(view: HTMLVideoElement) => Promise<void>} onPicture
+ * @param {(isOn: boolean) => void} onTurned
+ * @param {(error: Error) => void} onTrouble
+ */
+function cameraStage(onPicture, onTurned, onTrouble) {
+  const view = byId("camera-view"), button = byId("camera");
+  button.hidden = !navigator.mediaDevices?.getUserMedia; // pages over plain HTTP have none
+  const turned = (isOn) => {
+    view.hidden = !isOn;
+    button.setAttribute("aria-pressed", String(isOn));
+    onTurned(isOn);
+  };
+  const stop = () => {
+    if (!view.srcObject) return;
+    for (const track of view.srcObject.getTracks()) track.stop();
+    view.srcObject = null;
+    turned(false);
+  };
+  const start = async () => {
+    try {
+      view.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      await view.play();
+      turned(true);
+      while (view.srcObject) {
+        await onPicture(view);
+        await new Promise((done) => setTimeout(done, CAMERA_PAUSE_MS));
+      }
+    } catch (error) {
+      stop();
+      onTrouble(new Error(`The camera cannot be used: ${error.message}`));
+    }
+  };
+  button.addEventListener("click", () => (view.srcObject ? stop() : start()));
+  return { stop };
 }
 
 function rgba(pixels, { width, height, channels }) {

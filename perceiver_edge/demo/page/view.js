@@ -29,8 +29,26 @@ export function relativeError(error) {
   return error < 1e-3 ? error.toExponential(0).replace("-", "−") : String(Number(error.toPrecision(2)));
 }
 
+const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+/** Keys of a radio group: arrows choose the next one around, Home and End the first and the last. */
+function withArrowKeys(group) {
+  group.onkeydown = (event) => {
+    const buttons = [...group.children];
+    const at = buttons.indexOf(document.activeElement);
+    const last = buttons.length - 1;
+    const to = { Home: 0, End: last }[event.key] ?? (event.key in STEPS ? at + STEPS[event.key] : undefined);
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    const button = buttons[(to + buttons.length) % buttons.length];
+    button.focus();
+    button.click();
+  };
+}
+
 /** A row of buttons of which one is chosen. `choices`: value → label. */
 export function segments(group, choices, chosen, onChoose) {
+  withArrowKeys(group);
   group.replaceChildren(...Object.entries(choices).map(([value, label]) => {
     const button = element("button", "", label);
     return asRadio(button, value, value === chosen, onChoose);
@@ -39,6 +57,7 @@ export function segments(group, choices, chosen, onChoose) {
 
 /** A card for each artefact: its precision, latency, size, and what it is doing or found. */
 export function precisionCards(group, artefacts, chosen, onChoose) {
+  withArrowKeys(group);
   group.replaceChildren(...Object.entries(artefacts).map(([name, artefact]) => {
     const card = element("button", "card");
     card.append(
@@ -55,13 +74,19 @@ function asRadio(button, value, isChosen, onChoose) {
   button.type = "button";
   button.dataset.value = value;
   button.setAttribute("role", "radio");
-  button.setAttribute("aria-checked", String(isChosen));
+  setChosen(button, isChosen);
   button.addEventListener("click", () => onChoose(value));
   return button;
 }
 
+/** Of a radio group Tab reaches the chosen one alone. */
+function setChosen(button, isChosen) {
+  button.setAttribute("aria-checked", String(isChosen));
+  button.tabIndex = isChosen ? 0 : -1;
+}
+
 export function choose(group, value) {
-  for (const button of group.children) button.setAttribute("aria-checked", String(button.dataset.value === value));
+  for (const button of group.children) setChosen(button, button.dataset.value === value);
 }
 
 export function cardStatus(group, name, { latency, status, state }) {
@@ -76,10 +101,12 @@ export function cardStatus(group, name, { latency, status, state }) {
  *
  * @param {number[] | null} chosen null: nothing was asked yet
  * @param {number[][]} others
+ * @param {string[] | null} names of the classes, where they have some
  */
-export function answer(chosen, others, numClasses) {
+export function answer(chosen, others, numClasses, names) {
+  const nameOf = (index, otherwise) => names?.[index] ?? otherwise;
   const bars = byId("bars");
-  const isSmall = numClasses <= MOST_BARS;
+  const isSmall = numClasses <= MOST_BARS && (names ?? []).every((name) => name.length <= 2);
   bars.className = isSmall ? "columns" : "rows";
   const classes = Array.from({ length: numClasses }, (_, index) => index);
   const ranked = chosen ? classes.toSorted((a, b) => chosen[b] - chosen[a]) : classes;
@@ -89,7 +116,7 @@ export function answer(chosen, others, numClasses) {
   shown.forEach((index, position) => {
     const row = bars.children[position];
     row.classList.toggle("best", chosen !== null && index === ranked[0]);
-    row.querySelector(".label").textContent = isSmall ? index : `class ${index}`;
+    row.querySelector(".label").textContent = nameOf(index, isSmall ? index : `class ${index}`);
     row.querySelector(".share").textContent = chosen ? percent(chosen[index]) : "";
     row.style.setProperty("--share", chosen ? chosen[index] : 0);
     const marks = others.filter((probabilities) => probabilities[index] >= SMALLEST_MARK).map((probabilities) => {
@@ -99,7 +126,7 @@ export function answer(chosen, others, numClasses) {
     });
     row.querySelector(".track").replaceChildren(row.querySelector(".fill"), ...marks);
   });
-  byId("top").children[0].textContent = chosen ? ranked[0] : "–";
+  byId("top").children[0].textContent = chosen ? nameOf(ranked[0], ranked[0]) : "–";
   byId("top").children[1].textContent = chosen ? percent(chosen[ranked[0]]) : "\u00a0";
 }
 
