@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
-
-_MANIFEST_NAME = "manifest.json"
-"""Of the bundle that a model was published in; it names the classes."""
 
 
 class Guess(NamedTuple):
@@ -47,18 +42,3 @@ def likeliest(logits: np.ndarray, k: int, class_names: tuple[str, ...] | None) -
         Guess(class_names[index] if class_names else str(index), float(probabilities[index]), int(index))
         for index in order
     ]
-
-
-def class_names_beside(model: Path) -> tuple[str, ...] | None:
-    """What the manifest of the bundle that ``model`` lies in calls the classes.
-
-    None for a model that lies in no bundle, or is not the file of that name and size which the manifest lists.
-    """
-    try:
-        manifest = json.loads((model.parent / _MANIFEST_NAME).read_bytes())
-        is_listed = manifest["artefacts"][model.name]["size_bytes"] == model.stat().st_size
-        names = manifest.get("class_names") if is_listed else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return tuple(names) if is_list else None

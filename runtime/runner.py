@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.preprocessing import Preprocessing
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess, likeliest
 from perceiver_edge.runtime.execution import Execution
@@ -41,11 +43,13 @@ class Runner(ABC):
         execution: how it runs: threads, where they are, what they do between calls; None for one on a GPU.
         class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
             that the model lies in; whoever knows better sets them.
+        preprocessing: makes inputs of pictures or texts, as calibration did; `load` takes it from the same bundle.
         guard: sees every input before the engine does; None lets all through.
     """
 
     engine: str
     class_names: tuple[str, ...] | None = None
+    preprocessing: Preprocessing | None = None
     guard: InputGuard | None = None
 
     def __init__(
@@ -86,6 +90,25 @@ class Runner(ABC):
         sides = (", ".join(f"{name} {spec}" for name, spec in side.items()) for side in (self.inputs, self.outputs))
         how = "" if self.execution is None else f"; {self.execution}"
         return f"<{self.engine}: {' → '.join(sides)}{how}>"
+
+    def preprocess(self, given: Any) -> np.ndarray | dict[str, np.ndarray]:
+        """A picture or a text as this model takes it: what a call is fed, without a batch dimension.
+
+        Args:
+            given: a picture (a file, an image of Pillow's, or uint8 ``[height, width]`` or ``[height, width,
+                channels]``), or a text (str, or bytes of UTF-8); which of both, the model knows.
+
+        Raises:
+            BadInputError: the model lies in no bundle that says how, or the picture or text cannot be used.
+            MissingExtraError: Pillow is not installed.
+        """
+        if self.preprocessing is None:
+            raise BadInputError(
+                "Nobody has said how inputs are made for this model.", expected="a model in the folder of its bundle, "
+                "whose pixels or symbols were declared when it was compiled", got=repr(self),
+                fix="make the arrays yourself, and call the model with them",
+            )  # fmt: skip
+        return self.preprocessing(given)
 
     def batch(self, samples: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Run the model on many samples, as many at a time as one call takes.

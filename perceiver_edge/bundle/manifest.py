@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from perceiver_edge.bundle.pictures import preprocessing_of
 from perceiver_edge.config import CLASS_NAMES, InputSpec, ModelConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.preprocessing import to_dict
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import PRECISIONS
 from perceiver_edge.proof.outputs import TASKS
@@ -153,6 +155,8 @@ class Manifest:
         values = dataclasses.asdict(self)
         values["config"] = {**self.config.to_dict(), **self.input_spec.to_dict()}
         del values["input_spec"]
+        preprocessing = preprocessing_of(self.config, self.input_spec)
+        values["preprocessing"] = None if preprocessing is None else to_dict(preprocessing)
         values["bundle_format"] = BUNDLE_FORMAT
         return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -217,6 +221,7 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
     config, input_spec = parse_config(values.pop("config"), where=where)
     if input_spec is None or not input_spec.shape:
         raise ValueError("config has no input_shape")
+    values.pop("preprocessing", None)  # for the runtime; it follows from the configuration
     calibration = values.pop("calibration")
     source = values.pop("source", None)
     class_names = parse_class_names({CLASS_NAMES: values.pop(CLASS_NAMES, None)}, config, where=where)

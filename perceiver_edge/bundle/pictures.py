@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perceiver_edge.config import InputSpec, ModelConfig
+from perceiver_edge.files.preprocessing import Pictures, Preprocessing, Text
 
 UNDECLARED = (
     "Nobody has said how pixels are normalised, so they are taken as they are, from 0 to 1. If the model was trained "
@@ -21,6 +22,17 @@ _SCALED = {
 def takes_pictures(config: ModelConfig) -> bool:
     """Whether the input may be grey or colour pictures ``[height, width, 1 or 3]``."""
     return config.input_axis == 2 and config.input_channels in (1, 3)
+
+
+def preprocessing_of(config: ModelConfig, spec: InputSpec) -> Preprocessing | None:
+    """What makes inputs of pictures or texts; None for a model of something else, or where nobody has said it."""
+    if config.vocabulary:
+        return Text(length=spec.shape[0])
+    if not takes_pictures(config) or not spec.declares_normalisation:
+        return None
+    return Pictures(
+        size=spec.shape, channels=config.input_channels, mean=spec.mean, std=spec.std, resize=spec.resize or "cover"
+    )
 
 
 def normalisation(spec: InputSpec) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime import Runner, TensorSpec
-from perceiver_edge.runtime.classes import class_names_beside, likeliest
+from perceiver_edge.runtime.beside import class_names_in, manifest_beside
+from perceiver_edge.runtime.classes import likeliest
 
 LOGITS = np.float32([0.5, 3.0, -1.0, 3.0])
 
@@ -71,13 +72,13 @@ def test_the_manifest_beside_a_model_names_its_classes(tmp_path):
         content = {"artefacts": {"m.onnx": {"size_bytes": size_bytes}}, "class_names": names}
         (tmp_path / "manifest.json").write_text(json.dumps(content))
 
-    assert class_names_beside(model) is None
+    assert class_names_in(manifest_beside(model)) is None
     manifest(5, ["ant", "bee"])
-    assert class_names_beside(model) == ("ant", "bee")
-    assert class_names_beside(tmp_path / "other.onnx") is None
+    assert class_names_in(manifest_beside(model)) == ("ant", "bee")
+    assert class_names_in(manifest_beside(tmp_path / "other.onnx")) is None
     manifest(6, ["ant", "bee"])  # another file of that name
-    assert class_names_beside(model) is None
+    assert class_names_in(manifest_beside(model)) is None
     manifest(5, None)
-    assert class_names_beside(model) is None
+    assert class_names_in(manifest_beside(model)) is None
     (tmp_path / "manifest.json").write_text("{")
-    assert class_names_beside(model) is None
+    assert class_names_in(manifest_beside(model)) is None
