@@ -1,5 +1,7 @@
 """What the bundle that a model lies in says about it: names of its classes, and how inputs are made for it."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path

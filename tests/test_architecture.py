@@ -75,7 +75,8 @@ ADAPTERS = {
     "tflite_runtime": {"runtime.tflite_runtime"},
     "selenium": {"demo.browser"},
     "huggingface_hub": {"bundle.hub"},
-    "torch": {"checkpoints.torch_files", "compiler.torch_models"},
+    "torch": {"checkpoints.torch_files", "compiler.torch_models", "compiler.transformers_models"},
+    "transformers": {"compiler.transformers_models"},
     "perceiver_pytorch": {"compiler.torch_models"},
 }  # fmt: skip
 """The only modules that import each heavy library."""

@@ -39,21 +39,33 @@ def load_huggingface(folder: Path, values: Mapping[str, Any], *, input_shape: tu
     Raises:
         BadInputError: a file is missing or damaged, a value is not usable, or the weights do not fit.
     """
-    config = parse_huggingface_config(values, where=folder / "config.json")
-    spec = _input_spec(config, folder, input_shape)
     path, tensors = _read_weights(folder)
+    return huggingface_checkpoint(values, tensors, input_shape=input_shape, folder=folder, where=path)
+
+
+def huggingface_checkpoint(
+    values: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    *,
+    input_shape: tuple[int, ...] | None,
+    folder: Path | None,
+    where: object,
+) -> Checkpoint:
+    """As `load_huggingface`, of tensors under transformers' names. ``folder``: may have the processor's settings."""
+    config = parse_huggingface_config(values, where=where if folder is None else folder / "config.json")
+    spec = _input_spec(config, folder, input_shape)
     tensors = {RENAMED.get(name, name): tensor for name, tensor in tensors.items() if name not in IGNORED}
     weights = fit_shapes(
-        huggingface_shapes(config), tensors, where=path, fix="check that config.json and the weights are of one model"
+        huggingface_shapes(config), tensors, where=where, fix="check that config.json and the weights are of one model"
     )
     class_names = huggingface_class_names(values, config)
     return Checkpoint(config=config, input_spec=spec, weights=weights, class_names=class_names)
 
 
-def _input_spec(config: HuggingFaceConfig, folder: Path, input_shape: tuple[int, ...] | None) -> InputSpec:
+def _input_spec(config: HuggingFaceConfig, folder: Path | None, input_shape: tuple[int, ...] | None) -> InputSpec:
     shape = input_shape or config.default_input_shape
-    path = folder / _PROCESSOR_FILE
-    values = _read_json(path) if path.exists() else {}
+    path = Path() if folder is None else folder / _PROCESSOR_FILE
+    values = _read_json(path) if path.is_file() else {}
     if config.architecture not in IMAGES:
         return InputSpec(shape=shape)
     spec = InputSpec(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 
+from perceiver_edge.checkpoints import Checkpoint
 from perceiver_edge.compiler.job import Job
 from perceiver_edge.compiler.torch_models import package_reference
-from perceiver_edge.proof.reference import COMPARED_SAMPLES, require_same_function
+from perceiver_edge.compiler.transformers_models import transformers_reference
+from perceiver_edge.config import PerceiverConfig
+from perceiver_edge.proof.reference import COMPARED_SAMPLES, Reference, require_same_function
 from perceiver_edge.proof.source import Source, compare_with_answers, compare_with_package
 
 
@@ -24,10 +27,17 @@ def compare_with_source(job: Job) -> Source | None:
         source = Source(compared_with=model.reference.description, relative_l2=error, num_samples=count)
     elif not model.is_own:
         source = Source()
-        if job.answers is None and (package := package_reference(model.checkpoint)) is not None:
+        if job.answers is None and (package := _source_package(model.checkpoint)) is not None:
             with progress("compare with the source"):
                 source = compare_with_package(package, weights, list(islice(job.proving, COMPARED_SAMPLES)))
     if job.answers is not None:
         with progress("compare with the source"):
             source = compare_with_answers(job.answers, weights)
     return source
+
+
+def _source_package(checkpoint: Checkpoint) -> Reference | None:
+    """The framework that wrote the weights, where it is installed."""
+    if isinstance(checkpoint.config, PerceiverConfig):
+        return package_reference(checkpoint)
+    return transformers_reference(checkpoint)

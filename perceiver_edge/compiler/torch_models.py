@@ -15,6 +15,7 @@ from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names
 from perceiver_edge.checkpoints.torch_files import to_numpy
+from perceiver_edge.compiler.transformers_models import is_transformers_model, read_transformers_model
 from perceiver_edge.config import CONFIG_KEYS, PerceiverConfig, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
@@ -40,6 +41,8 @@ def read_torch_module(model: Any) -> tuple[Checkpoint, Reference]:
     Raises:
         BadInputError: none or several in it, one of another family, or with an option that is not supported.
     """
+    if is_transformers_model(model):
+        return read_transformers_model(model)
     where = type(model).__name__
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:

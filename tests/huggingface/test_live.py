@@ -1,0 +1,55 @@
+"""With transformers installed: its own models are compiled and compared with; the stored outputs are still its."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perceiver_edge.checkpoints import load_checkpoint
+from perceiver_edge.compiler.transformers_models import read_transformers_model, transformers_reference
+
+pytest.importorskip("transformers")
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = importlib.util.spec_from_file_location("make_huggingface", GOLDEN / "make_huggingface.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(GOLDEN))
+    spec.loader.exec_module(module)
+    return module
+
+
+def feeds(case):
+    return {"input": case.inputs} | ({} if case.mask is None else {"mask": case.mask})
+
+
+def test_stored_outputs_are_those_of_this_version(case, maker, expected):
+    output = maker.output_of(case, maker.model_of(case))
+    assert np.linalg.norm(output - expected(case.name)) < 1e-6 * np.linalg.norm(expected(case.name))
+
+
+def test_a_live_model_is_read_and_answers_for_itself(case, maker, expected, error):
+    model = maker.model_of(case).train()
+    checkpoint, reference = read_transformers_model(model)
+    assert checkpoint.config == case.config
+    assert error(reference(feeds(case), where="test"), expected(case.name)) < 1e-5
+    assert model.training
+
+
+def test_a_folder_is_compared_with_transformers(case, folder, expected, error):
+    reference = transformers_reference(load_checkpoint(folder(case)))
+    assert error(reference(feeds(case), where="test"), expected(case.name)) < 1e-5
+
+
+def test_a_folder_of_save_pretrained_is_read(case, maker, tmp_path):
+    model = maker.model_of(case)
+    model.save_pretrained(tmp_path)
+    checkpoint = load_checkpoint(tmp_path)
+    assert all(np.array_equal(checkpoint.weights[name], weight) for name, weight in case.weights.items())
