@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.runtime.own_thread import CallersThread, Home, OwnThread, can_place
+from perceiver_edge.runtime.own_thread import CallersThread, Home, OwnThread
 from perceiver_edge.runtime.processors import default_threads, fastest, usable_processors
+from perceiver_edge.runtime.seat import can_place
 
 Placement = Literal["apart", "system"]
 Idle = Literal["sleep", "spin"]

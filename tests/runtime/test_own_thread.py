@@ -1,7 +1,6 @@
 """A runner's own thread: apart from its engine's workers while it runs, bound to nothing else, and right everywhere."""
 
 import gc
-import itertools
 import os
 import signal
 import subprocess
@@ -13,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perceiver_edge.runtime import load, own_thread
-from perceiver_edge.runtime.own_thread import OwnThread, can_place
+from perceiver_edge.runtime import load, seat
+from perceiver_edge.runtime.own_thread import OwnThread
 from perceiver_edge.runtime.processors import usable_processors
+from perceiver_edge.runtime.seat import Seat, can_place
 
 pytestmark = [
     pytest.mark.skipif(not can_place(), reason="this system places threads itself"),
@@ -23,6 +23,12 @@ pytestmark = [
 ]
 
 TASKS = Path("/proc/self/task")
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch):
+    """Whatever else this machine is doing."""
+    monkeypatch.setattr(Seat, "_count_waits", lambda seat: (0, 0))
 
 
 @pytest.fixture(params=["float_tflite", "float_onnx"])
@@ -58,17 +64,22 @@ def test_while_it_runs_workers_are_kept_off_its_processor(model, batch):
     assert list(masks.values()) == [usable - here]
 
 
-def test_where_something_else_wants_its_processor_it_may_wake_elsewhere(model, batch, monkeypatch):
+@pytest.mark.parametrize("waits", [(1, 0), (0, 10**6)])
+def test_where_something_else_wants_its_processor_the_system_places_all_for_a_while(model, batch, monkeypatch, waits):
+    usable = os.sched_getaffinity(0)
+    monkeypatch.setattr(seat, "_WANTED_S", (1.0, 3.0))
     runner = load(model, threads=2)
+    before = runner(batch)
+    threads = runner._home.run(_namesakes)
+    assert min(map(len, threads.values())) == 1
+    monkeypatch.setattr(Seat, "_count_waits", lambda seat: waits)
     runner(batch)
-    me, usable = runner._home.run(threading.get_native_id), os.sched_getaffinity(0)
-    with monkeypatch.context() as undisturbed:
-        undisturbed.setattr(own_thread, "_preemptions", lambda: 7)
-        runner(batch)
-        assert len(os.sched_getaffinity(me)) == 1
-    monkeypatch.setattr(own_thread, "_preemptions", itertools.count().__next__)
-    runner(batch)
-    assert os.sched_getaffinity(me) == usable
+    assert [os.sched_getaffinity(task) for task in threads] == [usable] * 2
+    assert runner._home.run(threading.get_native_id) == threading.get_native_id()
+    np.testing.assert_array_equal(runner(batch), before)
+    time.sleep(1.1)
+    assert runner._home.run(threading.get_native_id) in threads
+    assert min(map(len, runner._home.run(_namesakes).values())) == 1
 
 
 def test_the_callers_thread_is_never_bound(model, batch):
