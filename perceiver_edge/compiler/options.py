@@ -167,6 +167,13 @@ class Options:
             metavar="FILE",
         ),
     )
+    held_out_data: object = field(
+        default=None,
+        metadata=_flag(
+            "samples to prove with that the model was not trained on, as --calibration-data; that then only calibrates",
+            DATA, metavar="DATA",
+        ),
+    )  # fmt: skip
     num_samples: int = field(default=NUM_CALIBRATION, metadata=_flag("samples to calibrate with", DATA, parse=int))
     num_held_out: int | None = field(
         default=None,
