@@ -93,7 +93,9 @@ def _positioned(data: tf.Tensor, source: Source, tensor: ToTensor) -> tf.Tensor:
     positions = tensor(source.positions)[None]
     if source.adds_positions:
         return data + positions
-    return tf.concat([data, tf.tile(positions, [data.shape[0], 1, 1])], axis=-1)
+    # Item by item, because a converter would store positions that are repeated once for each.
+    items = [tf.concat([item, positions], axis=-1) for item in tf.split(data, data.shape[0])]
+    return items[0] if len(items) == 1 else tf.concat(items, axis=0)
 
 
 def _inverse_sigma(data: tf.Tensor, scale: ContextScale, channels: int, *, tensor: ToTensor) -> tf.Tensor:
