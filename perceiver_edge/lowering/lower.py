@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
 from perceiver_edge.lowering.chunk_keys import chunk_keys
+from perceiver_edge.lowering.chunk_rows import chunk_rows
 from perceiver_edge.lowering.drop_maximum import drop_maximum
 from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
@@ -21,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     absorb_values,
     fold_first_query,  # after absorption: the constant is the absorbed query
     fuse_qkv,
+    chunk_rows,
     drop_maximum,  # last: its bound is that of the scores as they are computed
 )
 

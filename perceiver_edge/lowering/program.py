@@ -139,7 +139,8 @@ class Stack:
 
     ``name``: the prefix of its layers' names. ``rows`` ``[rows, channels]`` are learned; None: they are the tokens.
     ``context_norm`` is set once the normalised context is shared. ``chunks``: integer cores take the context in so
-    many, and every array of its rows has them in that order (`chunk_keys.token_order`).
+    many, and every array of its rows has them in that order (`chunk_keys.token_order`). ``row_chunks``: the rows pass
+    through all layers in so many parts (`chunk_rows`).
     """
 
     name: str
@@ -147,6 +148,7 @@ class Stack:
     context_norm: Norm | ContextScale | None
     layers: tuple[Layer, ...]
     chunks: int = 1
+    row_chunks: int = 1
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block in order of execution, as ``<name>.<i>.<block>``."""

@@ -61,14 +61,18 @@ class StackRun:
         self.context = context
         self.shared = SharedContext(self.context, chunks=stack.chunks, linear=linear, tensor=tensor)
 
-    def rows(self, tokens: tf.Tensor) -> tf.Tensor:
-        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, T, C]`` go in where no rows are learned."""
+    def rows(self, tokens: tf.Tensor, suffix: str = "") -> tf.Tensor:
+        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, N, C]`` go in where no rows are learned.
+
+        ``suffix``: of the blocks' names, where the rows come in parts.
+        """
         learned = self.stack.rows
         if learned is None:
             rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
         else:
             rows = tf.tile(self.tensor(learned), [self.batch, 1])
-        for name, block in self.stack.named_blocks():
+        for unique, block in self.stack.named_blocks():
+            name = unique + suffix
             with tf.name_scope(name):
                 given = self.block(rows, block, name)
                 rows = rows + given if block.is_residual else given
