@@ -59,16 +59,25 @@ class LoweredPerceiver(tf.Module):
         feeds = data if isinstance(data, Mapping) else {self.program.sources[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
         linear = functools.partial(self._linear, tap=tap)
-        tokens, context = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
+        tokens, context, columns = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
         rows = context
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
             if stack is not self.program.encoder:
                 asked = tf.reshape(rows, [batch, extent.tokens, extent.channels])
                 context = asked if stack.context_norm is None else self._norm(asked, stack.context_norm)
+                columns = functools.partial(tf.transpose, context, [0, 2, 1])
                 mask = None
             run = StackRun(
-                stack, extent, context, mask, linear=linear, tensor=self.tensor, cores=cores, core_tap=core_tap
+                stack,
+                extent,
+                context,
+                mask,
+                columns=columns,
+                linear=linear,
+                tensor=self.tensor,
+                cores=cores,
+                core_tap=core_tap,
             )
             is_last = stack is self.program.stacks[-1]
             if stack.row_chunks == 1:

@@ -12,6 +12,7 @@ from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
+from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
 
 RULES: tuple[Rule, ...] = (
@@ -23,7 +24,8 @@ RULES: tuple[Rule, ...] = (
     fold_first_query,  # after absorption: the constant is the absorbed query
     fuse_qkv,
     chunk_rows,
-    drop_maximum,  # last: its bound is that of the scores as they are computed
+    drop_maximum,  # its bound is that of the scores as they are computed
+    separate_positions,  # after `fold_centring`, which reads the table
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

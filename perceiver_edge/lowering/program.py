@@ -32,11 +32,12 @@ class Norm:
 class ContextScale:
     """The context is only divided by σ, and σ is computed from the data's channels: see `fold_centring`.
 
-    ``position_mean`` and ``position_variance`` ``[tokens, 1]``: over the position channels of every token.
+    ``position_mean`` and ``position_square``: mean and mean square over the position channels of every token, as sums
+    over the axes of a grid, ``[size, 1]`` for each, or one ``[tokens, 1]``.
     """
 
-    position_mean: Array
-    position_variance: Array
+    position_mean: tuple[Array, ...]
+    position_square: tuple[Array, ...]
 
 
 Exponential = Literal["elu", "sigmoid"]
