@@ -137,9 +137,9 @@ def broken_tensorflow(error: BaseException) -> PerceiverEdgeError:
 
 
 def _renew(kept: InstalledTensorFlow, installed: list[InstalledTensorFlow]) -> str:
-    """Two lines. Removing one takes files of the other: all go, one comes back, and what it needs is still there."""
+    """Two lines. Removing one takes files of the other: all go, one comes back, with the versions that it needs."""
     names = " ".join(found.name for found in installed)
-    return f"pip uninstall --yes {names}\npip install --no-deps {kept.name}=={kept.version}"
+    return f"pip uninstall --yes {names}\npip install {kept.name}=={kept.version}"
 
 
 def _release(version: str) -> tuple[int, ...]:

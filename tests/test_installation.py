@@ -63,7 +63,7 @@ def test_two_over_each_other_are_refused_with_the_two_lines_that_mend_it(names, 
         installation.require_tensorflow()
     *_, removes, installs = str(failure.value).splitlines()
     assert removes.split("fix:")[1].strip() == f"pip uninstall --yes {names[0]} {names[1]}"
-    assert installs.strip() == f"pip install --no-deps {names[0]}==2.19.1"
+    assert installs.strip() == f"pip install {names[0]}==2.19.1"
 
 
 def test_one_in_each_of_two_environments_is_no_fault(only, tmp_path):
@@ -134,4 +134,4 @@ except BadInputError as error:
     )
     assert "TensorFlow is installed and cannot be imported." in done.stdout, done.stderr
     assert "pip uninstall --yes tensorflow\n" in done.stdout
-    assert done.stdout.rstrip().endswith("pip install --no-deps tensorflow==2.19.1")
+    assert done.stdout.rstrip().endswith("pip install tensorflow==2.19.1")

@@ -53,10 +53,13 @@ def document(old: str, results: list[Result]) -> str:
         raise ValueError(f"no {START.strip()} … {END.strip()} in the document")
     compilers = [result for result in results if "TensorFlow" in result]
     runtimes = [result for result in results if "engine" in result]
-    return (
-        f"{before}{START}\nCompiled on top of what was there; the relative L2 of the TFLite model and of the ONNX model:\n\n{table(compilers, 'TensorFlow', 'Python', by_version)}\n\n"
-        f"Run by one engine and numpy:\n\n{table(runtimes, 'engine', 'Python', by_version)}\n\n{END}{after}"
+    parts = (
+        "Compiled on top of what was there; the relative L2 of the TFLite model and of the ONNX model:",
+        table(compilers, "TensorFlow", "Python", by_version),
+        "Run by one engine and numpy:",
+        table(runtimes, "engine", "Python", by_version),
     )
+    return before + START + "\n" + "\n\n".join(parts) + "\n\n" + END + after
 
 
 def main(folder: Path, path: Path) -> None:
