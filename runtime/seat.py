@@ -15,10 +15,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 if sys.platform == "linux":
     import resource
+    from os import sched_getaffinity as _affinity
+    from os import sched_setaffinity as _set_affinity
+else:  # `can_place` says no
+    resource: Any = None
+    _affinity: Any = None
+    _set_affinity: Any = None
 
 _Result = TypeVar("_Result")
 
@@ -56,7 +62,7 @@ class Seat:
     def take(self) -> None:
         with suppress(OSError):  # a processor that has just been taken away; then the system places it
             _THIS_TASK.joinpath("comm").write_text(self._name, encoding="ascii")
-            os.sched_setaffinity(0, self._processors)
+            _set_affinity(0, self._processors)
         with suppress(OSError):  # a kernel that does not count
             self._statistics = os.open(_THIS_TASK / "schedstat", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -88,15 +94,15 @@ class Seat:
 
     def _sit_down(self) -> None:
         """Stay on the processor that the system has woken this thread on, and have the workers stay off it."""
-        if not self._workers or (self._place is not None and os.sched_getaffinity(0) == {self._place}):
+        if not self._workers or (self._place is not None and _affinity(0) == {self._place}):
             return
         assert _current_processor is not None, "can_place comes first"
         here, usable = _current_processor(), self._usable()
         if len(usable) < 2:  # taskset, since the model was loaded
             return
         for worker in self._workers:
-            os.sched_setaffinity(worker, usable - {here})
-        os.sched_setaffinity(0, {here})
+            _set_affinity(worker, usable - {here})
+        _set_affinity(0, {here})
         self._place = here
 
     def _look_around(self) -> None:
@@ -109,11 +115,11 @@ class Seat:
         self._wanted_s = min(2 * self._wanted_s, _WANTED_S[1])
         usable = self._usable()
         for task in (0, *self._workers):
-            os.sched_setaffinity(task, usable)
+            _set_affinity(task, usable)
 
     def _usable(self) -> set[int]:
         """What this thread and its workers may use together: what was given to them, or what somebody has left them."""
-        return set.union(*(os.sched_getaffinity(task) for task in (0, *self._workers)))
+        return set.union(*(_affinity(task) for task in (0, *self._workers)))
 
     def _count_waits(self) -> tuple[int, int]:
         """(how often this thread has had to give up its processor while it had work, ns that it has waited for one)."""

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from perceiver_edge.bundle.bundle import Bundle, checked_bytes
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
@@ -28,6 +29,8 @@ from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 if sys.platform != "win32":
     import fcntl
+else:  # never called there
+    fcntl: Any = None
 
 _READERS_PATIENCE_S = 10.0
 """Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
