@@ -68,7 +68,8 @@ ADAPTERS = {
     },
     "ai_edge_litert": {
         "converters.census.tflite", "converters.tflite.core", "converters.tflite.edit", "converters.tflite.gpu",
-        "converters.tflite.graph", "converters.tflite.weights", "runtime.litert", "runtime.litert_cached",
+        "converters.tflite.graph", "converters.tflite.pack", "converters.tflite.versions", "converters.tflite.weights",
+        "runtime.litert", "runtime.litert_cached",
         "runtime.litert_gpu_worker", "runtime.probe",
     },
     "ai_edge_quantizer": {"converters.tflite.quantize"},

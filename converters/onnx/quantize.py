@@ -11,8 +11,10 @@ import logging
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.onnx_model import ONNXModel
@@ -20,6 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
+from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
 from perceiver_edge.converters.sites import require_sites, scalable
 
 
@@ -27,6 +30,8 @@ def onnx_int8(
     model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = ()
 ) -> onnx.ModelProto:
     """Static int8 as QDQ: weights int8 per channel and symmetric, activations uint8 per tensor (fast on x86 and Arm).
+
+    The scales of weights are such that nothing saturates on any x86: see `unsaturated`.
 
     Args:
         ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
@@ -52,7 +57,7 @@ def onnx_int8(
         nodes_to_quantize=[site.operator for site in sites.values()],
         nodes_to_exclude=[],
         op_types_to_quantize=list(GEMM_OPERATORS),
-        extra_options={"WeightSymmetric": True},
+        extra_options={"WeightSymmetric": True} | _ranges_of_weights(model),
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -62,7 +67,7 @@ def onnx_int8(
 
 
 def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Dynamic range: int8 weights per channel, activations quantised at run time."""
+    """Dynamic range: int8 weights per channel as in `onnx_int8`, activations quantised at run time."""
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dynamic.onnx"
         quantize_dynamic(
@@ -71,7 +76,7 @@ def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
             op_types_to_quantize=list(GEMM_OPERATORS),
             weight_type=QuantType.QInt8,
             per_channel=True,
-            extra_options={"MatMulConstBOnly": True},
+            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True} | _ranges_of_weights(model),
         )
         return onnx.load(path)
 
@@ -85,6 +90,16 @@ def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     converted.topological_sort()  # the casts of the inputs come last otherwise
     onnx.checker.check_model(converted.model, full_check=True)
     return converted.model
+
+
+def _ranges_of_weights(model: onnx.ModelProto) -> dict[str, Any]:
+    """As onnxruntime's quantizers take them."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    overrides = {}
+    for site in onnx_sites(model.graph).values():
+        largest = largest_magnitudes(numpy_helper.to_array(weights[site.weight])).tolist()
+        overrides[site.weight] = [{"axis": 1, "rmin": -limit, "rmax": limit} for limit in largest]
+    return {"TensorQuantOverrides": overrides}
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

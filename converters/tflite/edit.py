@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-FILE_IDENTIFIER = b"TFL3"
+from perceiver_edge.converters.tflite.pack import pack
 
 
 class TfliteEditor:
@@ -18,18 +17,19 @@ class TfliteEditor:
         self.model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
         (self.graph,) = self.model.subgraphs
         for buffer in self.model.buffers:
-            if buffer.size:  # ai-edge-quantizer keeps the data of large models beside the flatbuffer
+            if buffer.size:  # ai-edge-quantizer keeps the data beside the flatbuffer
                 buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
 
     def to_bytes(self) -> bytes:
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), FILE_IDENTIFIER)
-        return bytes(builder.Output())
+        return pack(self.model)
 
     def kind(self, operator: Any) -> int:
         """A value of ``BuiltinOperator``."""
         return _kind(self.model.operatorCodes[operator.opcodeIndex])
+
+    def version(self, operator: Any) -> int:
+        return int(self.model.operatorCodes[operator.opcodeIndex].version)
 
     def name(self, tensor: int) -> str:
         return str(self.graph.tensors[tensor].name.decode())

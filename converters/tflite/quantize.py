@@ -16,8 +16,11 @@ import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
 from perceiver_edge.converters.sites import require_sites, scalable
+from perceiver_edge.converters.tflite.edit import TfliteEditor
 from perceiver_edge.converters.tflite.gpu import for_gpu
 from perceiver_edge.converters.tflite.graph import tflite_sites
+from perceiver_edge.converters.tflite.pack import MOST_BYTES
+from perceiver_edge.converters.tflite.versions import with_needed_versions
 
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
 
@@ -86,4 +89,9 @@ def _quantize(
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         result = run.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
+    quantised = bytes(result.quantized_model)
+    if len(quantised) > MOST_BYTES:
+        return quantised
+    editor = TfliteEditor(quantised)
+    with_needed_versions(editor)
+    return editor.to_bytes()

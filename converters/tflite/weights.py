@@ -6,25 +6,17 @@ The converter copies constants many times over: the README model took 12 s and 1
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 
-import flatbuffers
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from perceiver_edge.converters.tflite.edit import FILE_IDENTIFIER
+from perceiver_edge.converters.tflite.pack import pack
 from perceiver_edge.converters.trace import Traced
 
 _INPUT = "weight_{}"
 """The names of the inputs that stand for weights, while they do."""
-
-_DATA_SLOT = 4
-"""Where the vtable of a Buffer has its data: field 0 of the TFLite schema, after two header entries."""
-
-_ALIGNMENT_BYTES = 16
-"""Of the data of a Buffer, says the schema."""
 
 
 def without_weights(traced: Traced) -> tuple[tf.types.experimental.ConcreteFunction, dict[str, np.ndarray]]:
@@ -78,27 +70,20 @@ def _products(graph: tf.Graph) -> dict[str, list[tf.Operation]]:
 
 
 def with_weights(model: bytes, weights: Mapping[str, np.ndarray]) -> bytes:
-    """The converted model of `without_weights` with its weights inside.
-
-    The data is appended to the file, because FlatBuffer offsets are relative and reach forward: it is copied once.
-    """
+    """The converted model of `without_weights` with its weights inside."""
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
     (graph,), (signature,) = root.subgraphs, root.signatureDefs
     tensor_of = {entry.name.decode(): entry.tensorIndex for entry in signature.inputs}
     constants = [tensor_of[_INPUT.format(index)] for index in range(len(weights))]
-    arrays = {}
     for tensor, (name, array) in zip(constants, weights.items(), strict=True):
-        arrays[len(root.buffers)] = array
         graph.tensors[tensor].name, graph.tensors[tensor].buffer = name.encode(), len(root.buffers)
         buffer = schema.BufferT()
-        buffer.data = np.zeros(1, np.uint8)  # gives the buffer a field for its data
+        buffer.data = array
         root.buffers.append(buffer)
     graph.inputs = [index for index in graph.inputs if index not in constants]
     signature.inputs = [entry for entry in signature.inputs if entry.tensorIndex not in constants]
     graph.operators = _by_need(graph)
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(root.Pack(builder), FILE_IDENTIFIER)
-    return _appended(builder.Output(), arrays)
+    return pack(root)
 
 
 def _by_need(graph: schema.SubGraphT) -> list[schema.OperatorT]:
@@ -116,19 +101,3 @@ def _by_need(graph: schema.SubGraphT) -> list[schema.OperatorT]:
         else:
             done.setdefault(id(stack[-1]), stack.pop())
     return list(done.values())
-
-
-def _appended(model: bytearray, arrays: Mapping[int, np.ndarray]) -> bytes:
-    """The model with the data of these buffers, by index, at its end."""
-    root = schema.Model.GetRootAs(model, 0)
-    parts: list[bytearray | bytes | memoryview] = [model]
-    size = len(model)
-    for index, array in arrays.items():
-        table = root.Buffers(index)._tab
-        field = table.Pos + table.Offset(_DATA_SLOT)
-        length = struct.pack("<I", array.nbytes)
-        padding = bytes(-(size + len(length)) % _ALIGNMENT_BYTES)
-        struct.pack_into("<I", model, field, size + len(padding) - field)
-        parts += [padding, length, array.data.cast("B")]
-        size += len(padding) + len(length) + array.nbytes
-    return b"".join(parts)

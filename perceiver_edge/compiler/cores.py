@@ -20,6 +20,7 @@ from perceiver_edge.lowering.integer_core import (
     SHIFT_CHANNELS,
     SIGMOID_SHIFT,
     STEPS,
+    UNSATURATED,
     Bound,
 )
 from perceiver_edge.lowering.program import Exponential
@@ -185,12 +186,13 @@ def _params(core: CoreRange, exponential: Exponential) -> CoreParams:
     query = Range(min(core.query.min, float(shift.min())), max(core.query.max, float(shift.max())))
     scores = Affine((SCORE_RANGE + lowered_by) / STEPS, 127)
     if exponential == "elu":  # from -1 to 0
-        weights = Affine(1 / STEPS, 127)
+        weights, largest = Affine(1 / STEPS, 127), STEPS // 2
     else:  # from 0 to the sigmoid of the highest score
-        weights = Affine(1 / (1 + float(np.exp(SIGMOID_SHIFT))) / STEPS, -128)
+        weights, largest = Affine(1 / (1 + float(np.exp(SIGMOID_SHIFT))) / STEPS, -128), UNSATURATED
     return CoreParams(
-        query=_affine(query), keys=Affine(_magnitude(core.keys) / 127), values=Affine(_magnitude(core.values) / 127),
-        scores=scores, weights=weights, weighted=_affine(core.weighted), total=_affine(core.total),
+        query=_affine(query), keys=Affine(_magnitude(core.keys) / largest),
+        values=Affine(_magnitude(core.values) / largest), scores=scores, weights=weights,
+        weighted=_affine(core.weighted), total=_affine(core.total),
     )  # fmt: skip
 
 

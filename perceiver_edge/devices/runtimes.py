@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from perceiver_edge.demo.packages import VERSIONS
-from perceiver_edge.devices import arm64, tflite_runtime
+from perceiver_edge.devices import arm64, tflite_runtime, x86
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.gates import PRECISIONS
 from perceiver_edge.runtime import Engine, load
@@ -71,6 +71,15 @@ def _arm64(engine: Engine, cpu: arm64.Cpu, *, format_: str, distribution: str, t
     )  # fmt: skip
 
 
+def _x86(engine: Engine, cpu: x86.Cpu, engine_version: Callable[[], str], *, format_: str, title: str) -> Runtime:
+    name = f"{engine}-x86-{cpu.name}"
+    return Runtime(
+        name=name, formats=(format_,), kind="functional",
+        about=f"{title} on an emulated {cpu.title} ({cpu.about})",
+        run=functools.partial(x86.outputs, cpu=cpu, runtime=name), version=engine_version,
+    )  # fmt: skip
+
+
 def _browser(engine: Literal["litertjs", "onnxruntime-web"], package: str, *, format_: str, title: str) -> Runtime:
     def run(model: bytes, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         from perceiver_edge.demo.browser import browser_outputs
@@ -106,6 +115,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         about="the last tflite-runtime, with numpy 1, on this processor",
         run=tflite_runtime.outputs, version=tflite_runtime.version,
     ),
+    *(_x86("litert", cpu, _litert_version, **_LITERT) for cpu in x86.CPUS),
     *(_arm64("litert", cpu, distribution="ai-edge-litert", **_LITERT) for cpu in arm64.CPUS),
     _browser("litertjs", "@litertjs/core", format_="tflite", title="LiteRT.js"),
     Runtime(
@@ -114,6 +124,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         run=_litert_gpu, version=_litert_version,
     ),
     _here("onnxruntime", onnxruntime_version, **_ONNXRUNTIME),
+    *(_x86("onnxruntime", cpu, onnxruntime_version, **_ONNXRUNTIME) for cpu in x86.CPUS),
     *(_arm64("onnxruntime", cpu, distribution="onnxruntime", **_ONNXRUNTIME) for cpu in arm64.CPUS),
     _browser("onnxruntime-web", "onnxruntime-web", format_="onnx", title="ONNX Runtime Web"),
     Runtime(

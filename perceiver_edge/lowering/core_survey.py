@@ -10,7 +10,14 @@ import math
 import tensorflow as tf
 
 from perceiver_edge.lowering.chunk_keys import token_order
-from perceiver_edge.lowering.integer_core import ROOM, SCORE_RANGE, SHIFT_CHANNELS, SIGMOID_SHIFT, STEPS
+from perceiver_edge.lowering.integer_core import (
+    ROOM,
+    SCORE_RANGE,
+    SHIFT_CHANNELS,
+    SIGMOID_SHIFT,
+    STEPS,
+    UNSATURATED,
+)
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 _MOST_SCORES = 1 << 22
@@ -41,14 +48,18 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     lowest = -(tf.reduce_max(bound) + SIGMOID_SHIFT) / (SHIFT_CHANNELS * tf.reduce_max(tf.abs(operands.keys)))
     query = _rounded(operands.query, lowest=lowest)
     order = token_order(operands.keys.shape[2], chunks)
-    keys, values = (
-        tf.gather(_rounded(t, symmetric=True), order, axis=2) for t in (operands.keys, operands.values)
-    )  # fmt: skip
+
+    def rounded(limit: int) -> tuple[tf.Tensor, tf.Tensor]:
+        keys, values = (tf.gather(_symmetric(t, limit), order, axis=2) for t in (operands.keys, operands.values))
+        return keys, values
+
+    keys, values = rounded(STEPS // 2)
+    coarse_keys, coarse_values = rounded(UNSATURATED) if operands.is_absorbed else (keys, values)
     bound = tf.reshape(bound, [1, -1, rows, 1])
 
     def sums(given: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        lowered = tf.matmul(given[0], keys, transpose_b=True) - given[1]
-        return *_elu_sums(lowered, values, chunks), _sigmoid_averages(lowered, values)
+        lowered, coarse = (tf.matmul(given[0], k, transpose_b=True) - given[1] for k in (keys, coarse_keys))
+        return *_elu_sums(lowered, values, chunks), _sigmoid_averages(coarse, coarse_values)
 
     # Rows have nothing to do with each other: so many at a time that what is made of their scores stays in a cache.
     blocks = _num_blocks(rows, keys.shape[1] * keys.shape[2])
@@ -62,8 +73,10 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     elu = (tf.reduce_sum(_rounded(weighted, room=ROOM), axis=0) + of_values) / (
         tf.maximum(tf.reduce_sum(_rounded(total, room=ROOM), axis=0) + tf.cast(len(order), total.dtype), 1.0)
     )
-    mean = of_values / tf.cast(len(order), of_values.dtype)
-    errors = [tf.reduce_sum((form - mean - operands.average) ** 2) for form in (elu, sigmoid)]
+    means = (tf.reduce_mean(v, axis=2, keepdims=True) for v in (values, coarse_values))
+    errors = [
+        tf.reduce_sum((form - mean - operands.average) ** 2) for form, mean in zip((elu, sigmoid), means, strict=True)
+    ]
     norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
     return {
         "error": tf.stack([tf.reduce_max(tf.stack(errors)), norm]),
@@ -107,13 +120,19 @@ def _joined(blocks: tf.Tensor) -> tf.Tensor:
     return tf.concat(tf.unstack(blocks), axis=-2)
 
 
-def _rounded(
-    values: tf.Tensor, *, room: float = 0.0, symmetric: bool = False, lowest: tf.Tensor | float = 0.0
-) -> tf.Tensor:
+def _rounded(values: tf.Tensor, *, room: float = 0.0, lowest: tf.Tensor | float = 0.0) -> tf.Tensor:
     """To 256 levels from minimum (at most ``lowest``) to maximum, both moved out by ``room`` widths."""
     low, high = tf.minimum(tf.reduce_min(values), lowest), tf.maximum(tf.reduce_max(values), 0.0)
-    width = 2 * tf.maximum(-low, high) if symmetric else high - low
-    step = tf.maximum(width * (1 + 2 * room) / STEPS, 1e-30)
+    return _to_steps(values, (high - low) * (1 + 2 * room) / STEPS)
+
+
+def _symmetric(values: tf.Tensor, limit: int) -> tf.Tensor:
+    """To whole numbers of steps, ``limit`` of which are the largest magnitude."""
+    return _to_steps(values, tf.reduce_max(tf.abs(values)) / limit)
+
+
+def _to_steps(values: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    step = tf.maximum(step, 1e-30)
     return tf.round(values / step) * step
 
 

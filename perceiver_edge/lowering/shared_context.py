@@ -20,7 +20,7 @@ from perceiver_edge.lowering.program import CrossAttention, IntegerCore, Linear
 class CoreOperands:
     """``query`` ``[B, g, R, d]``; the centred ``context`` ``[B, T, C]`` and its mean ``[B, 1, C]``; centred ``keys``
     ``[B, g, T, d]`` and ``values`` ``[B, g, T, e]``; the exact ``average`` of the values ``[B, g, R, e]``, and the
-    ``mean_value`` ``[B, g, 1, e]`` that they were centred by."""
+    ``mean_value`` ``[B, g, 1, e]`` that they were centred by. ``is_absorbed``: both are the context itself."""
 
     query: tf.Tensor
     context: tf.Tensor
@@ -29,12 +29,13 @@ class CoreOperands:
     values: tf.Tensor
     average: tf.Tensor
     mean_value: tf.Tensor
+    is_absorbed: bool
 
 
 class SharedContext:
     """
     Args:
-        tokens: ``[B, T, C]``. ``columns``: gives the same as ``[B, C, T]``.
+        tokens: ``[B, T, C]``.
         chunks: in whose order they are.
         linear: runs a projection of a matrix under a name.
         tensor: gives an array as a tensor, the same for the same array.
@@ -44,12 +45,10 @@ class SharedContext:
         self,
         tokens: tf.Tensor,
         *,
-        columns: Callable[[], tf.Tensor],
         chunks: int,
         linear: Callable[[tf.Tensor, Linear, str], tf.Tensor],
         tensor: Callable[[np.ndarray], tf.Tensor],
     ) -> None:
-        self._columns = columns
         self._tokens, self._chunks, self._linear, self._tensor = tokens, chunks, linear, tensor
         self._made: dict[Hashable, Any] = {}
 
@@ -60,13 +59,10 @@ class SharedContext:
             lambda: self._linear(tf.reshape(tokens, [-1, tokens.shape[-1]]), linear, name),
         )
 
-    def columns(self, *, with_one: bool) -> tf.Tensor:
-        """A row for each channel ``[B, C, T]``, and, ``with_one``, a last row of ones."""
-        columns = self._once("columns", self._columns)
-        if not with_one:
-            return columns
-        ones = [columns.shape[0], 1, columns.shape[2]]
-        return self._once("one", lambda: tf.concat([columns, tf.ones(ones, columns.dtype)], axis=1))
+    def with_one(self) -> tf.Tensor:
+        """The tokens with a last channel of ones ``[B, T, C + 1]``."""
+        ones = [*self._tokens.shape[:2], 1]
+        return self._once("one", lambda: tf.concat([self._tokens, tf.ones(ones, self._tokens.dtype)], axis=-1))
 
     def chunks(self, linear: Linear | None, core: IntegerCore, *, ones: float, name: str) -> Chunks:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""
@@ -103,7 +99,7 @@ class SharedContext:
         mean_value = self._grouped(mean, block.value, block.heads)
         if block.value is not None and block.value.bias is not None:
             mean_value += tf.reshape(self._tensor(block.value.bias), [1, groups, 1, -1])
-        return CoreOperands(query, context, mean, keys, values, attended - mean_value, mean_value)
+        return CoreOperands(query, context, mean, keys, values, attended - mean_value, mean_value, block.key is None)
 
     def _centred(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The context without its mean over tokens, and the mean ``[B, 1, C]``."""
