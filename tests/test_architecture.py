@@ -38,7 +38,7 @@ ONLY = {
 }
 """Narrower than its row: what each of these rooms knows, and nothing else."""
 
-ALONE = {"measure.worker": {"errors", "memory", "runtime"}}
+ALONE = {"measure.worker": {"errors", "measure", "memory", "runtime"}, "measure.turn": set()}
 """Modules that run beside any engine, where little else can be imported."""
 
 ENDS = {"model", "lowering", "converters", "calibration", "runtime"}

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.commands.cli import Command, positive
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
     from perceiver_edge.measure.worker import Worker
 
 _BUDGET_S = 10.0
+_STREAM_S, _STREAM_ROUNDS = 1.0, 3
 PHONE = "benchmark_model"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One artefact in one engine. ``p50_ms``: an average where ``p90_ms`` is None and the tool prints no more."""
+    """One artefact in one engine.
+
+    ``p50_ms``, ``p90_ms``: of one inference back to back with others; an average where ``p90_ms`` is None and the tool
+    prints no more. ``paused_ms``: after a pause. ``processor_ms``, ``paused_processor_ms``: processor time of one
+    inference, with what the threads do till the next (medians, see `perceiver_edge.measure.turn`).
+    """
 
     artefact: str
     engine: str
@@ -35,6 +42,20 @@ class Row:
     p50_ms: float
     p90_ms: float | None
     peak_bytes: int | None
+    paused_ms: float | None = None
+    processor_ms: float | None = None
+    paused_processor_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One artefact in one engine: ``streams`` models in one process, of ``threads`` each, all asked all the time."""
+
+    artefact: str
+    engine: str
+    streams: int
+    threads: int
+    samples_per_s: float
 
 
 DESCRIPTION = """\
@@ -49,6 +70,14 @@ def _add_arguments(p: argparse.ArgumentParser) -> None:
         type=positive,
         help="inside one inference (default: the processors that this process may use, at most 4)",
     )
+    p.add_argument(
+        "--pause", type=positive, default=100, metavar="MS",
+        help="between two inferences, beside those back to back (default: %(default)s)",
+    )  # fmt: skip
+    p.add_argument(
+        "--streams", type=positive, metavar="N",
+        help="instead: samples a second of one model with all threads, and of N models at once that share them",
+    )  # fmt: skip
     p.add_argument("--profile", action="store_true", help="also where the time goes by operator (ONNX Runtime)")
     p.add_argument(
         "--android", type=Path, metavar="BENCHMARK_MODEL",
@@ -71,25 +100,33 @@ def _benchmark(args: argparse.Namespace) -> int:
     threads = args.threads or default_threads()
     progress = on_console(quiet=args.quiet)
     profiles: dict[str, tuple[OperatorTime, ...]] = {}
+    if args.streams:
+        with progress("measure the throughput"):
+            streams = [dataclasses.asdict(row) for row in throughput(bundle, threads=threads, streams=args.streams)]
+        show.throughput(streams, device=describe_device(), as_json=args.json)
+        return EXIT_OK
     if args.android:
         with progress("measure on the phone"):
             device, rows = measure_on_phone(bundle, args.android, threads=threads)
     else:
         with progress("measure"):
-            device, rows = describe_device(), measure(bundle, threads=threads)
+            device, rows = describe_device(), measure(bundle, threads=threads, pause_s=args.pause / 1000)
         if args.profile:
             with progress("profile"):
                 profiles = profile(bundle, threads=threads)
     show.benchmark(
         [dataclasses.asdict(row) for row in rows],
         {name: [dataclasses.asdict(time) for time in times] for name, times in profiles.items()},
-        device=device, threads=threads, as_json=args.json,
+        device=device, threads=threads, pause_ms=args.pause, as_json=args.json,
     )  # fmt: skip
     return EXIT_OK
 
 
-def measure(bundle: Bundle, *, threads: int) -> list[Row]:
+def measure(bundle: Bundle, *, threads: int, pause_s: float) -> list[Row]:
     """Every artefact in every engine for its format, in turns.
+
+    Args:
+        pause_s: before each inference that is measured after a pause.
 
     Raises:
         MissingExtraError: no engine is installed for an artefact.
@@ -105,7 +142,7 @@ def measure(bundle: Bundle, *, threads: int) -> list[Row]:
             f"{name} {engine}": functools.partial(_worker, bundle, name, engine, inputs, threads)
             for name, engine in pairs
         }
-        measured = measure_side_by_side(workers, rounds=None, budget_s=_BUDGET_S)
+        measured = measure_side_by_side(workers, rounds=None, budget_s=_BUDGET_S, pause_s=pause_s)
     rows = []
     for (name, engine), one in zip(pairs, measured.values(), strict=True):
         if isinstance(one, WorkerError):
@@ -113,9 +150,30 @@ def measure(bundle: Bundle, *, threads: int) -> list[Row]:
         rows.append(
             Row(
                 name, engine, one.started.load_ms, one.started.first_ms, one.latency.median_ms, one.latency.p90_ms,
-                one.peak_bytes,
+                one.peak_bytes, one.paused.median_ms, one.processor_ms, one.paused_processor_ms,
             )
         )  # fmt: skip
+    return rows
+
+
+def throughput(bundle: Bundle, *, threads: int, streams: int) -> list[Throughput]:
+    """Every artefact in every engine for its format: one model with all threads, and ``streams`` that share them.
+
+    Raises:
+        MissingExtraError: no engine is installed for an artefact.
+        WorkerError: an engine failed on an artefact.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = _first_samples(bundle, Path(folder))
+        for name in bundle.manifest.artefacts:
+            for engine in _engines(bundle, name):
+                for count in sorted({1, streams}):
+                    each = max(threads // count, 1)
+                    with _worker(bundle, name, engine, inputs, each, streams=count) as worker:
+                        worker.start()
+                        rate = median(worker.samples_per_s(_STREAM_S) for _ in range(_STREAM_ROUNDS))
+                    rows.append(Throughput(name, engine, count, each, rate))
     return rows
 
 
@@ -166,11 +224,11 @@ def _engines(bundle: Bundle, name: str) -> tuple[str, ...]:
     return engines
 
 
-def _worker(bundle: Bundle, name: str, engine: str, inputs: Path, threads: int) -> Worker:
+def _worker(bundle: Bundle, name: str, engine: str, inputs: Path, threads: int, *, streams: int = 1) -> Worker:
     from perceiver_edge.measure.worker import Worker
 
     batch = bundle.manifest.artefacts[name].inputs[0].shape[0]
-    options: Mapping[str, Any] = {"--engine": engine, "--threads": threads, "--batch": batch}
+    options: Mapping[str, Any] = {"--engine": engine, "--threads": threads, "--batch": batch, "--streams": streams}
     flags = [str(part) for option in options.items() for part in option]
     command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(bundle.path / name), str(inputs), *flags]
     return Worker(command)

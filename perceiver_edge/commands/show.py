@@ -31,7 +31,7 @@ _LAYERS_SHOWN = 12
 _WHOLE = {"artefact", "engine", "gate", "value", "bound", "layer", "operator", "size", "latency", "parity", "faster"}
 """Columns whose text is never broken into lines."""
 
-_LEAST_NEEDED = ("cosine", "top-1", "rel. L2", "smaller", "size", "accuracy")
+_LEAST_NEEDED = ("after a pause", "cosine", "top-1", "rel. L2", "smaller", "size", "accuracy")
 """Columns that a narrow terminal goes without, in this order; the report has them all."""
 
 
@@ -54,7 +54,7 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
     console.print(
         f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
         f"Latency: {latency['device']}, {latency['threads']} threads, "
-        f"medians of {latency['rounds']} interleaved rounds.",
+        f"medians of {latency['rounds']} interleaved rounds, back to back and after a pause of 100 ms.",
         markup=False,
     )
     if advised := advice(measured):
@@ -69,6 +69,7 @@ def _artefact_row(row: Figures) -> dict[str, str]:
         "size": f"{row.artefact.size_bytes / 1e6:.2f} MB",
         "smaller": "" if row.smaller is None else f"{row.smaller:.2f}×",
         "latency": "" if row.times is None else f"{row.times['median_ms']:.3g} ms",
+        "after a pause": "" if row.times is None else _ms(row.times.get("paused_ms")),
         "faster": "" if row.faster is None else f"{row.faster.median:.2f}×",
         "accuracy": "" if metrics is None or metrics.accuracy is None else f"{metrics.accuracy:.2%}",
         "rel. L2": "" if metrics is None else f"{metrics.relative_l2:.2g}",
@@ -193,21 +194,26 @@ def benchmark(
     *,
     device: str,
     threads: int,
+    pause_ms: int,
     as_json: bool,
 ) -> None:
     """What `perceiver_edge.commands.benchmark` measured: a line an artefact and engine, then times by operator."""
     if as_json:
-        print_json("benchmark", {"device": device, "threads": threads, "rows": list(rows), "profiles": dict(profiles)})
+        about = {"device": device, "threads": threads, "pause_ms": pause_ms}
+        print_json("benchmark", {**about, "rows": list(rows), "profiles": dict(profiles)})
         return
     console = result_console()
-    table = _table("artefact", "engine", "load", "first", "p50", "p90", "peak memory")
+    table = _table("artefact", "engine", "load", "first", "p50", "p90", "after a pause", "processor", "peak memory")
     for row in rows:
-        times = (_ms(row[key]) for key in ("load_ms", "first_ms", "p50_ms", "p90_ms"))
+        times = [_ms(row[key]) for key in ("load_ms", "first_ms", "p50_ms", "p90_ms", "paused_ms")]
+        times.append(" / ".join(filter(None, (_ms(row["processor_ms"]), _ms(row["paused_processor_ms"])))))
         peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.1f} MB"
         table.add_row(row["artefact"], row["engine"], *times, peak)
     console.print(table)
     console.print(
-        f"{device}, {threads} threads. Each in a process of its own, in turns; memory above that of the engine alone.",
+        f"{device}, {threads} threads. Each in a process of its own, in turns: back to back (p50, p90) and after "
+        f"{pause_ms} ms; processor: time of all threads for one inference, in both. Memory above that of the engine "
+        "alone.",
         markup=False,
     )
     for name, times_of in profiles.items():
@@ -217,6 +223,20 @@ def benchmark(
             share = f"{time['ms'] / total:.1%}"
             of_operators.add_row(time["operator"], f"{time['calls']:g}", f"{time['ms']:.3g} ms", share)
         console.print(of_operators)
+
+
+def throughput(rows: Sequence[Mapping[str, Any]], *, device: str, as_json: bool) -> None:
+    """What one model answers with all threads, and what several do that share them."""
+    if as_json:
+        print_json("throughput", {"device": device, "rows": list(rows)})
+        return
+    console = result_console()
+    table = _table("artefact", "engine", "streams × threads", "samples a second")
+    for row in rows:
+        shape = f"{row['streams']} × {row['threads']}"
+        table.add_row(row["artefact"], row["engine"], shape, f"{row['samples_per_s']:.4g}")
+    console.print(table)
+    console.print(f"{device}. Each line in a process of its own, every stream asked all the time.", markup=False)
 
 
 def _ms(value: float | None) -> str:

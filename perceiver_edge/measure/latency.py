@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
+from perceiver_edge.measure.turn import Times, after_pauses, burst_of
 from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.provenance import processor
-from perceiver_edge.runtime import Latency, interleaved_latency, load
-from perceiver_edge.runtime.loading import is_tflite
+from perceiver_edge.runtime import Latency, load
 
-_BUDGET_S = 4.0
+_BUDGET_S = 3.0
 _ROUNDS = range(5, 101)
+_PAUSES = 3
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """``artefacts``: file name → ``median_ms``, ``p10_ms``, ``p90_ms`` of one call, and ``samples_ms`` of each round.
+    """``artefacts``: file name → ``median_ms``, ``p10_ms``, ``p90_ms`` of one call back to back with others, and
+    ``samples_ms`` of each round; ``paused_ms`` of one after a pause of `PAUSE_S`; ``processor_ms`` and
+    ``paused_processor_ms`` of one call (medians, see `measure.turn`).
 
     ``device``: where, in words.
     """
@@ -36,36 +41,33 @@ class Latencies:
 
 
 def measure_latency(models: Mapping[str, bytes], held_out: HeldOut, *, threads: int) -> Latencies:
-    """Time the artefacts of each format in turns, A B A B …, for a few seconds (at least 5 rounds).
-
-    One format after the other: the threads of ONNX Runtime spin on after a call and would slow down what runs next.
-    """
-    figures: dict[str, Mapping[str, Any]] = {}
-    rounds = []
-    for of_format in (
-        {name: content for name, content in models.items() if is_tflite(content)},
-        {name: content for name, content in models.items() if not is_tflite(content)},
-    ):
-        if of_format:
-            timed = _timed(of_format, held_out, threads)
-            rounds.append(len(next(iter(timed.values())).samples_ms))
-            figures |= {name: _figures(times) for name, times in timed.items()}
-    return Latencies(describe_device(), threads, min(rounds), {name: figures[name] for name in models})
-
-
-def _figures(times: Latency) -> Mapping[str, Any]:
-    samples_ms = [round(sample, 4) for sample in times.samples_ms]  # finer is the clock's noise
-    return {"median_ms": times.median_ms, "p10_ms": times.p10_ms, "p90_ms": times.p90_ms, "samples_ms": samples_ms}
-
-
-def _timed(models: Mapping[str, bytes], held_out: HeldOut, threads: int) -> dict[str, Latency]:
+    """Time bursts of the artefacts in turns, A B A B …, for seconds (at least 5 rounds); then calls after pauses."""
     runners = {name: load(content, threads=threads) for name, content in models.items()}
     feeds = held_out.batch(0, next(iter(runners.values())).batch_size)
     calls = {name: functools.partial(runner, feeds) for name, runner in runners.items()}
-    interleaved_latency(calls, rounds=1, warmup=0)  # first calls allocate; they are no measure of a round
-    round_s = sum(t.median_ms for t in interleaved_latency(calls, rounds=1, warmup=0).values()) / 1000
-    rounds = min(max(int(_BUDGET_S / max(round_s, 1e-4)), _ROUNDS.start), _ROUNDS.stop - 1)
-    return interleaved_latency(calls, rounds=rounds, warmup=rounds // 10 + 1)
+    for call in calls.values():
+        call()  # the first one allocates
+    begun = time.perf_counter()
+    rounds = [_round(calls)]
+    fitting = int(_BUDGET_S / (time.perf_counter() - begun))
+    rounds += [_round(calls) for _ in range(min(max(fitting, _ROUNDS.start), _ROUNDS.stop - 1) - 1)]
+    paused = {name: after_pauses(call, count=_PAUSES) for name, call in calls.items()}
+    figures = {name: _figures([bursts[name] for bursts in rounds], paused[name]) for name in models}
+    return Latencies(describe_device(), threads, len(rounds), figures)
+
+
+def _round(calls: Mapping[str, Callable[[], object]]) -> dict[str, Times]:
+    return {name: burst_of(call) for name, call in calls.items()}
+
+
+def _figures(bursts: Sequence[Times], paused: Times) -> Mapping[str, Any]:
+    times = Latency(tuple(burst.ms for burst in bursts))
+    return {
+        "median_ms": times.median_ms, "p10_ms": times.p10_ms, "p90_ms": times.p90_ms,
+        "samples_ms": [round(sample, 4) for sample in times.samples_ms],  # finer is the clock's noise
+        "processor_ms": median(burst.processor_ms for burst in bursts),
+        "paused_ms": paused.ms, "paused_processor_ms": paused.processor_ms,
+    }  # fmt: skip
 
 
 def describe_device() -> str:

@@ -9,15 +9,18 @@ Needs numpy alone: whatever environment has an engine can serve. As a program it
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -25,6 +28,7 @@ from typing import IO, Any
 import numpy as np
 
 from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.measure.turn import PAUSE_S, Turn, take_turn, timed_ms
 from perceiver_edge.memory import status_bytes
 
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -36,15 +40,6 @@ _ENGINE_MODULES = {
     "onnxruntime": "onnxruntime",
 }
 """Imported before memory is counted: the engine's own libraries are no part of a model's peak."""
-
-_WARM_BELOW_MS = 50.0
-"""A shorter call is preceded by an untimed one, which brings caches and sleeping threads back after the others' turns.
-A longer one makes up for it within its first per cent."""
-
-_TURN_MS = 20.0
-"""A turn of a fast model is as many calls as fit in this; its time is their median."""
-
-_MOST_CALLS = 20
 
 
 class WorkerError(PerceiverEdgeError):
@@ -89,9 +84,13 @@ class Worker:
         """Load the model and run it once."""
         return Started(**self._ask("start"))
 
-    def turn(self) -> float:
-        """Milliseconds of one inference: the median of a turn's calls (one, where a call takes long)."""
-        return self._ask("turn")
+    def turn(self, pause_s: float = PAUSE_S) -> Turn:
+        """A burst of inferences, and some after a pause."""
+        return Turn(**self._ask("turn", pause_s=pause_s))
+
+    def samples_per_s(self, seconds: float) -> float:
+        """Of all streams of `serve` together, each asking again as soon as it has its answer."""
+        return self._ask("stream", seconds=seconds)
 
     def outputs(self) -> np.ndarray:
         """The model's answers to all samples, ``[samples, ...]`` float32."""
@@ -113,7 +112,7 @@ class Worker:
         self._process.communicate()
         self._log.close()
 
-    def _ask(self, what: str, **arguments: str) -> Any:
+    def _ask(self, what: str, **arguments: str | float) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -134,13 +133,14 @@ class Worker:
         return f"exit code {code}{killed}: {lines[-1] if lines else 'it said nothing'}"
 
 
-def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1) -> None:
+def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1, streams: int = 1) -> None:
     """Answer the parent until it hangs up. Import the engine before: memory counts from here.
 
     Args:
         open_model: loads the model.
         inputs: an ``.npz`` of arrays ``[samples, ...]`` by input name.
         batch: samples a call; past the end the last one is repeated.
+        streams: models that are opened for `Worker.samples_per_s`, each with a thread that asks it.
     """
     answers = _own_stdout()
     with np.load(inputs) as archive:
@@ -154,7 +154,6 @@ def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1) -> No
     first = feeds(0)
     before = _reset_peak()
     call: Call | None = None
-    last_ms = 0.0
     for line in sys.stdin:
         request = json.loads(line)
         answer: Any = None
@@ -162,32 +161,36 @@ def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1) -> No
             begun = time.perf_counter()
             call = open_model()
             load_ms = 1000 * (time.perf_counter() - begun)
-            last_ms = _timed_ms(call, first)
-            answer = {"load_ms": load_ms, "first_ms": last_ms}
+            answer = {"load_ms": load_ms, "first_ms": timed_ms(functools.partial(call, first))}
         elif request["do"] == "peak":
             peak = status_bytes("VmHWM")
             answer = None if peak is None or before is None else peak - before
         else:
             assert call is not None, "start comes first"
             if request["do"] == "turn":
-                answer = last_ms = _turn_ms(call, first, last_ms)
+                answer = asdict(take_turn(functools.partial(call, first), pause_s=request["pause_s"]))
+            elif request["do"] == "stream":
+                others = [open_model() for _ in range(streams - 1)]
+                answer = batch * _calls_per_s([call, *others], first, request["seconds"])
             else:
                 answered = [call(feeds(start)) for start in range(0, count, batch)]
                 np.save(request["path"], np.concatenate(answered)[:count])
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _turn_ms(call: Call, feeds: dict[str, np.ndarray], last_ms: float) -> float:
-    if last_ms < _WARM_BELOW_MS:
-        last_ms = _timed_ms(call, feeds)
-    calls = min(max(int(_TURN_MS / last_ms), 1), _MOST_CALLS)
-    return float(np.median([_timed_ms(call, feeds) for _ in range(calls)]))
+def _calls_per_s(calls: Sequence[Call], feeds: dict[str, np.ndarray], seconds: float) -> float:
+    def stream(call: Call) -> float:
+        call(feeds)  # the first one allocates
+        together.wait()
+        begun, count = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - begun) < seconds or not count:
+            call(feeds)
+            count += 1
+        return count / elapsed
 
-
-def _timed_ms(call: Call, feeds: dict[str, np.ndarray]) -> float:
-    begun = time.perf_counter()
-    call(feeds)
-    return 1000 * (time.perf_counter() - begun)
+    together = threading.Barrier(len(calls))
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return sum(threads.map(stream, calls))
 
 
 def _own_stdout() -> IO[str]:
@@ -216,6 +219,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", required=True, choices=_ENGINE_MODULES)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True, help="samples that the model takes at once")
+    parser.add_argument("--streams", type=int, default=1, help="models that run at once, for the throughput")
+    parser.add_argument("--plain", action="store_true", help="threads placed and spinning as the engine has it")
     parser.add_argument("--weight-cache", type=Path, metavar="FOLDER", help="keep packed weights there; for litert")
     arguments = parser.parse_args(argv)
     importlib.import_module(_ENGINE_MODULES[arguments.engine])
@@ -225,11 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def open_model() -> Call:
         runner = load(
-            arguments.file, engine=arguments.engine, threads=arguments.threads, weight_cache=arguments.weight_cache
+            arguments.file, engine=arguments.engine, threads=arguments.threads, weight_cache=arguments.weight_cache,
+            placement="system" if arguments.plain else "apart",
+            idle="spin" if arguments.plain and arguments.engine == "onnxruntime" else "sleep",
         )  # fmt: skip
         return lambda feeds: np.asarray(runner(feeds))
 
-    serve(open_model, arguments.inputs, batch=arguments.batch)
+    serve(open_model, arguments.inputs, batch=arguments.batch, streams=arguments.streams)
     return 0
 
 

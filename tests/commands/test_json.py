@@ -23,6 +23,7 @@ def printed(compiled, tiny, tmp_path, capsys):
         "parity": (verify, [str(compiled), "--quiet"]),
         "matrix": (verify, [str(compiled), "--quiet", "--runtimes", "onnxruntime", "--samples", "2"]),
         "benchmark": (benchmark, [str(compiled), "--quiet", "--threads", "1", "--profile"]),
+        "throughput": (benchmark, [str(compiled), "--quiet", "--streams", "2"]),
         "inspection": (inspect, [model]),
     }
 

@@ -1,7 +1,6 @@
 """A model in a process of its own: what it measures, and what is said when it fails."""
 
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from perceiver_edge.measure.worker import serve
 def open_model():
     {opening}
     return lambda feeds: {answer}
-serve(open_model, Path(sys.argv[1]), batch={batch})
+serve(open_model, Path(sys.argv[1]), batch={batch}, streams={streams})
 """
 
 
@@ -26,8 +25,8 @@ def served(tmp_path):
     """Start a worker of a model in a line of Python; its five samples are 0 to 4, each twice."""
     np.savez(tmp_path / "inputs.npz", input=np.repeat(np.arange(5, dtype=np.float32), 2).reshape(5, 2))
 
-    def start(answer, *, opening="pass", before="", batch=1):
-        code = SERVES.format(answer=answer, opening=opening, before=before, batch=batch)
+    def start(answer, *, opening="pass", before="", batch=1, streams=1):
+        code = SERVES.format(answer=answer, opening=opening, before=before, batch=batch, streams=streams)
         return Worker([sys.executable, "-c", code, str(tmp_path / "inputs.npz")])
 
     return start
@@ -38,7 +37,33 @@ def test_the_child_times_itself(served):
         started = worker.start()
         assert started.load_ms >= 30
         assert started.first_ms >= 60
-        assert worker.turn() >= 60
+        turn = worker.turn(pause_s=0.01)
+        assert turn.burst_ms >= 60
+        assert turn.paused_ms >= 60
+
+
+def test_processor_time_is_of_one_call_and_what_follows_it(served):
+    before = """
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+def later():
+    time.sleep(0.01); spin(0.03)
+import threading
+def call():
+    spin(0.02); threading.Thread(target=later).start()
+"""
+    with served("call()", before=before) as worker:
+        worker.start()
+        turn = worker.turn(pause_s=0.3)
+    assert turn.burst_processor_ms > 19
+    assert 49 < turn.paused_processor_ms < 70  # with the thread that goes on after the call
+
+
+def test_streams_run_at_once_and_are_counted_together(served):
+    with served("time.sleep(0.05)", streams=4, batch=2) as worker:
+        worker.start()
+        assert 8 * 8 < worker.samples_per_s(0.5) < 8 * 20.1  # 4 streams of 2 samples each 50 ms: 160
 
 
 def test_outputs_of_all_samples_whatever_the_batch(served):
@@ -95,41 +120,3 @@ def test_one_that_dies_in_a_turn_does_not_stop_the_others(served):
     )  # fmt: skip
     assert isinstance(measured["dies"], WorkerError)
     assert len(measured["good"].latency.samples_ms) == 2
-
-
-def test_a_weight_cache_is_kept_where_it_is_asked_for(compiled, tmp_path):
-    np.savez(tmp_path / "inputs.npz", input=np.ones((2, 16, 16, 3), np.float32))
-    file, cache = compiled / "tiny_fp32.tflite", tmp_path / "cache"
-    options = ["--engine", "litert", "--threads", "1", "--batch", "1"]
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(file), str(tmp_path / "inputs.npz"), *options]
-    answers = []
-    for more in ([], ["--weight-cache", str(cache)]):
-        with Worker([*command, *more]) as worker:
-            worker.start()
-            answers.append(worker.outputs())
-    np.testing.assert_array_equal(*answers)
-    assert len(list(cache.iterdir())) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processor time is read from /proc")
-@pytest.mark.parametrize("engine", ["litert", "onnxruntime"])
-def test_an_idle_worker_takes_no_processor_time(engine, compiled, tmp_path):
-    """Else it would slow down whoever is timed next."""
-    np.savez(tmp_path / "inputs.npz", input=np.zeros((1, 16, 16, 3), np.float32))
-    file = compiled / ("tiny_fp32.tflite" if engine == "litert" else "tiny_fp32.onnx")
-    options = ["--engine", engine, "--threads", "2", "--batch", "1"]
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(file), str(tmp_path / "inputs.npz"), *options]
-    with Worker(command) as worker:
-        worker.start()
-        worker.turn()
-        time.sleep(0.05)  # what side_by_side grants it to fall asleep
-        before = _processor_ticks(worker.pid)
-        time.sleep(0.5)
-        assert _processor_ticks(worker.pid) - before <= 1
-
-
-def _processor_ticks(pid):
-    """Hundredths of a second, of all threads."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
-        fields = file.read().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])

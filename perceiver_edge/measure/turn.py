@@ -1,0 +1,73 @@
+"""One turn of a model: calls that follow each other at once, and calls after a pause, as apps make them.
+
+After a pause threads have to be woken and caches filled, so both are measured. Processor time is of all threads of this
+process, and the nearest thing to energy that can be measured everywhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+PAUSE_S = 0.1
+"""Between two calls, unless it is said: what a microphone or a slow camera leaves."""
+
+_BURST_MS = 30.0
+_MOST_CALLS = 20
+"""A burst is as many calls as fit in the first, at least one and at most so many."""
+
+_LONG_MS = 200.0
+"""A call that takes longer is made once after a pause in a turn; a shorter one twice."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of one call, the median of several; and of all threads' processor time, with what they do till the
+    next call."""
+
+    ms: float
+    processor_ms: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Both kinds of calls, for one model: as `Times`."""
+
+    burst_ms: float
+    burst_processor_ms: float
+    paused_ms: float
+    paused_processor_ms: float
+
+
+def take_turn(call: Callable[[], object], *, pause_s: float = PAUSE_S) -> Turn:
+    """Measure a burst, then calls with a pause before and after each."""
+    burst = burst_of(call)
+    paused = after_pauses(call, pause_s=pause_s, count=1 if burst.ms > _LONG_MS else 2)
+    return Turn(burst.ms, burst.processor_ms, paused.ms, paused.processor_ms)
+
+
+def burst_of(call: Callable[[], object]) -> Times:
+    """Calls that follow each other at once. The first one, after a pause of some kind, is left out."""
+    first_ms = timed_ms(call)
+    count = min(max(int(_BURST_MS / first_ms), 1), _MOST_CALLS)
+    before = time.process_time()
+    times_ms = [timed_ms(call) for _ in range(count)]
+    return Times(median(times_ms), 1000 * (time.process_time() - before) / count)
+
+
+def after_pauses(call: Callable[[], object], *, pause_s: float = PAUSE_S, count: int) -> Times:
+    """``count`` calls with a pause before and after each."""
+    time.sleep(pause_s)
+    before, times_ms = time.process_time(), []
+    for _ in range(count):
+        times_ms.append(timed_ms(call))
+        time.sleep(pause_s)
+    return Times(median(times_ms), 1000 * (time.process_time() - before) / count)
+
+
+def timed_ms(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - begun)
