@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,10 @@ class Cache:
         if self._folder is None:
             return None
         try:
-            with (self._folder / key).open("rb") as file:
+            entry = self._folder / key
+            if not entry.is_file():  # a pipe would block
+                return None
+            with entry.open("rb") as file:
                 digest, content = file.read(_DIGEST_BYTES), file.read()
         except OSError:
             return None
@@ -108,11 +112,13 @@ class Cache:
 
     def _shrink(self) -> None:
         """Remove the entries that were used longest ago, and what crashed processes left, until the rest fits."""
-        found = []
+        found, now = [], time.time_ns()
         for path in self._folder.iterdir() if self._folder else ():
             with contextlib.suppress(FileNotFoundError):  # another process may be shrinking too
                 if path.is_file():
-                    found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+                    used = path.stat().st_mtime_ns
+                    # A date in the future is of another clock: such an entry would never be the oldest.
+                    found.append((used if used <= now else 0, path.stat().st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
             if total <= self._limit_bytes:

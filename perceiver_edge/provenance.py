@@ -79,6 +79,19 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_DECIDING_PREFIXES = ("TF_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "XLA_", "KERAS_", "ORT_", "TFLITE_")
+_DECIDING_NOTHING = {"TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE", "ORT_DISABLE_TELEMETRY"}
+
+
+def deciding_environment() -> dict[str, str]:
+    """The variables by which TensorFlow, oneDNN and the engines are told how to compute."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(_DECIDING_PREFIXES) and name not in _DECIDING_NOTHING
+    }
+
+
 def provenance() -> dict[str, object]:
     """All that a result of this process depends on besides its inputs, JSON-ready.
 
@@ -88,4 +101,5 @@ def provenance() -> dict[str, object]:
         "source": source_digest(),
         "tools": tool_versions(),
         "machine": [platform.system(), platform.machine(), processor(), usable_processors()],
+        "environment": deciding_environment(),
     }

@@ -152,3 +152,18 @@ def test_a_folder_among_the_entries_is_left_alone(tmp_path):
     assert said == []
     assert (tmp_path / "older" / "file").read_text() == "kept"
     assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1
+
+
+def test_an_entry_of_the_future_goes_first_and_a_pipe_is_no_entry(tmp_path):
+    import os
+    import time
+
+    keep = Cache(tmp_path, limit_bytes=300)
+    keep.cached(["a"], lambda: b"x" * 100)
+    (of_the_future,) = tmp_path.iterdir()
+    os.utime(of_the_future, (time.time() + 1e6, time.time() + 1e6))
+    keep.cached(["b"], lambda: b"y" * 100)
+    keep.cached(["c"], lambda: b"z" * 100)  # too many: one has to go
+    assert not of_the_future.exists()
+    os.mkfifo(of_the_future)
+    assert keep.cached(["a"], lambda: b"new") == b"new"  # and does not wait for a writer

@@ -50,3 +50,13 @@ def test_the_libraries_that_write_the_files_are_among_the_tools():
     versions = provenance.tool_versions()
     for name in ("onnx-ir", "flatbuffers", "protobuf", "ml-dtypes"):
         assert versions[name] == version(name)
+
+
+@pytest.mark.parametrize("name", ["TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "KERAS_FLOATX"])
+def test_what_tells_tensorflow_how_to_compute_is_part_of_a_key(name, monkeypatch):
+    before = provenance.provenance()
+    monkeypatch.setenv(name, "0")
+    assert provenance.provenance() != before
+    monkeypatch.delenv(name)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # decides what is said, not what is computed
+    assert provenance.deciding_environment().get("TF_CPP_MIN_LOG_LEVEL") is None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.bundle.pictures import normalisation, takes_pictures
+from perceiver_edge.bundle.pictures import normalisation, preprocessing_of, takes_pictures
+from perceiver_edge.files.preprocessing import Pictures
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
@@ -21,6 +22,18 @@ SIGNATURE = "serving_default"
 
 WEB_VERSION = "1.30.0"
 """Of onnxruntime-web: the one of the demo's ``package.json``, which is what was tested."""
+
+_NUMBERS = {
+    "float32": {
+        "numpy": "float32", "file": "sample.f32", "javascript": "Float32Array", "tensor": "float32", "cpp": "float",
+        "kotlin": "Float", "swift": "Float32",
+    },
+    "int32": {
+        "numpy": "int32", "file": "sample.i32", "javascript": "Int32Array", "tensor": "int32", "cpp": "int32_t",
+        "kotlin": "Int", "swift": "Int32",
+    },
+}  # fmt: skip
+"""What the numbers of an input are called, by dtype."""
 
 _PLAIN = frozenset(" _-.")
 _KEPT_SHARE = 7 / 8
@@ -43,6 +56,7 @@ def app_code(manifest: Manifest) -> dict[str, Any]:
         "shown": shown,
         "by_format": {code["format"]: code for code in shown},
         "picture": _picture(manifest),
+        "prepared": _prepared(manifest, shown[0]),
         "is_classifier": manifest.is_classifier,
         "labels": None if labels_text(manifest) is None else LABELS_NAME,
         "signature": SIGNATURE,
@@ -74,6 +88,17 @@ def _picture(manifest: Manifest) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def _prepared(manifest: Manifest, code: dict[str, Any]) -> str | None:
+    """What our runtime prepares by itself, as an argument of `Runner.preprocess`; None where it prepares nothing."""
+    prepares = preprocessing_of(manifest.config, manifest.input_spec)
+    if prepares is None or code["data"]["batch"] != 1:
+        return None
+    takes_mask = bool(code["others"])
+    if isinstance(prepares, Pictures):
+        return None if takes_mask else '"picture.png"'
+    return '"A text of yours."' if takes_mask else None  # what becomes of a text has a mask
+
+
 def _artefact(name: str, artefact: Artefact) -> dict[str, Any]:
     data = _tensor(artefact.inputs[0], 0)
     return {
@@ -102,6 +127,7 @@ def _tensor(tensor: TensorSpec, place: int) -> dict[str, Any]:
         "count": math.prod(shape),
         "sample_count": math.prod(shape[1:]),
         "is_bool": tensor.dtype == "bool",
+        "numbers": _NUMBERS.get(tensor.dtype, _NUMBERS["float32"]),
     }
 
 

@@ -24,15 +24,22 @@ SAME_SPEED = 0.05
 class Ratio:
     """How many times as fast; ``spread``: half of the way from the 10th to the 90th percentile over rounds.
 
-    Ratios are taken within each round. ``spread`` is None where only the medians of the rounds are known.
+    Ratios are taken within each round. ``spread`` is None where only the medians of the rounds are known. ``is_clear``:
+    1 lies outside of the way from the 10th to the 90th percentile.
     """
 
     median: float
     spread: float | None = None
+    is_clear: bool = True
 
     def __str__(self) -> str:
         spread = "" if self.spread is None else f" (±{self.spread:.1g})"
-        return f"{self.median:.2f}×{spread}"
+        return f"{self.plain}{spread}"
+
+    @property
+    def plain(self) -> str:
+        """Without the spread; "≈" where the one is not clearly faster than the other."""
+        return f"{'' if self.is_clear else '≈ '}{self.median:.2f}×"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,28 @@ def _ratio(peer: Mapping[str, Any], own: Mapping[str, Any]) -> Ratio:
     if not own_ms or len(peer_ms) != len(own_ms):
         return Ratio(median=peer["median_ms"] / own["median_ms"])
     low, median, high = np.percentile(np.divide(peer_ms, own_ms), (10, 50, 90))
-    return Ratio(median=float(median), spread=float(high - low) / 2)
+    return Ratio(median=float(median), spread=float(high - low) / 2, is_clear=not low <= 1 <= high)
+
+
+def slower(rows: tuple[Figures, ...]) -> list[str]:
+    """Of every file that is clearly slower than its float32 peer: a sentence that says so, and why that happens."""
+    why = {
+        "fp16": "a processor without half-precision arithmetic converts every weight; the file is for GPUs",
+        "dynamic": "quantising the activations of every call costs more than its int8 products save",
+        "int8": "rounding what enters and leaves the int8 products costs more than they save: they are small, or this "
+        "processor has no int8 dot products (VNNI, or Armv8.2's)",
+    }
+    return [
+        f"{row.name} is slower than its float32 file here ({row.faster}): {why[row.artefact.precision]}."
+        for row in rows
+        if row.faster is not None and row.faster.is_clear and row.faster.median < 1 and row.artefact.precision in why
+    ]
+
+
+def latency_words(times: Mapping[str, Any]) -> str:
+    """The median, and half of the way from the 10th to the 90th percentile where it shows."""
+    spread = (times["p90_ms"] - times["p10_ms"]) / 2
+    return f"{times['median_ms']:.3g} ms ±{spread:.1g}"
 
 
 def advice(rows: tuple[Figures, ...]) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
 import os
 import shutil
 import sys
@@ -33,6 +34,11 @@ else:  # never called there
 
 _READERS_PATIENCE_S = 10.0
 """Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
+
+_PUBLISHERS_PATIENCE_S = 120.0
+"""Sixteen conversions that end at once, each with a bundle of 200 MB, take a fraction of it."""
+
+_LOG = logging.getLogger(__name__)
 
 _NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
 """What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
@@ -107,11 +113,11 @@ def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: b
 
 
 def _staging(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.new")
+    return folder.with_name(f".{folder.name}.perceiver-edge-new")
 
 
 def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+    return folder.with_name(f".{folder.name}.perceiver-edge-old")
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
@@ -238,7 +244,11 @@ def _locked(parent: Path) -> Iterator[None]:
         return
     descriptor = os.open(parent, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _lock_in_time(descriptor, fcntl.LOCK_EX, _PUBLISHERS_PATIENCE_S, where=parent):
+            raise BadInputError(
+                "Another program holds the folder that the bundle is to go to.", where=parent,
+                expected=f"its lock within {_PUBLISHERS_PATIENCE_S:g} s", fix=f"end that program, or {_another()}",
+            )  # fmt: skip
         yield
     finally:
         os.close(descriptor)
@@ -256,22 +266,28 @@ def _shared_lock(parent: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield _lock_in_time(descriptor)
+        yield _lock_in_time(descriptor, fcntl.LOCK_SH, _READERS_PATIENCE_S)
     finally:
         os.close(descriptor)
 
 
-def _lock_in_time(descriptor: int) -> bool:
-    until = time.monotonic() + _READERS_PATIENCE_S
+def _lock_in_time(descriptor: int, kind: int, patience_s: float, *, where: Path | None = None) -> bool:
+    """Whether the lock was had; ``where`` is named to a person who has to wait for it."""
+    begun = time.monotonic()
+    has_said = where is None
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until:
+            waited_s = time.monotonic() - begun
+            if waited_s > patience_s:
                 return False
+            if waited_s > 1 and not has_said:
+                has_said = True
+                _LOG.warning("Waiting for another program that publishes into %s.", where)
             time.sleep(0.02)
         except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE:
+            if error.errno not in _NO_LOCKS_HERE or kind == fcntl.LOCK_EX:
                 raise
             return False
         else:

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.answers import accuracy_by_class, differences
-from perceiver_edge.bundle.figures import Figures, Times, advice, figures
+from perceiver_edge.bundle.figures import Figures, Times, advice, figures, slower
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.pictures import pixels_become
@@ -72,7 +72,7 @@ def view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, dev
         "manifest": manifest,
         "parity": parity,
         "device": device,
-        "warnings": warnings(manifest, parity),
+        "warnings": [*warnings(manifest, parity), *slower(measured)],
         "advice": advice(measured),
         "preprocessing": pixels_become(manifest.config, manifest.input_spec),
         "artefacts": rows,

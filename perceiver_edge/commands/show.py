@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.bundle.figures import Figures, advice, figures
+from perceiver_edge.bundle.figures import Figures, advice, figures, latency_words, slower
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.progress import result_console
 from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.held_out import says_untrained
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,15 +49,18 @@ def bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage] = (
     console = result_console()
     measured = figures(result.manifest, report, latency["artefacts"])
     _print_table(console, [_artefact_row(row) for row in measured], least_needed=_LEAST_NEEDED)
-    _print_notices(console, warnings(result.manifest, report))
+    _print_notices(console, [*warnings(result.manifest, report), *slower(measured)])
     if sentence := pixels_become(result.manifest.config, result.manifest.input_spec):
         console.print(sentence, markup=False)
     console.print(
         f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
         f"Latency: {latency['device']}, {latency['threads']} threads, "
-        f"medians of {latency['rounds']} interleaved rounds, back to back and after a pause of 100 ms.",
+        f"medians of {latency['rounds']} interleaved rounds, ± half of their 10th to 90th percentile, back to back and "
+        "after a pause of 100 ms.",
         markup=False,
     )
+    if any(row.accuracy is not None for row in measured) and not says_untrained(report.samples_source):
+        console.print("The accuracy may be of samples that the model was trained on; --held-out-data takes others.")
     if advised := advice(measured):
         console.print(advised, style="bold", markup=False)
     console.print(f"Bundle: {result.path}  (open report.html)", markup=False, soft_wrap=True)
@@ -68,9 +72,9 @@ def _artefact_row(row: Figures) -> dict[str, str]:
         "artefact": row.name,
         "size": f"{row.artefact.size_bytes / 1e6:.2f} MB",
         "smaller": "" if row.smaller is None else f"{row.smaller:.2f}×",
-        "latency": "" if row.times is None else f"{row.times['median_ms']:.3g} ms",
+        "latency": "" if row.times is None else latency_words(row.times),
         "after a pause": "" if row.times is None else _ms(row.times.get("paused_ms")),
-        "faster": "" if row.faster is None else f"{row.faster.median:.2f}×",
+        "faster": "" if row.faster is None else row.faster.plain,
         "accuracy": "" if metrics is None or metrics.accuracy is None else f"{metrics.accuracy:.2%}",
         "rel. L2": "" if metrics is None else f"{metrics.relative_l2:.2g}",
         "cosine": "" if metrics is None else f"{metrics.cosine:.5f}",

@@ -82,6 +82,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         seed=options.seed,
         exclude=ranges.digests if ranges else (),
         labels=options.labels,
+        held_out_data=options.held_out_data,
     )
     if (checkpoint := with_class_names(named.checkpoint, proving.source)) is not named.checkpoint:
         named = replace(named, checkpoint=checkpoint)

@@ -33,6 +33,9 @@ OPSETS = range(18, 21)
 LEAST_HELD_OUT = 2
 """One sample has no spread over the input, so the sensitivity gate could not be measured."""
 
+_MOST = {"batch": 1024, "threads": 1024, "num_samples": 1_000_000, "num_held_out": 1_000_000}
+"""More is a mistake, and takes memory without end."""
+
 MODEL, DATA, SHAPE, OUTPUT = "model", "calibration and proof", "the deployed model", "output"
 """Groups of ``--help``."""
 
@@ -167,6 +170,13 @@ class Options:
             metavar="FILE",
         ),
     )
+    held_out_data: object = field(
+        default=None,
+        metadata=_flag(
+            "samples to prove with that the model was not trained on, as --calibration-data; that then only calibrates",
+            DATA, metavar="DATA",
+        ),
+    )  # fmt: skip
     num_samples: int = field(default=NUM_CALIBRATION, metadata=_flag("samples to calibrate with", DATA, parse=int))
     num_held_out: int | None = field(
         default=None,
@@ -305,7 +315,8 @@ class Options:
             _require_known("resize", self.resize, RESIZE)
         counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
         for name, value in (counts | {"threads": self.threads}).items():
-            _require(value is None or _is_count(value, least=1), name, "an integer of at least 1", value)
+            is_fit = value is None or (_is_count(value, least=1) and value <= _MOST[name])
+            _require(is_fit, name, f"an integer from 1 to {_MOST[name]:,}", value)
         _require(self.num_held_out != 1, "num_held_out", f"at least {LEAST_HELD_OUT}", self.num_held_out)
         _require(not (self.only and not self.precisions), "only", "a quantize other than none", "none")
         _require(

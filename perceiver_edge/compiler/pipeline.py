@@ -130,7 +130,9 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     with progress("publish"):
         files = models | _documents(manifest, parity, latency, held_out, ranges)
         publish(seal(manifest, files), job.destination, overwrite=options.overwrite)
-    return read_bundle(job.destination)
+    bundle = read_bundle(job.destination)
+    _ = bundle.parity, bundle.latency  # read before another run can replace them
+    return bundle
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.data import load_digits
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
+from perceiver_edge.proof.held_out import DIGITS_TEST, UNTRAINED
 
 NUM_CALIBRATION = 128
 NUM_HELD_OUT = 64
@@ -28,6 +29,7 @@ def choose_samples(
     seed: int,
     exclude: Collection[bytes] = (),
     labels: str | os.PathLike[str] | None = None,
+    held_out_data: object = None,
 ) -> tuple[Part, Part]:
     """(calibration, held out), disjoint in content; their labels are numbers of the model's classes.
 
@@ -38,6 +40,7 @@ def choose_samples(
         exclude: digests of the samples that an earlier calibration saw. None of them is held out, and as there is
             nothing left to calibrate, no sample is for calibration.
         labels: a file with the right classes of ``data``.
+        held_out_data: as ``data``, to prove with; ``data`` then only calibrates.
 
     Raises:
         BadInputError: a model without embedded data and no ``data``; too few or unusable samples.
@@ -55,6 +58,13 @@ def choose_samples(
         source = _source(model, data, seed)
         count = num_held_out or NUM_HELD_OUT
         label_samples(source, model.checkpoint, labels)
+    if held_out_data is not None:
+        seen = draw(calibration or source, num_calibration, seed=seed)
+        apart = _source(model, held_out_data, seed)
+        label_samples(apart, model.checkpoint, None)
+        apart.description += UNTRAINED
+        excluded = exclude or seen.digests.values()
+        return Part(source, {}) if exclude else seen, _unseen(apart, num_held_out or NUM_HELD_OUT, seed, {*excluded})
     if exclude:
         return Part(source, {}), _unseen(source, count, seed, exclude)
     if calibration is not None:
@@ -87,7 +97,7 @@ def _embedded(model: NamedModel) -> tuple[ArraySource, ArraySource]:
         ArraySource({"input": part.images}, shape=model.sample_shape, labels=part.labels, description=description)
         for part, description in (
             (digits.calibration, "the digits' calibration split"),
-            (digits.test, "the digits' test split"),
+            (digits.test, DIGITS_TEST),
         )
     )
     return calibration, test

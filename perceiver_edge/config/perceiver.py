@@ -99,6 +99,11 @@ _POSITIVE_INTS = {
     "num_classes",
     "depth",
 }
+_LAYERS = {"depth", "self_per_cross_attn"}
+MOST_LAYERS = 1000
+MOST_SIZE = 1_000_000
+"""A hundred times what any published Perceiver has: beyond them a number is a mistake, and takes memory without end."""
+
 _NON_NEGATIVE_INTS = {"num_freq_bands", "self_per_cross_attn"}
 _BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head"}
 
@@ -113,10 +118,10 @@ def _check_field(name: str, value: object) -> None:
         return BadInputError(f"Perceiver option {name!r} is out of range.", expected=expected, got=repr(value))
 
     is_int = isinstance(value, int) and not isinstance(value, bool)
-    if name in _POSITIVE_INTS and not (is_int and value >= 1):  # type: ignore[operator]
-        raise wrong("an integer of at least 1")
-    if name in _NON_NEGATIVE_INTS and not (is_int and value >= 0):  # type: ignore[operator]
-        raise wrong("an integer of at least 0")
+    least = 0 if name in _NON_NEGATIVE_INTS else 1
+    most = MOST_LAYERS if name in _LAYERS else MOST_SIZE
+    if name in _POSITIVE_INTS | _NON_NEGATIVE_INTS and not (is_int and least <= value <= most):  # type: ignore[operator]
+        raise wrong(f"an integer from {least} to {most:,}")
     if name == "input_axis" and not (is_int and 1 <= value <= 3):  # type: ignore[operator]
         raise wrong("1 (sequence), 2 (image) or 3 (video)")
     if name in _BOOLS and not isinstance(value, bool):

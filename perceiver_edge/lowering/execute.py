@@ -59,19 +59,40 @@ class LoweredPerceiver(tf.Module):
         feeds = data if isinstance(data, Mapping) else {self.program.sources[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
         linear = functools.partial(self._linear, tap=tap)
-        tokens, context = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
+        tokens, context, columns = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
         rows = context
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
             if stack is not self.program.encoder:
                 asked = tf.reshape(rows, [batch, extent.tokens, extent.channels])
                 context = asked if stack.context_norm is None else self._norm(asked, stack.context_norm)
+                columns = functools.partial(tf.transpose, context, [0, 2, 1])
                 mask = None
             run = StackRun(
-                stack, extent, context, mask, linear=linear, tensor=self.tensor, cores=cores, core_tap=core_tap
+                stack,
+                extent,
+                context,
+                mask,
+                columns=columns,
+                linear=linear,
+                tensor=self.tensor,
+                cores=cores,
+                core_tap=core_tap,
             )
-            rows = run.rows(tokens)
-        return self._output(rows, batch, linear)
+            is_last = stack is self.program.stacks[-1]
+            if stack.row_chunks == 1:
+                rows = run.rows(tokens)
+                rows = self._output(rows, batch, linear) if is_last else rows
+                continue
+            parts = []
+            for index, part in enumerate(tf.split(tokens, stack.row_chunks, axis=1)):
+                rows = run.rows(part, f".part{index}")
+                # Projected part by part: what comes out is little beside the rows.
+                rows = self._output(rows, batch, linear, f".part{index}") if is_last else rows
+                parts.append(tf.reshape(rows, [batch, part.shape[1], rows.shape[-1]]))
+            rows = tf.concat(parts, axis=1)
+        shape = (batch, *self.program.output.shape)
+        return rows if tuple(rows.shape) == shape else tf.reshape(rows, shape)
 
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
@@ -90,16 +111,16 @@ class LoweredPerceiver(tf.Module):
     def _norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
         return layer_norm(x, norm, tensor=self.tensor)
 
-    def _output(self, rows: tf.Tensor, batch: int, linear: RunLinear) -> tf.Tensor:
+    def _output(self, rows: tf.Tensor, batch: int, linear: RunLinear, suffix: str = "") -> tf.Tensor:
+        """The last stack's rows ``[batch * n, channels]`` → ``[batch or batch * n, outputs]``."""
         output = self.program.output
         if output.is_mean:
             rows = tf.reduce_mean(tf.reshape(rows, [batch, rows.shape[0] // batch, rows.shape[-1]]), axis=1)
         if output.norm is not None:
             rows = self._norm(rows, output.norm)
         if output.projection is not None:
-            rows = linear(rows, output.projection, OUTPUT_SITE)
-        shape = (batch, *output.shape)
-        return rows if tuple(rows.shape) == shape else tf.reshape(rows, shape)
+            rows = linear(rows, output.projection, OUTPUT_SITE + suffix)
+        return rows
 
     def _linear(
         self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None, tap: Tap | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.float_attention import part, product, scaled
+from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import CrossAttention, Extent
 
 ROWS_FOR_A_CHANNEL = 64
@@ -23,18 +23,21 @@ def wants_a_one(block: CrossAttention, extent: Extent) -> bool:
 
 def attend(
     query: tf.Tensor,
-    context: tf.Tensor,
+    columns: tf.Tensor | None,
     keys: tf.Tensor | None,
     values: tf.Tensor | None,
     *,
+    tokens: int,
     chunks: int,
     scale: float,
     mask: tf.Tensor | None,
     last_is_one: bool,
 ) -> tf.Tensor:
-    """What every query attends to; arguments and result as `float_attention.attend`.
+    """What every query attends to; the result is that of `float_attention.attend`, and so are the arguments but these:
 
-    ``last_is_one``: the context ``[B, T, C + 1]`` has a last channel of ones, which sums up the weights.
+    Args:
+        columns: the context ``[B, C, T]``, a row for each channel, read where keys or values are None.
+        last_is_one: the last row of the columns, ``[B, C + 1, T]``, is ones and sums up the weights.
     """
     query = scaled(query, scale)
     weight_of_token = None
@@ -46,15 +49,35 @@ def attend(
     if last_is_one and keys is None:
         query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
     weighted, total = None, None
-    size = context.shape[1] // chunks
-    for start in range(0, size * chunks, size):
-        own_context, own_keys, own_values = (part(t, context, start, size) for t in (context, keys, values))
-        weights = tf.exp(product(query, own_context, own_keys, transpose=True))
+    size = tokens // chunks
+    for start in range(0, tokens, size):
+        weights = tf.exp(_product(query, columns, keys, start, size, transpose=True))
         if weight_of_token is not None:
             weights = weights * weight_of_token[..., start : start + size]
-        own = product(weights, own_context, own_values, transpose=False)
+        own = _product(weights, columns, values, start, size, transpose=False)
         weighted = own if weighted is None else weighted + own
         if not last_is_one:
             own_total = tf.reduce_sum(weights, axis=-1, keepdims=True)
             total = own_total if total is None else total + own_total
     return weighted[..., :-1] / weighted[..., -1:] if last_is_one else weighted / total
+
+
+def _product(
+    left: tf.Tensor,
+    columns: tf.Tensor | None,
+    projected: tf.Tensor | None,
+    start: int,
+    size: int,
+    *,
+    transpose: bool,
+) -> tf.Tensor:
+    """Multiply ``left`` ``[B, h, N, …]`` with ``size`` of the tokens (``transpose``: with their channels)."""
+    batch, heads, rows, channels = left.shape
+    if projected is not None:
+        split = split_heads(projected, heads, batch)
+        return tf.matmul(left, split[:, :, start : start + size], transpose_b=transpose)
+    # All heads read the same context, so their rows stand in one matrix: one product instead of h.
+    assert columns is not None
+    own = tf.slice(columns, [0, 0, start], [batch, columns.shape[1], size])
+    product = tf.matmul(tf.reshape(left, [batch, heads * rows, channels]), own, transpose_b=not transpose)
+    return tf.reshape(product, [batch, heads, rows, product.shape[-1]])

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from perceiver_edge.lowering.program import (
     Block,
     ContextScale,
@@ -41,13 +43,13 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
     if stack.context_norm is None:
         return no("the context is not shared yet")
     (source, *others) = program.sources
-    if others or source.positions is None or source.adds_positions:
+    if others or not isinstance(source.positions, np.ndarray) or source.adds_positions:
         return no("tokens have no positions: their statistics need all channels")
     if any(block.key is None or block.value is None for block in stack.cross_attentions()):
         return no("keys or values are absorbed already")
     scale = ContextScale(
-        position_mean=source.positions.mean(axis=1, keepdims=True),
-        position_variance=source.positions.var(axis=1, keepdims=True),
+        position_mean=(source.positions.mean(axis=1, keepdims=True),),
+        position_square=((source.positions**2).mean(axis=1, keepdims=True),),
     )
     made: dict[int, Linear] = {}  # layers may share a projection without being the same
 

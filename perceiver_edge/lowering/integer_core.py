@@ -30,11 +30,13 @@ calibration samples, and a cross-attend that would lose too much keeps its float
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perceiver_edge.lowering.chunk_keys import fitting_chunks, token_order
 from perceiver_edge.lowering.program import (
@@ -49,6 +51,7 @@ from perceiver_edge.lowering.program import (
     Program,
     Stack,
 )
+from perceiver_edge.lowering.source import AxisPositions, over_axis
 
 SHIFT_CHANNELS = 3
 """Channels of ones: several, because the query's side of them shares a scale with the query, and they carry more."""
@@ -172,7 +175,14 @@ def _in_chunks(program: Program, encoder: Stack, chunks: int) -> Program:
     (source,), norm = program.sources, encoder.context_norm
     order = token_order(source.tokens, chunks)
     if isinstance(norm, ContextScale):
-        norm = ContextScale(norm.position_mean[order], norm.position_variance[order])
-    positions = None if source.positions is None else source.positions[order]
+        norm = ContextScale(*(_in_order(moment, order) for moment in (norm.position_mean, norm.position_square)))
+    positions = source.positions.whole() if isinstance(source.positions, AxisPositions) else source.positions
+    positions = None if positions is None else positions[order]
     encoder = replace(encoder, context_norm=norm, chunks=chunks)
     return replace(program, sources=(replace(source, positions=positions),), stacks=(encoder, *program.stacks[1:]))
+
+
+def _in_order(moment: tuple[Array, ...], order: NDArray[np.int32]) -> tuple[Array, ...]:
+    """Sums over the axes of a grid as one table ``[tokens, 1]`` in that order."""
+    spread = (part.reshape(over_axis(part.shape, axis, len(moment))) for axis, part in enumerate(moment))
+    return (functools.reduce(np.add, spread).reshape(-1, 1)[order],)

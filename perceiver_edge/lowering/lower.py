@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
 from perceiver_edge.lowering.chunk_keys import chunk_keys
+from perceiver_edge.lowering.chunk_rows import chunk_rows
 from perceiver_edge.lowering.drop_maximum import drop_maximum
 from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
@@ -11,6 +12,7 @@ from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
+from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
 
 RULES: tuple[Rule, ...] = (
@@ -21,7 +23,9 @@ RULES: tuple[Rule, ...] = (
     absorb_values,
     fold_first_query,  # after absorption: the constant is the absorbed query
     fuse_qkv,
-    drop_maximum,  # last: its bound is that of the scores as they are computed
+    chunk_rows,
+    drop_maximum,  # its bound is that of the scores as they are computed
+    separate_positions,  # after `fold_centring`, which reads the table
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

@@ -32,11 +32,12 @@ class Norm:
 class ContextScale:
     """The context is only divided by σ, and σ is computed from the data's channels: see `fold_centring`.
 
-    ``position_mean`` and ``position_variance`` ``[tokens, 1]``: over the position channels of every token.
+    ``position_mean`` and ``position_square``: mean and mean square over the position channels of every token, as sums
+    over the axes of a grid, ``[size, 1]`` for each, or one ``[tokens, 1]``.
     """
 
-    position_mean: Array
-    position_variance: Array
+    position_mean: tuple[Array, ...]
+    position_square: tuple[Array, ...]
 
 
 Exponential = Literal["elu", "sigmoid"]
@@ -139,7 +140,8 @@ class Stack:
 
     ``name``: the prefix of its layers' names. ``rows`` ``[rows, channels]`` are learned; None: they are the tokens.
     ``context_norm`` is set once the normalised context is shared. ``chunks``: integer cores take the context in so
-    many, and every array of its rows has them in that order (`chunk_keys.token_order`).
+    many, and every array of its rows has them in that order (`chunk_keys.token_order`). ``row_chunks``: the rows pass
+    through all layers in so many parts (`chunk_rows`).
     """
 
     name: str
@@ -147,6 +149,7 @@ class Stack:
     context_norm: Norm | ContextScale | None
     layers: tuple[Layer, ...]
     chunks: int = 1
+    row_chunks: int = 1
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block in order of execution, as ``<name>.<i>.<block>``."""

@@ -38,6 +38,8 @@ class RunLinear(Protocol):
 class StackRun:
     """One stack, once, on a context ``[B, T, C]`` (normalised if it is shared) with a mask ``[B, ...]`` of T booleans.
 
+    ``columns`` gives the context with a row for each channel ``[B, C, T]``.
+
     B batch, T tokens, C context channels, N rows, D their channels, h heads, d per head.
     """
 
@@ -48,6 +50,7 @@ class StackRun:
         context: tf.Tensor,
         mask: tf.Tensor | None,
         *,
+        columns: Callable[[], tf.Tensor],
         linear: RunLinear,
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
@@ -59,16 +62,20 @@ class StackRun:
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
         self.context = context
-        self.shared = SharedContext(self.context, chunks=stack.chunks, linear=linear, tensor=tensor)
+        self.shared = SharedContext(self.context, columns=columns, chunks=stack.chunks, linear=linear, tensor=tensor)
 
-    def rows(self, tokens: tf.Tensor) -> tf.Tensor:
-        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, T, C]`` go in where no rows are learned."""
+    def rows(self, tokens: tf.Tensor, suffix: str = "") -> tf.Tensor:
+        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, N, C]`` go in where no rows are learned.
+
+        ``suffix``: of the blocks' names, where the rows come in parts.
+        """
         learned = self.stack.rows
         if learned is None:
             rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
         else:
             rows = tf.tile(self.tensor(learned), [self.batch, 1])
-        for name, block in self.stack.named_blocks():
+        for unique, block in self.stack.named_blocks():
+            name = unique + suffix
             with tf.name_scope(name):
                 given = self.block(rows, block, name)
                 rows = rows + given if block.is_residual else given
@@ -114,9 +121,10 @@ class StackRun:
             )
         else:
             has_one = exponential_attention.wants_a_one(block, self.extent)
+            is_read = keys is None or values is None
             attended = exponential_attention.attend(
-                query, self.shared.with_one() if has_one else context, keys, values,
-                chunks=block.chunks, scale=block.scale, mask=self.mask, last_is_one=has_one,
+                query, self.shared.columns(with_one=has_one) if is_read else None, keys, values,
+                tokens=self.extent.tokens, chunks=block.chunks, scale=block.scale, mask=self.mask, last_is_one=has_one,
             )  # fmt: skip
         if self.core_tap is not None and name in self.cores:
             self.core_tap(name, self.shared.core_operands(query, block, attended))

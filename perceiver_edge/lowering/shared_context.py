@@ -35,7 +35,7 @@ class CoreOperands:
 class SharedContext:
     """
     Args:
-        tokens: ``[B, T, C]``.
+        tokens: ``[B, T, C]``. ``columns``: gives the same as ``[B, C, T]``.
         chunks: in whose order they are.
         linear: runs a projection of a matrix under a name.
         tensor: gives an array as a tensor, the same for the same array.
@@ -45,10 +45,12 @@ class SharedContext:
         self,
         tokens: tf.Tensor,
         *,
+        columns: Callable[[], tf.Tensor],
         chunks: int,
         linear: Callable[[tf.Tensor, Linear, str], tf.Tensor],
         tensor: Callable[[np.ndarray], tf.Tensor],
     ) -> None:
+        self._columns = columns
         self._tokens, self._chunks, self._linear, self._tensor = tokens, chunks, linear, tensor
         self._made: dict[Hashable, Any] = {}
 
@@ -59,10 +61,13 @@ class SharedContext:
             lambda: self._linear(tf.reshape(tokens, [-1, tokens.shape[-1]]), linear, name),
         )
 
-    def with_one(self) -> tf.Tensor:
-        """The tokens with a last channel of ones ``[B, T, C + 1]``."""
-        ones = [*self._tokens.shape[:2], 1]
-        return self._once("one", lambda: tf.concat([self._tokens, tf.ones(ones, self._tokens.dtype)], axis=-1))
+    def columns(self, *, with_one: bool) -> tf.Tensor:
+        """A row for each channel ``[B, C, T]``, and, ``with_one``, a last row of ones."""
+        columns = self._once("columns", self._columns)
+        if not with_one:
+            return columns
+        ones = [columns.shape[0], 1, columns.shape[2]]
+        return self._once("one", lambda: tf.concat([columns, tf.ones(ones, columns.dtype)], axis=1))
 
     def chunks(self, linear: Linear | None, core: IntegerCore, *, ones: float, name: str) -> Chunks:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""

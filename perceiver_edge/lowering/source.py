@@ -86,18 +86,45 @@ Stem = Affine | Convolution | Lookup | Patches
 
 
 @dataclass(frozen=True, eq=False)
+class AxisPositions:
+    """Positions of a grid, one table an axis (`separate_positions`): ``[size, channels]``, side by side in a token."""
+
+    tables: tuple[Array, ...]
+
+    @property
+    def channels(self) -> int:
+        return sum(table.shape[1] for table in self.tables)
+
+    def whole(self) -> Array:
+        """``[tokens, channels]``."""
+        sizes = tuple(len(table) for table in self.tables)
+        spread = [
+            np.broadcast_to(table.reshape(over_axis(table.shape, axis, len(sizes))), (*sizes, table.shape[1]))
+            for axis, table in enumerate(self.tables)
+        ]
+        return np.concatenate(spread, axis=-1).reshape(math.prod(sizes), -1)
+
+
+def over_axis(shape: tuple[int, ...], axis: int, axes: int) -> tuple[int, ...]:
+    """Of a table ``[size, channels]`` of one axis: its shape among so many axes, to be broadcast over the others."""
+    size, channels = shape
+    return (*(1,) * axis, size, *(1,) * (axes - axis - 1), channels)
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """One input and how it becomes tokens: ``stem``, step by step, makes the data; then come the positions.
 
     Args:
         name: of the input. ``shape``: without the batch; integers have no channels.
-        positions: ``[tokens, channels]``, after the data's channels, or, ``adds_positions``, added to them.
+        positions: ``[tokens, channels]``, or a table an axis. They come after the data's channels, or, with
+            ``adds_positions``, are added to them.
     """
 
     name: str
     shape: tuple[int, ...]
     stem: tuple[Stem, ...]
-    positions: Array | None
+    positions: Array | AxisPositions | None
     adds_positions: bool = False
 
     @property
@@ -125,4 +152,6 @@ class Source:
         """Of a token."""
         if self.positions is None or self.adds_positions:
             return self.data_channels
-        return self.data_channels + self.positions.shape[1]
+        return self.data_channels + (
+            self.positions.channels if isinstance(self.positions, AxisPositions) else self.positions.shape[1]
+        )

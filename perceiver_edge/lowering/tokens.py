@@ -5,6 +5,8 @@ B batch, T tokens, C context channels, d channels of the data, p of the position
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -12,7 +14,16 @@ import tensorflow as tf
 from perceiver_edge.config import LAYER_NORM_EPSILON
 from perceiver_edge.lowering.chunk_keys import token_order
 from perceiver_edge.lowering.program import ContextScale, Norm, Program
-from perceiver_edge.lowering.source import Affine, Array, Convolution, Linear, Lookup, Patches, Source
+from perceiver_edge.lowering.source import (
+    Affine,
+    Array,
+    AxisPositions,
+    Convolution,
+    Linear,
+    Lookup,
+    Patches,
+    Source,
+)
 
 ToTensor = Callable[[Array], tf.Tensor]
 """Gives an array as a tensor, the same for the same array."""
@@ -23,21 +34,32 @@ RunLinear = Callable[[tf.Tensor, Linear, str], tf.Tensor]
 
 def tokens_and_context(
     feeds: Mapping[str, tf.Tensor], program: Program, *, linear: RunLinear, tensor: ToTensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Inputs ``[B, *shape]`` by name → the tokens ``[B, T, C]``, and the encoder's context: normalised if shared."""
+) -> tuple[tf.Tensor, tf.Tensor, Callable[[], tf.Tensor]]:
+    """Inputs ``[B, *shape]`` by name → the tokens ``[B, T, C]``, and the encoder's context: normalised if shared.
+
+    The context stands for the tokens where no stack's rows are made of them. Last comes what gives the context with a
+    row for each channel ``[B, C, T]``.
+    """
     data = [_data(feeds[source.name], source, linear=linear, tensor=tensor) for source in program.sources]
     chunks = program.encoder.chunks
     if chunks > 1:
         data = [tf.gather(part, token_order(part.shape[1], chunks), axis=1) for part in data]
-    parts = [_positioned(part, source, tensor) for part, source in zip(data, program.sources, strict=True)]
-    tokens = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    def tokens() -> tf.Tensor:
+        parts = [_positioned(part, source, tensor) for part, source in zip(data, program.sources, strict=True)]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
     match program.encoder.context_norm:
         case None:
-            return tokens, tokens
+            context = given = tokens()
         case Norm() as norm:
-            return tokens, layer_norm(tokens, norm, tensor=tensor)
+            given = tokens()
+            context = layer_norm(given, norm, tensor=tensor)
         case ContextScale() as scale:
-            return tokens, tokens * _inverse_sigma(data[0], scale, tokens.shape[-1], tensor=tensor)
+            context, columns = _scaled(data[0], program.sources[0], scale, tensor)
+            is_read = any(stack.rows is None for stack in program.stacks)
+            return tokens() if is_read else context, context, columns
+    return given, context, functools.partial(tf.transpose, context, [0, 2, 1])
 
 
 def layer_norm(x: tf.Tensor, norm: Norm, *, tensor: ToTensor) -> tf.Tensor:
@@ -90,19 +112,81 @@ def _patches(x: tf.Tensor, sizes: tuple[int, ...]) -> tf.Tensor:
 def _positioned(data: tf.Tensor, source: Source, tensor: ToTensor) -> tf.Tensor:
     if source.positions is None:
         return data
-    positions = tensor(source.positions)[None]
+    table = source.positions.whole() if isinstance(source.positions, AxisPositions) else source.positions
     if source.adds_positions:
-        return data + positions
-    return tf.concat([data, tf.tile(positions, [data.shape[0], 1, 1])], axis=-1)
+        return data + tensor(table)[None]
+    # Item by item, because a converter would store positions that are repeated once for each.
+    positions = tensor(table)[None]
+    items = [tf.concat([item, positions], axis=-1) for item in tf.split(data, data.shape[0])]
+    return items[0] if len(items) == 1 else tf.concat(items, axis=0)
+
+
+def _scaled(
+    data: tf.Tensor, source: Source, scale: ContextScale, tensor: ToTensor
+) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
+    """Data and positions, each divided by σ and then put together: no table of all positions is ever needed.
+
+    The context ``[B, T, C]``, and what gives it as ``[B, C, T]``, where engines multiply long rows with 1 / σ.
+    """
+    positions = source.positions
+    tables = positions.tables if isinstance(positions, AxisPositions) else (positions,)
+    inverse_sigma = _inverse_sigma(data, scale, source.channels, tensor=tensor)
+    sizes = tuple(len(table) for table in tables)
+    scaled = [_with_axis(tf.multiply, inverse_sigma, tensor(table), axis, sizes) for axis, table in enumerate(tables)]
+
+    def columns() -> tf.Tensor:
+        batch, count, channels = data.shape
+        one = tf.reshape(inverse_sigma, [batch, 1, count])
+        given = tf.reshape(data, [batch, 1, count]) if channels == 1 else tf.transpose(data, [0, 2, 1])
+        parts = [_axis_columns(one, tensor(table), axis, sizes) for axis, table in enumerate(tables)]
+        return tf.concat([given * one, *parts], axis=1)
+
+    return tf.concat([data * inverse_sigma, *scaled], axis=-1), columns
+
+
+def _axis_columns(one: tf.Tensor, table: tf.Tensor, axis: int, sizes: tuple[int, ...]) -> tf.Tensor:
+    """One number a token ``[B, 1, T]`` times a table ``[size, c]`` of one axis: ``[B, c, T]``."""
+    batch, _, count = one.shape
+    before, after = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
+    rows = tf.transpose(table)[tf.newaxis]  # [1, c, size]
+    if before > 1:
+        spread = (
+            tf.reshape(one, [batch, 1, before, sizes[axis] * after]) * tf.repeat(rows, after, axis=-1)[:, :, tf.newaxis]
+        )
+    else:
+        spread = tf.reshape(one, [batch, 1, sizes[axis], after]) * rows[..., tf.newaxis]
+    return tf.reshape(spread, [batch, table.shape[1], count])
 
 
 def _inverse_sigma(data: tf.Tensor, scale: ContextScale, channels: int, *, tensor: ToTensor) -> tf.Tensor:
-    """1 / σ of every token ``[B, T, 1]``; `fold_centring` has the equations."""
-    position_mean, position_variance = (
-        tensor(moment)[None] for moment in (scale.position_mean, scale.position_variance)
-    )  # fmt: skip
+    """1 / σ of every token ``[B, T, 1]``; `fold_centring` has the equations, here with s² = square − m²."""
     share = 1.0 - data.shape[-1] / channels  # of the positions among all channels
-    mean = tf.reduce_sum(data, axis=-1, keepdims=True) / channels + share * position_mean
+    sizes = tuple(len(moment) for moment in scale.position_mean)
+
+    def plus(x: tf.Tensor, moments: tuple[Array, ...], factor: float) -> tf.Tensor:
+        for axis, moment in enumerate(moments):
+            x = _with_axis(tf.add, x, tensor(moment) * factor, axis, sizes)
+        return x
+
+    mean = plus(tf.reduce_sum(data, axis=-1, keepdims=True) / channels, scale.position_mean, share)
     of_data = tf.reduce_sum(tf.math.squared_difference(data, mean), axis=-1, keepdims=True) / channels
-    of_positions = share * (position_variance + tf.math.squared_difference(mean, position_mean))
-    return tf.math.rsqrt(of_data + of_positions + LAYER_NORM_EPSILON)
+    # s² + (mean − m)² = square + mean (mean − 2 m), which an axis after the other can be added to
+    of_positions = plus(mean * plus(mean, scale.position_mean, -2.0), scale.position_square, 1.0)
+    return tf.math.rsqrt(of_data + share * of_positions + LAYER_NORM_EPSILON)
+
+
+def _with_axis(
+    operator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    tokens: tf.Tensor,
+    table: tf.Tensor,
+    axis: int,
+    sizes: tuple[int, ...],
+) -> tf.Tensor:
+    """Of one number a token ``[B, T, 1]``, T a grid of ``sizes``, and a table ``[size, c]`` of one axis: ``[B, T, c]``.
+
+    In four dimensions however many axes there are, as all engines broadcast them.
+    """
+    batch, count, _ = tokens.shape
+    before, after = math.prod(sizes[:axis]), math.prod(sizes[axis + 1 :])
+    spread = operator(tf.reshape(tokens, [batch * before, sizes[axis], after, 1]), table[tf.newaxis, :, tf.newaxis])
+    return tf.reshape(spread, [batch, count, spread.shape[-1]])

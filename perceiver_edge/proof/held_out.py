@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 HELD_OUT_NAME = "held_out.npz"
 """Its name in a bundle."""
 
+DIGITS_TEST = "the digits' test split"
+UNTRAINED = ", which the model was not trained on"
+"""After the description of samples of which the user says so."""
+
 _INPUT_PREFIX = "input."
 _ABOUT = "about"
 
@@ -111,6 +115,11 @@ class HeldOut:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInputError("The proof's samples cannot be read.", got=repr(error), where=where) from error
+
+
+def says_untrained(source: str) -> bool:
+    """Whether a description of samples says that the model was not trained on them."""
+    return source == DIGITS_TEST or source.endswith(UNTRAINED)
 
 
 def require_mask_agreement(sample: Mapping[str, np.ndarray], *, with_mask: bool, where: str) -> None:

@@ -119,7 +119,7 @@ def test_a_failure_between_the_two_renames_puts_the_old_bundle_back(published, m
     rename = Path.rename
 
     def fail_to_move_in(path, target):
-        if path.name == ".digits.new":
+        if path.name == ".digits.perceiver-edge-new":
             raise OSError(5, "Input/output error")
         return rename(path, target)
 

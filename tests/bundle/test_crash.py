@@ -179,13 +179,13 @@ def test_a_reader_puts_the_old_bundle_back_and_deletes_nothing(tmp_path, make_fi
     bundle._staging(destination).mkdir()
     destination.rename(bundle._aside(destination))
     assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
-    assert names_in(tmp_path) == [".digits.new", "digits"]
+    assert names_in(tmp_path) == [".digits.perceiver-edge-new", "digits"]
 
 
 @pytest.mark.parametrize("has_manifest", [True, False])
 def test_a_reader_who_refuses_deletes_nothing(tmp_path, has_manifest):
     (tmp_path / "thing").mkdir()
-    aside = tmp_path / ".thing.old"
+    aside = tmp_path / ".thing.perceiver-edge-old"
     aside.mkdir()
     (aside / ("manifest.json" if has_manifest else "precious")).write_text("mine")
     with pytest.raises(BadInputError, match=r"no manifest\.json"):

@@ -1,6 +1,7 @@
 """The plain program of every architecture is transformers' model, and every rule keeps what it computes."""
 
-from perceiver_edge.lowering import RULES, lower
+from perceiver_edge.lowering import RULES, chunk_rows, lower
+from perceiver_edge.lowering.program import Extent
 
 IMPORT_TOLERANCE = 1e-6
 """Of the plain program in float64. Sines of positions are float32 in transformers; all else agrees to 1e-15."""
@@ -42,3 +43,22 @@ def test_a_single_query_absorbs_keys_and_values(named_case, plain):
     (decode,) = program.stacks[1].cross_attentions()
     assert decode.key is decode.value is None
     assert decode.query.shape == (1, 32)
+
+
+def test_many_queries_ask_in_chunks(named_case, plain, run, error, monkeypatch):
+    monkeypatch.setattr(chunk_rows, "MOST_BYTES", 1 << 10)
+    monkeypatch.setattr(chunk_rows, "CHUNK_BYTES", 2 << 10)
+    case = named_case("flow")
+    program = plain(case)
+    lowered, _ = lower(program)
+    assert lowered.stacks[1].row_chunks > 4
+    assert error(run(lowered, case), run(program, case)) < 1e-12
+
+
+def test_the_published_flow_asks_in_chunks(named_case, plain):
+    """182,528 pixels ask 2,048 latents: 1.5 GB of scores."""
+    stack = plain(named_case("flow")).stacks[1]
+    extent = Extent(rows=368 * 496, width=322, tokens=2048, channels=512)
+    chunks = chunk_rows._chunked(stack, extent).row_chunks
+    assert 368 * 496 % chunks == 0
+    assert 4 * 368 * 496 * 2048 // chunks <= chunk_rows.CHUNK_BYTES

@@ -101,8 +101,8 @@ def test_tied_layers_project_a_shared_context_once(plain, traced):
     assert traced(tied).macs - traced(shared).macs == 2 * once  # of four layers, three are tied
 
 
-def test_without_centring_tokens_times_channels_are_made_twice(plain):
-    """Put together and divided by σ; everything else is tokens × the data's channels at most."""
+def test_without_centring_tokens_times_channels_are_made_once(plain):
+    """Put together, already divided by σ; everything else is tokens × the data's, or the positions', channels."""
     program = after(plain(), fold_affine, share_context, fold_centring)
     graph = (
         tf.function(LoweredPerceiver(program), autograph=False)
@@ -111,7 +111,7 @@ def test_without_centring_tokens_times_channels_are_made_twice(plain):
     )
     whole = (1, program.tokens, program.context_channels)
     made = [op.type for op in graph.get_operations() if op.outputs and op.outputs[0].shape == whole]
-    assert made == ["ConcatV2", "Mul"]
+    assert made == ["ConcatV2"]
 
 
 @pytest.mark.parametrize("offset", [0.0, 300.0])

@@ -60,11 +60,17 @@ def sequence(manifest):
     return dataclasses.replace(with_inputs(manifest, *inputs), input_spec=InputSpec(shape=(8,)), config=config)
 
 
+def symbols(manifest):
+    config = dataclasses.replace(manifest.config, input_axis=1)
+    changed = with_inputs(manifest, TensorSpec(name="ids", shape=(1, 8), dtype="int32"))
+    return dataclasses.replace(changed, input_spec=InputSpec(shape=(8,)), config=config)
+
+
 def latents(manifest):
     return dataclasses.replace(manifest, config=dataclasses.replace(manifest.config, final_classifier_head=False))
 
 
-KINDS = [grey, colour, squashed, cropped, sequence, latents]
+KINDS = [grey, colour, squashed, cropped, sequence, symbols, latents]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)

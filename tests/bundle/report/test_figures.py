@@ -3,9 +3,10 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 
-from perceiver_edge.bundle.figures import Ratio, advice, figures
+from perceiver_edge.bundle.figures import Ratio, _ratio, advice, figures, slower
 
 
 def times(median_ms, samples_ms=()):
@@ -70,3 +71,23 @@ def test_lost_accuracy_is_said(manifest, parity, measured):
 
 def test_without_times_there_is_no_advice(manifest, parity):
     assert advice(figures(manifest, parity, {})) is None
+
+
+def test_a_ratio_that_may_be_one_is_told_as_about():
+    def times(*samples_ms):
+        return {"median_ms": float(np.median(samples_ms)), "samples_ms": samples_ms}
+
+    noisy = _ratio(times(1.0, 1.2, 0.9, 1.1), times(1.0, 1.0, 1.0, 1.0))
+    assert not noisy.is_clear and noisy.plain.startswith("≈ 1.0")
+    assert _ratio(times(2.0, 2.1, 2.2), times(1.0, 1.0, 1.0)).plain == "2.10×"
+    assert _ratio(times(0.5, 0.5, 0.5), times(1.0, 1.0, 1.0)).is_clear
+
+
+def test_what_is_slower_is_said_with_why(manifest, parity):
+    times = {}
+    for name in manifest.artefacts:
+        ms = 2.0 if "int8" in name else 1.0
+        times[name] = {"median_ms": ms, "p10_ms": ms, "p90_ms": ms, "samples_ms": (ms, ms)}
+    sentences = slower(figures(manifest, parity, times))
+    assert len(sentences) == sum("int8" in name for name in manifest.artefacts)
+    assert all("is slower than its float32 file here (0.50×" in sentence for sentence in sentences)

@@ -7,6 +7,8 @@ enum class Accelerator { NONE, CPU, GPU, NPU }
 abstract class TensorBuffer {
     abstract fun writeFloat(data: FloatArray)
 
+    abstract fun writeInt(data: IntArray)
+
     abstract fun writeBoolean(data: BooleanArray)
 
     abstract fun readFloat(): FloatArray

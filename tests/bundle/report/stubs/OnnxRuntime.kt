@@ -2,6 +2,7 @@ package ai.onnxruntime
 
 import java.nio.ByteBuffer
 import java.nio.FloatBuffer
+import java.nio.IntBuffer
 import java.util.Optional
 
 enum class OnnxJavaType { FLOAT, BOOL }
@@ -13,6 +14,9 @@ abstract class OnnxTensor : OnnxValue {
 
     companion object {
         fun createTensor(environment: OrtEnvironment, data: FloatBuffer, shape: LongArray): OnnxTensor =
+            TODO("$environment $data $shape")
+
+        fun createTensor(environment: OrtEnvironment, data: IntBuffer, shape: LongArray): OnnxTensor =
             TODO("$environment $data $shape")
 
         fun createTensor(environment: OrtEnvironment, data: ByteBuffer, shape: LongArray, type: OnnxJavaType): OnnxTensor =
