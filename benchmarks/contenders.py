@@ -74,6 +74,8 @@ class Contender:
     """A model file that is there, and how it is run.
 
     ``size_bytes``: with all that lies beside it. ``weight_cache``: its packed weights are mapped from a file.
+    ``plain``: its engine's threads are placed and spin as the engine has it. A peer's always do: that is what its user
+    gets.
     """
 
     made_by: str
@@ -84,6 +86,7 @@ class Contender:
     python: Path
     mode: str = ""
     weight_cache: bool = False
+    plain: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -93,7 +96,7 @@ class Contender:
     @property
     def is_anchor(self) -> bool:
         """Whether others are held against it: ours in int8, as a user first runs it."""
-        return self.is_ours and self.precision == "int8" and not self.weight_cache
+        return self.is_ours and self.precision == "int8" and not self.weight_cache and not self.plain
 
     def worker(self, inputs: Path, threads: int) -> Worker:
         """A process that has not loaded the model yet; ``inputs``: see `perceiver_edge.measure.worker.serve`.
@@ -102,6 +105,8 @@ class Contender:
         """
         if self.engine in _OURS:
             options = ["--engine", self.engine, "--threads", str(threads), "--batch", "1"]
+            if self.plain or not self.is_ours:
+                options.append("--plain")
             if self.weight_cache:
                 options += ["--weight-cache", str(inputs.with_name("weight_cache"))]
             command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(self.file), str(inputs), *options]
@@ -141,6 +146,15 @@ def with_weight_cache(present: Sequence[Contender]) -> list[Contender]:
         replace(one, made_by=f"{one.made_by}, weight cache", weight_cache=True)
         for one in present
         if one.engine == "litert" and one.made_by in {"TF converter float32", "perceiver_edge int8"}
+    ]
+
+
+def plain(present: Sequence[Contender]) -> list[Contender]:
+    """Ours in int8, as far as present, in the plain engines: what `runtime.load` adds is the difference."""
+    return [
+        replace(one, made_by=f"{one.made_by}, plain engine", plain=True)
+        for one in present
+        if one.is_anchor and one.engine in _OURS
     ]
 
 

@@ -82,6 +82,7 @@ def _table(arguments: argparse.Namespace) -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     from chart import bar_chart
     from floor import measured_rates
+    from machine import machine_name
     from measure import compare, operations_of
     from presentation import BENCHMARK, not_run, terminal_table
     from subject import read_subject
@@ -89,7 +90,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     from perceiver_edge.progress import on_console
 
     progress = on_console(quiet=False)
-    output = _output(arguments, f"{BENCHMARK}_{arguments.model}")
+    output = _output(arguments, f"{BENCHMARK}_{arguments.model}_{machine_name()}")
     subject = read_subject(arguments.model, arguments.cache, progress=progress)
     if arguments.prepare:
         return _prepare(subject, arguments, progress)
@@ -148,6 +149,7 @@ def _say_prepared(num_present: int, missing: Sequence[dict[str, str]]) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     from chart import line_chart
+    from machine import machine_name
     from sweep import points, sweep
     from sweep_presentation import markdown_table
 
@@ -160,7 +162,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
             num_present += len(point.present)
             missing += [gone | {"made_by": f"{point.variant.name}: {gone['made_by']}"} for gone in point.missing]
         return _say_prepared(num_present, missing)
-    output = _output(arguments, f"sweep_{arguments.sweep}")
+    output = _output(arguments, f"sweep_{arguments.sweep}_{machine_name()}")
     measured = sweep(
         arguments.sweep, arguments.cache, threads=max(arguments.threads), rounds=arguments.rounds, **making
     )  # fmt: skip
@@ -195,7 +197,24 @@ def _output(arguments: argparse.Namespace, name: str) -> Path:
             raise PermissionError("no permission to write")
     except OSError as error:
         raise BadInputError("The result cannot be written.", got=error, where=output) from error
+    _require_same_machine(output)
     return output
+
+
+def _require_same_machine(output: Path) -> None:
+    """Two processors may have one name, such as a cloud's: what another machine measured is kept."""
+    from machine import describe_machine
+
+    try:
+        there = json.loads(output.read_text(encoding="utf-8"))["machine"]
+    except (OSError, ValueError, KeyError, TypeError):  # nothing, or no result
+        return
+    here, same = describe_machine(), ("cpu", "architecture", "instructions", "processors")
+    if any(there.get(key) != here[key] for key in same):
+        raise BadInputError(
+            "The result there is another machine's.", expected="; ".join(str(here[key]) for key in same),
+            got="; ".join(str(there.get(key)) for key in same), where=output, fix="--output FILE.json",
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from perceiver_edge.provenance import processor, usable_processors
@@ -27,6 +28,12 @@ def describe_machine() -> dict[str, object]:
         "system": f"{platform.system()} {platform.release()}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def machine_name() -> str:
+    """The processor as a part of a file's name, such as ``amd-epyc`` or ``intel-xeon-processor``."""
+    words = re.sub(r"\((R|TM)\)|@.*", " ", processor(), flags=re.IGNORECASE)
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 def _cpu_fields() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, Contender, Peer, by_engine, contender, ours, with_weight_cache
+from contenders import PEERS, Contender, Peer, by_engine, contender, ours, plain, with_weight_cache
 from environments import CACHE
 from floor import floor_ms, measured_rates
 from operations import Operations, count
@@ -46,7 +46,7 @@ def compare(
     """
     work = work_folder(cache, subject.model, subject.calibration)
     present, missing = prepare(subject, cache, progress, leave_out=leave_out)
-    present += with_weight_cache(present)
+    present += [*with_weight_cache(present), *plain(present)]
     rows = {one: _row(one) for one in by_engine(present)}
     operations = operations_of(subject)
     for number in threads:
@@ -169,13 +169,19 @@ def _row(one: Contender) -> dict[str, Any]:
 def _run(
     one: Contender, result: Measured, group: dict[Contender, Measured | PerceiverEdgeError], floor: float | None
 ) -> dict[str, Any]:
-    """``ratio``: the median over rounds of its time over the anchor's, of the same engine or else of LiteRT."""
+    """``ratio``: the median over rounds of its time over the anchor's, of the same engine or else of LiteRT;
+    ``paused_ratio``: the same after a pause."""
     anchors = {other.engine: other for other in group if other.is_anchor and isinstance(group[other], Measured)}
     anchor = anchors.get(one.engine) or anchors.get("litert")
     against = group[anchor] if anchor else None
     latency = result.latency
     return {
         "p50_ms": round(latency.median_ms, 4), "p10_ms": round(latency.p10_ms, 4), "p90_ms": round(latency.p90_ms, 4),
+        "paused_ms": round(result.paused.median_ms, 4), "paused_p10_ms": round(result.paused.p10_ms, 4),
+        "paused_p90_ms": round(result.paused.p90_ms, 4), "processor_ms": round(result.processor_ms, 4),
+        "paused_processor_ms": round(result.paused_processor_ms, 4),
+        "paused_ratio": round(paired_ratio(result.paused, against.paused), 4)
+        if isinstance(against, Measured) else None,
         "first_ms": round(result.started.first_ms, 3), "load_ms": round(result.started.load_ms, 3),
         "peak_bytes": result.peak_bytes,
         "ratio": round(paired_ratio(latency, against.latency), 4) if isinstance(against, Measured) else None,

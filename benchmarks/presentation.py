@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 BENCHMARK = "cpu"
 
 _HEADINGS = (
-    "engine", "model", "MB", "ms", "p10–p90", "ms, 1 thread", "× ours", "× floor", "first", "load", "peak MB", "cosine",
-    "rel. L2", "sens.", "top-1", "acc.", "verdict",
+    "engine", "model", "MB", "ms", "p10–p90", "ms, 1 thread", "× ours", "paused", "× ours, paused", "CPU ms",
+    "CPU ms, paused", "× floor", "first", "load", "peak MB", "cosine", "rel. L2", "sens.", "top-1", "acc.", "verdict",
 )  # fmt: skip
 _TEXT_COLUMNS = {"engine", "model", "verdict"}
 
@@ -42,8 +42,13 @@ def _cells(row: Mapping[str, Any], threads: str) -> tuple[str, ...]:
         megabytes(row["size_bytes"]),
         milliseconds(run["p50_ms"]),
         f"{milliseconds(run['p10_ms'])}–{milliseconds(run['p90_ms'])}",
-        "–" if single is None else milliseconds(single["p50_ms"]),
+        _optional(single and single["p50_ms"]),
         _text(run["ratio"], ".2f"),
+        # Results of before 2026-11-26 are of calls in turns, neither back to back nor after a pause.
+        _optional(run.get("paused_ms")),
+        _text(run.get("paused_ratio"), ".2f"),
+        _optional(run.get("processor_ms")),
+        _optional(run.get("paused_processor_ms")),
         _text(run["times_floor"], ".2f"),
         milliseconds(run["first_ms"]),
         milliseconds(run["load_ms"]),
@@ -63,6 +68,10 @@ def megabytes(size_bytes: int) -> str:
 
 def milliseconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _optional(value: float | None) -> str:
+    return "–" if value is None else milliseconds(value)
 
 
 def _text(value: float | None, form: str) -> str:
