@@ -119,6 +119,53 @@ def test_our_bundle_is_compiled_anew_when_the_compiler_or_a_tool_changed(tmp_pat
     assert len(set(compiled)) == len(compiled) == 3
 
 
+@pytest.mark.parametrize(
+    ("processor", "name"),
+    [
+        ("AMD EPYC", "amd-epyc"),
+        ("Intel(R) Xeon(R) Processor", "intel-xeon-processor"),
+        ("Intel(R) Core(TM) i7-8550U CPU @ 1.80GHz", "intel-core-i7-8550u-cpu"),
+        ("Raspberry Pi 5 Model B Rev 1.0", "raspberry-pi-5-model-b-rev-1-0"),
+    ],
+)
+def test_a_result_is_named_by_its_processor(processor, name, monkeypatch):
+    import machine
+
+    monkeypatch.setattr(machine, "processor", lambda: processor)
+    assert machine.machine_name() == name
+
+
+def test_another_machines_result_is_not_overwritten(tmp_path):
+    import cpu
+    from machine import describe_machine
+
+    from perceiver_edge.errors import BadInputError
+
+    here = describe_machine()
+    output = tmp_path / "result.json"
+    cpu._require_same_machine(output)
+    output.write_text(json.dumps({"machine": {**here, "load_average": 9.0}}))
+    cpu._require_same_machine(output)
+    output.write_text(json.dumps({"machine": {**here, "instructions": ["avx2"]}}))
+    with pytest.raises(BadInputError, match="another machine's"):
+        cpu._require_same_machine(output)
+
+
+def test_peers_run_in_plain_engines_and_ours_in_both(tmp_path, monkeypatch):
+    import contenders
+    from contenders import Contender, plain
+
+    monkeypatch.setattr(contenders, "Worker", lambda command: command)
+    one = {"made_by": "x", "precision": "int8", "file": tmp_path / "model", "python": tmp_path}
+    ours = Contender(engine="onnxruntime", is_ours=True, **one)
+    peer = Contender(engine="onnxruntime", is_ours=False, **one)
+    (twin,) = plain([ours, peer])
+    assert twin.made_by == "x, plain engine"
+    assert not twin.is_anchor
+    inputs = tmp_path / "inputs.npz"
+    assert ["--plain" in c.worker(inputs, 2) for c in (ours, twin, peer)] == [False, True, True]
+
+
 def test_a_missing_environment_is_a_reason_not_a_silence(tmp_path):
     from contenders import PEERS, contender
 
