@@ -106,7 +106,9 @@ def test_a_size_that_fails_is_listed_and_the_next_is_measured_all_the_same(tmp_p
 
     def timed(workers, **_):
         failed = WorkerError("A worker ended.", got="exit code -9")
-        fine = Measured(Started(1.0, 1.0), Latency((1.0, 2.0, 3.0)), 7, np.zeros((2, 1)))
+        fine = Measured(
+            Started(1.0, 1.0), Latency((1.0, 2.0, 3.0)), Latency((2.0, 3.0, 4.0)), 1.0, 2.0, 7, np.zeros((2, 1))
+        )  # fmt: skip
         return dict(zip(workers, (fine, failed), strict=True))
 
     monkeypatch.setattr(sweep, "_subject", read)
