@@ -16,10 +16,12 @@ from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.huggingface import load_huggingface
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
+from perceiver_edge.checkpoints.perceiver_io import fit_perceiver_io
 from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
 from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, MADE_BY, check_config_keys, parse_class_names, parse_config
 from perceiver_edge.config.huggingface import is_huggingface
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
@@ -60,6 +62,8 @@ def load_checkpoint(
     values = _read_config(config_path) if has_config else {}
     if is_huggingface(values):
         return load_huggingface(config_path.parent, {**values, **(config or {})}, input_shape=input_shape)
+    if is_perceiver_io({**values, **(config or {})}):
+        return _load_perceiver_io(path, {**values, **(config or {})}, where=config_path if has_config else "config")
     weights_path = _weights_in(path) if path.is_dir() else path
     # What is known about a value's kind is checked before minutes of reading.
     check_config_keys({**values, **(config or {})}, where=config_path if has_config else "config")
@@ -81,6 +85,14 @@ def load_checkpoint(
     return Checkpoint(
         config=parsed, input_spec=input_spec, weights=weights, class_names=class_names, is_own=is_own
     )  # fmt: skip
+
+
+def _load_perceiver_io(path: Path, values: Mapping[str, Any], *, where: object) -> Checkpoint:
+    weights_path = _weights_in(path) if path.is_dir() else path
+    parsed, input_spec = parse_config(values, where=where)
+    assert isinstance(parsed, PerceiverIOConfig)
+    weights = fit_perceiver_io(parsed, read_tensors(weights_path).tensors, where=weights_path)
+    return Checkpoint(config=parsed, input_spec=input_spec, weights=weights)
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | os.PathLike[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perceiver_edge.checkpoints.layout import Shapes
+from perceiver_edge.checkpoints.layout import Shapes, linear, norm
 from perceiver_edge.config.huggingface import (
     CHANNELS,
     CONVOLUTIONAL,
@@ -50,7 +50,7 @@ def _preprocessor(c: HuggingFaceConfig) -> Shapes:
             f"{prefix}.convnet_1x1.weight": (_POSITION_WIDTH, CHANNELS, 1, 1),
             f"{prefix}.convnet_1x1.bias": (_POSITION_WIDTH,),
             f"{prefix}.position_embeddings.position_embeddings": (c.image_size**2, _POSITION_WIDTH),
-            **_linear(f"{prefix}.positions_projection", _POSITION_WIDTH, _POSITION_WIDTH),
+            **linear(f"{prefix}.positions_projection", _POSITION_WIDTH, _POSITION_WIDTH),
         }
     if c.architecture == CONVOLUTIONAL:
         statistics = ("weight", "bias", "running_mean", "running_var")
@@ -59,7 +59,7 @@ def _preprocessor(c: HuggingFaceConfig) -> Shapes:
             **{f"{prefix}.convnet.batchnorm.{name}": (_STEM_WIDTH,) for name in statistics},
         }
     if c.architecture == FLOW:
-        return _linear(f"{prefix}.conv_after_patches", FRAMES * _PATCH_WIDTH, _STEM_WIDTH)
+        return linear(f"{prefix}.conv_after_patches", FRAMES * _PATCH_WIDTH, _STEM_WIDTH)
     return {}
 
 
@@ -74,34 +74,26 @@ def _decoder(c: HuggingFaceConfig) -> Shapes:
     attend, final = f"{prefix}.decoder.decoding_cross_attention", f"{prefix}.decoder.final_layer"
     if c.architecture == FLOW:
         width = c.token_channels
-        return _layer(attend, width, c.d_latents, (c.d_latents, c.d_latents)) | _linear(final, width, 2)
+        return _layer(attend, width, c.d_latents, (c.d_latents, c.d_latents)) | linear(final, width, 2)
     return {
         f"{prefix}.decoder.output_position_encodings.position_embeddings": (1, c.d_latents),
         **_layer(attend, c.d_latents, c.d_latents, (c.d_latents, c.d_latents)),
-        **_linear(final, c.d_latents, c.num_labels),
+        **linear(final, c.d_latents, c.num_labels),
     }
 
 
 def _layer(name: str, query: int, asked: int | None, widths: tuple[int, int], *, widening: int = 1) -> Shapes:
     """``query``: width of the rows. ``asked``: of the context, None in a self-attend, which normalises once."""
     attention, (key, value) = f"{name}.attention.self", widths
-    shapes = _norm(f"{attention}.layernorm1", query)
+    shapes = norm(f"{attention}.layernorm1", query)
     if asked is not None:
-        shapes |= _norm(f"{attention}.layernorm2", asked)
+        shapes |= norm(f"{attention}.layernorm2", asked)
     return shapes | {
-        **_linear(f"{attention}.query", query, key),
-        **_linear(f"{attention}.key", asked or query, key),
-        **_linear(f"{attention}.value", asked or query, value),
-        **_linear(f"{name}.attention.output.dense", value, query),
-        **_norm(f"{name}.layernorm", query),
-        **_linear(f"{name}.mlp.dense1", query, widening * query),
-        **_linear(f"{name}.mlp.dense2", widening * query, query),
+        **linear(f"{attention}.query", query, key),
+        **linear(f"{attention}.key", asked or query, key),
+        **linear(f"{attention}.value", asked or query, value),
+        **linear(f"{name}.attention.output.dense", value, query),
+        **norm(f"{name}.layernorm", query),
+        **linear(f"{name}.mlp.dense1", query, widening * query),
+        **linear(f"{name}.mlp.dense2", widening * query, query),
     }
-
-
-def _linear(name: str, inputs: int, outputs: int) -> Shapes:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _norm(name: str, dim: int) -> Shapes:
-    return {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}

@@ -18,8 +18,8 @@ def expected_shapes(config: PerceiverConfig) -> Shapes:
     for index in range(distinct_layers(config)):
         shapes |= _layer(f"layers.{index}", config)
     if config.final_classifier_head:
-        shapes |= _norm("to_logits.1", config.latent_dim)
-        shapes |= _linear("to_logits.2", config.latent_dim, config.num_classes)
+        shapes |= norm("to_logits.1", config.latent_dim)
+        shapes |= linear("to_logits.2", config.latent_dim, config.num_classes)
     return shapes
 
 
@@ -28,39 +28,39 @@ def _layer(name: str, config: PerceiverConfig) -> Shapes:
     cross_width = config.cross_heads * config.cross_dim_head
     self_width = config.latent_heads * config.latent_dim_head
 
-    shapes = _norm(f"{name}.cross_attn.norm", dim)
-    shapes |= _norm(f"{name}.cross_attn.norm_context", context)
-    shapes |= _attention(f"{name}.cross_attn.fn", dim, context, cross_width)
-    shapes |= _feed_forward(f"{name}.cross_ff", dim)
+    shapes = norm(f"{name}.cross_attn.norm", dim)
+    shapes |= norm(f"{name}.cross_attn.norm_context", context)
+    shapes |= attention(f"{name}.cross_attn.fn", dim, context, cross_width)
+    shapes |= feed_forward(f"{name}.cross_ff", dim)
     for index in range(config.self_per_cross_attn):
-        attention, feed_forward = f"{name}.self_attns.{index}.0", f"{name}.self_attns.{index}.1"
-        shapes |= _norm(f"{attention}.norm", dim)
-        shapes |= _attention(f"{attention}.fn", dim, dim, self_width)
-        shapes |= _feed_forward(feed_forward, dim)
+        attend, feed = f"{name}.self_attns.{index}.0", f"{name}.self_attns.{index}.1"
+        shapes |= norm(f"{attend}.norm", dim)
+        shapes |= attention(f"{attend}.fn", dim, dim, self_width)
+        shapes |= feed_forward(feed, dim)
     return shapes
 
 
-def _attention(name: str, query: int, context: int, width: int) -> Shapes:
+def attention(name: str, query: int, context: int, width: int) -> Shapes:
     return {
-        **_linear(f"{name}.to_q", query, width, bias=False),
-        **_linear(f"{name}.to_kv", context, 2 * width, bias=False),
-        **_linear(f"{name}.to_out", width, query),
+        **linear(f"{name}.to_q", query, width, bias=False),
+        **linear(f"{name}.to_kv", context, 2 * width, bias=False),
+        **linear(f"{name}.to_out", width, query),
     }
 
 
-def _feed_forward(name: str, dim: int) -> Shapes:
+def feed_forward(name: str, dim: int) -> Shapes:
     hidden = FEED_FORWARD_MULTIPLIER * dim
     return {
-        **_norm(f"{name}.norm", dim),
-        **_linear(f"{name}.fn.net.0", dim, 2 * hidden),
-        **_linear(f"{name}.fn.net.2", hidden, dim),
+        **norm(f"{name}.norm", dim),
+        **linear(f"{name}.fn.net.0", dim, 2 * hidden),
+        **linear(f"{name}.fn.net.2", hidden, dim),
     }
 
 
-def _linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
+def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
     weight: Shapes = {f"{name}.weight": (outputs, inputs)}
     return weight | {f"{name}.bias": (outputs,)} if bias else weight
 
 
-def _norm(name: str, dim: int) -> Shapes:
+def norm(name: str, dim: int) -> Shapes:
     return {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}

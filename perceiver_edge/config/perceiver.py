@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from perceiver_edge.config.huggingface import HuggingFaceConfig, is_huggingface, parse_huggingface_config
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io, parse_perceiver_io_config
 from perceiver_edge.errors import BadInputError
 
 LAYER_NORM_EPSILON = 1e-5
@@ -84,7 +85,7 @@ class PerceiverConfig:
         return dataclasses.asdict(self)
 
 
-ModelConfig = PerceiverConfig | HuggingFaceConfig
+ModelConfig = PerceiverConfig | HuggingFaceConfig | PerceiverIOConfig
 """All that a model's configuration can be; what they have in common is what every stage but the readers asks for."""
 
 
@@ -258,6 +259,8 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Mo
     """
     if is_huggingface(values):
         return _with_spec(parse_huggingface_config(values, where=where), values, where)
+    if is_perceiver_io(values):
+        return _with_spec(parse_perceiver_io_config(values, where=where), values, where)
     check_config_keys(values, where=where)
     fields = {field.name: field for field in dataclasses.fields(PerceiverConfig)}
     arguments = {key: values[key] for key in fields if key in values}

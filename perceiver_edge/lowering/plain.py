@@ -8,20 +8,12 @@ import numpy as np
 
 from perceiver_edge.config import ModelConfig, PerceiverConfig
 from perceiver_edge.config.huggingface import HuggingFaceConfig
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.fourier import fourier_encoding
 from perceiver_edge.lowering.plain_huggingface import plain_huggingface
-from perceiver_edge.lowering.program import (
-    Block,
-    CrossAttention,
-    FeedForward,
-    Layer,
-    Linear,
-    Norm,
-    Output,
-    Program,
-    SelfAttention,
-    Stack,
-)
+from perceiver_edge.lowering.plain_perceiver_io import plain_perceiver_io
+from perceiver_edge.lowering.program import Block, Layer, Output, Program, Stack
+from perceiver_edge.lowering.read_pytorch import Reader
 from perceiver_edge.lowering.source import Source
 
 
@@ -34,6 +26,8 @@ def plain_program(config: ModelConfig, weights: Mapping[str, np.ndarray], input_
     """
     if isinstance(config, HuggingFaceConfig):
         return plain_huggingface(config, weights, input_shape)
+    if isinstance(config, PerceiverIOConfig):
+        return plain_perceiver_io(config, weights, input_shape)
     return _plain_perceiver(config, weights, input_shape)
 
 
@@ -41,7 +35,7 @@ def _plain_perceiver(
     config: PerceiverConfig, weights: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
 ) -> Program:
     """Weights under the names of `perceiver_edge.checkpoints.layout`."""
-    read = _Reader(weights)
+    read = Reader(weights)
     distinct = min(config.depth, 2) if config.weight_tie_layers else config.depth  # tied: the first stands alone
     layers = [_layer(config, read, index) for index in range(distinct)]
     layers += layers[-1:] * (config.depth - distinct)
@@ -64,48 +58,10 @@ def _plain_perceiver(
     )
 
 
-class _Reader:
-    """Canonical names → float64 values of the program."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
-        self._weights = weights
-
-    def array(self, name: str) -> np.ndarray:
-        return np.asarray(self._weights[name], np.float64)
-
-    def norm(self, prefix: str) -> Norm:
-        return Norm(self.array(f"{prefix}.weight"), self.array(f"{prefix}.bias"))
-
-    def linear(self, prefix: str) -> Linear:
-        bias = self.array(f"{prefix}.bias") if f"{prefix}.bias" in self._weights else None
-        return Linear(np.ascontiguousarray(self.array(f"{prefix}.weight").T), bias)
-
-    def attention(self, prefix: str) -> tuple[Linear, Linear, Linear, Linear]:
-        key, value = np.split(self.linear(f"{prefix}.to_kv").weight, 2, axis=1)
-        return self.linear(f"{prefix}.to_q"), Linear(key), Linear(value), self.linear(f"{prefix}.to_out")
-
-    def feed_forward(self, prefix: str) -> FeedForward:
-        return FeedForward(
-            self.norm(f"{prefix}.norm"), self.linear(f"{prefix}.fn.net.0"), self.linear(f"{prefix}.fn.net.2")
-        )
-
-
-def _layer(config: PerceiverConfig, read: _Reader, index: int) -> Layer:
+def _layer(config: PerceiverConfig, read: Reader, index: int) -> Layer:
     prefix = f"layers.{index}"
-    query, key, value, output = read.attention(f"{prefix}.cross_attn.fn")
-    cross = CrossAttention(
-        norm=read.norm(f"{prefix}.cross_attn.norm"),
-        context_norm=read.norm(f"{prefix}.cross_attn.norm_context"),
-        query=query, key=key, value=value, output=output,
-        heads=config.cross_heads, scale=config.cross_dim_head**-0.5,
-    )  # fmt: skip
+    cross = read.cross_attention(f"{prefix}.cross_attn", config.cross_heads, config.cross_dim_head)
     blocks: list[tuple[str, Block]] = [("cross_attn", cross), ("cross_ff", read.feed_forward(f"{prefix}.cross_ff"))]
     for j in range(config.self_per_cross_attn):
-        query, key, value, output = read.attention(f"{prefix}.self_attns.{j}.0.fn")
-        attention = SelfAttention(
-            norm=read.norm(f"{prefix}.self_attns.{j}.0.norm"),
-            projections=(query, key, value),
-            output=output, heads=config.latent_heads, scale=config.latent_dim_head**-0.5,
-        )  # fmt: skip
-        blocks += [(f"self_attn.{j}", attention), (f"self_ff.{j}", read.feed_forward(f"{prefix}.self_attns.{j}.1"))]
+        blocks += read.self_attention(f"{prefix}.self_attns.{j}", config.latent_heads, config.latent_dim_head, index=j)
     return Layer(tuple(blocks))

@@ -1,0 +1,135 @@
+"""perceiver-pytorch's PerceiverIO and PerceiverLM: read, lowered, and equal to perceiver-pytorch 0.11."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import save_file
+
+from perceiver_edge.checkpoints import load_checkpoint
+from perceiver_edge.checkpoints.perceiver_io import perceiver_io_shapes
+from perceiver_edge.config import parse_config
+from perceiver_edge.errors import BadInputError
+from perceiver_edge.lowering import lower, plain_program
+from perceiver_edge.lowering.execute import LoweredPerceiver
+
+SIZES = {
+    "depth": 2, "dim": 6, "num_latents": 4, "latent_dim": 8, "cross_heads": 2, "latent_heads": 2,
+    "cross_dim_head": 4, "latent_dim_head": 4,
+}  # fmt: skip
+CASES = {
+    "queries": {"model": "PerceiverIO", **SIZES, "queries_dim": 5, "logits_dim": 3, "num_queries": 7},
+    "tied, decoder_ff": {
+        "model": "PerceiverIO", **SIZES, "queries_dim": 5, "logits_dim": 3, "num_queries": 1, "decoder_ff": True,
+        "weight_tie_layers": True, "depth": 3,
+    },
+    "no logits": {"model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 2},
+    "latents": {"model": "PerceiverIO", **SIZES, "queries_dim": 5},
+    "language model": {"model": "PerceiverLM", **SIZES, "num_tokens": 11, "max_seq_len": 9},
+}  # fmt: skip
+
+
+@pytest.fixture(params=CASES)
+def values(request):
+    return CASES[request.param] | {"input_shape": [9]}
+
+
+@pytest.fixture
+def weights(values):
+    random = np.random.default_rng(3)
+    config, _ = parse_config(values)
+    draw = {name: random.standard_normal(shape) for name, shape in perceiver_io_shapes(config).items()}
+    return {n: (w / np.sqrt(w.shape[-1]) if w.ndim > 1 else 1 + w / 5).astype(np.float32) for n, w in draw.items()}
+
+
+@pytest.fixture
+def folder(values, weights, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    save_file(weights, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def run(program, inputs, mask):
+    data = tf.constant(inputs, tf.int32 if inputs.dtype.kind == "i" else tf.float64)
+    return LoweredPerceiver(program, dtype=tf.float64)(data, tf.constant(mask)).numpy()
+
+
+def inputs_of(config):
+    random = np.random.default_rng(5)
+    mask = np.arange(9)[None] < 6
+    if config.vocabulary:
+        return random.integers(0, config.vocabulary, (1, 9)).astype(np.int32), mask
+    return random.standard_normal((1, 9, config.dim)).astype(np.float32), mask
+
+
+def test_it_computes_what_perceiver_pytorch_computes(folder):
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("perceiver_pytorch")
+    checkpoint = load_checkpoint(folder)
+    config = checkpoint.config
+    keys = ("model", "num_queries", *(() if config.is_language_model else ("num_tokens", "max_seq_len")))
+    arguments = {key: value for key, value in config.to_dict().items() if key not in keys}
+    if config.is_language_model:
+        del arguments["queries_dim"], arguments["logits_dim"]
+    model = getattr(library, config.model)(**arguments).double().eval()
+    state = {name: torch.from_numpy(weight) for name, weight in checkpoint.weights.items()}
+    queries = state.pop("queries", None)
+    if config.is_language_model:
+        state = {n if n.startswith(("token_emb", "pos_emb")) else f"perceiver_io.{n}": w for n, w in state.items()}
+    assert not model.load_state_dict(state, strict=False).unexpected_keys
+    inputs, mask = inputs_of(config)
+    options = {} if queries is None else {"queries": queries.double()}
+    data = torch.from_numpy(inputs)
+    with torch.no_grad():
+        wanted = model(data if config.is_language_model else data.double(), mask=torch.from_numpy(mask), **options)
+    got = run(plain_program(config, checkpoint.weights, (9,)), inputs, mask)
+    np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-9, atol=1e-9)
+
+
+def test_lowering_keeps_what_is_computed(folder):
+    checkpoint = load_checkpoint(folder)
+    program = plain_program(checkpoint.config, checkpoint.weights, (9,))
+    inputs, mask = inputs_of(checkpoint.config)
+    np.testing.assert_allclose(run(lower(program)[0], inputs, mask), run(program, inputs, mask), rtol=1e-9, atol=1e-9)
+
+
+def test_a_wrapper_of_a_language_model_is_taken_off(values, weights, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    own = ("token_emb", "pos_emb", "queries")
+    save_file({n if n.startswith(own) else f"perceiver_io.{n}": w for n, w in weights.items()},
+              tmp_path / "model.safetensors")  # fmt: skip
+    assert set(load_checkpoint(tmp_path).weights) == set(weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"inverted_cross_attn": True}, "inverted_cross_attn"),
+        ({"attn_residual": True}, "attn_residual"),
+        ({"num_queries": 4}, "wrong shape"),
+        ({"depth": 0}, "depth"),
+        ({"colour": 1}, "colour"),
+        ({"queries_dim": None}, "queries_dim"),
+        ({"decoder_ff": True}, "missing"),
+    ],
+)
+def test_what_cannot_be_used_says_why(changes, words, tmp_path):
+    values = CASES["queries"]
+    config, _ = parse_config(values)
+    shapes = perceiver_io_shapes(config)
+    save_file({n: np.ones(s, np.float32) for n, s in shapes.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(values | {"input_shape": [9]} | changes))
+    with pytest.raises(BadInputError, match=words):
+        load_checkpoint(tmp_path)
+
+
+def test_without_queries_the_decoder_of_the_file_is_left_out(tmp_path):
+    config, _ = parse_config(CASES["queries"])
+    shapes = {n: s for n, s in perceiver_io_shapes(config).items() if n != "queries"}
+    save_file({n: np.ones(s, np.float32) for n, s in shapes.items()}, tmp_path / "model.safetensors")
+    values = CASES["queries"] | {"input_shape": [9], "num_queries": 0}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert load_checkpoint(tmp_path).config.output_name == "latents"
