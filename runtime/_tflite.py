@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime._known_faults import refuse_known_faults
 from perceiver_edge.runtime._quiet import without_notices
 from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.runner import Runner, TensorSpec
@@ -26,10 +27,11 @@ class TfliteRunner(Runner):
             where: the file's name, for messages.
 
         Raises:
-            BadInputError: the engine refuses the model.
+            BadInputError: the engine refuses the model, or is known to run it wrongly.
         """
         self._home = execution.home()
         self._interpreter = interpreter = self._home.build(lambda: make_interpreter(create, where))
+        refuse_known_faults(interpreter, engine=self.engine, where=where)
         self._one_call = threading.Lock()  # an interpreter owns one set of tensors
         inputs, outputs = _named_tensors(interpreter)
         self._input_index = {name: detail["index"] for name, detail in inputs.items()}

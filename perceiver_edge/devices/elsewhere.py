@@ -61,13 +61,13 @@ def outputs_of(
 
 
 def _copy_runtime(destination: Path) -> None:
-    """This version's `perceiver_edge.runtime` and what it imports: two modules of the package, and its own folder."""
+    """This version's `perceiver_edge.runtime` and what it imports: some modules of the package, and two folders."""
     package = Path(errors.__file__).parent
     (destination / "perceiver_edge").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py"):
+    for name in ("__init__.py", "errors.py", "installation.py"):
         shutil.copy(package / name, destination / "perceiver_edge" / name)
-    code = Path(runtime.__file__).parent
-    shutil.copytree(code, destination / "perceiver_edge" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, folder_ in (("runtime", Path(runtime.__file__).parent), ("files", package / "files")):
+        shutil.copytree(folder_, destination / "perceiver_edge" / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def installed_version(packages: Path, name: str) -> str:

@@ -111,7 +111,7 @@ _litert_version = functools.partial(version, "ai-edge-litert")
 RUNTIMES: tuple[Runtime, ...] = (
     _here("litert", _litert_version, **_LITERT),
     Runtime(
-        name=tflite_runtime.NAME, formats=("tflite",), kind="measured",
+        name=tflite_runtime.NAME, formats=("tflite",), kind="measured", precisions=("fp32", "fp16", "int8"),
         about="the last tflite-runtime, with numpy 1, on this processor",
         run=tflite_runtime.outputs, version=tflite_runtime.version,
     ),

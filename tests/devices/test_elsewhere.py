@@ -42,7 +42,7 @@ def test_another_python_answers_with_this_versions_runtime(model, held_out, tmp_
 
 
 def test_a_refusal_elsewhere_has_the_engines_words(held_out):
-    with pytest.raises(BadInputError, match="The model cannot be loaded"):
+    with pytest.raises(BadInputError, match="neither a TFLite nor an ONNX model"):
         outputs_of([sys.executable], b"no model", held_out.inputs)
 
 

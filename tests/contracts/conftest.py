@@ -7,6 +7,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import onnx
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from onnx import helper, numpy_helper
@@ -20,7 +21,7 @@ _TYPES = {np.dtype(np.int8): schema.TensorType.INT8, np.dtype(np.float32): schem
           np.dtype(np.int32): schema.TensorType.INT32}  # fmt: skip
 
 
-def tflite(
+def _tflite(
     kind: str,
     inputs: list[tuple[np.ndarray, Affine | list[float] | None]],
     output: tuple[tuple[int, ...], type, Affine | None],
@@ -76,7 +77,7 @@ def _tensor(name: str, shape: tuple[int, ...], dtype: np.dtype, quantised: Affin
     return tensor
 
 
-def run_tflite(model: bytes, *feeds: np.ndarray, kernels: str) -> np.ndarray:
+def _run_tflite(model: bytes, *feeds: np.ndarray, kernels: str) -> np.ndarray:
     """The output, after seeing that the operator runs in the kernels that were asked for."""
     interpreter = Interpreter(model_content=model, experimental_op_resolver_type=KERNELS[kernels])
     interpreter.allocate_tensors()
@@ -88,7 +89,7 @@ def run_tflite(model: bytes, *feeds: np.ndarray, kernels: str) -> np.ndarray:
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-def onnx_model(
+def _onnx_model(
     nodes: list[tuple[str, list[str], str]],
     *,
     inputs: dict[str, np.ndarray],
@@ -109,3 +110,29 @@ def onnx_model(
     )  # fmt: skip
     opset = [helper.make_opsetid("", 18)]
     return onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+def _run_onnx(model: bytes, feeds: dict[str, np.ndarray]) -> np.ndarray:
+    from perceiver_edge.runtime import load
+
+    return load(model)(feeds)
+
+
+@pytest.fixture
+def tflite_operator() -> Any:
+    return _tflite
+
+
+@pytest.fixture
+def run_tflite() -> Any:
+    return _run_tflite
+
+
+@pytest.fixture
+def onnx_model() -> Any:
+    return _onnx_model
+
+
+@pytest.fixture
+def run_onnx() -> Any:
+    return _run_onnx
