@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+_SPELLED = {"✓": "ok", "✗": "NO", "×": "x", "→": "->", "…": "...", "–": "-", "─": "-", "·": "-", "±": "+-"}
+"""What we print beyond ASCII and what stands for it: pass and fail must differ in every encoding."""
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """For codecs: the nearest ASCII of the characters that an encoding lacks; ``?`` for what a user's names hold."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(_SPELLED.get(character, "?") for character in missing), error.end
+
+
+codecs.register_error("perceiver_edge.spelled", _spell)
 
 
 class _Patient(io.RawIOBase):
@@ -37,7 +52,7 @@ class _Patient(io.RawIOBase):
 
 @contextmanager
 def patient_streams() -> Iterator[None]:
-    """Inside, output to a closed pipe is dropped, and a character that the encoding lacks is replaced: a ✓ must not end
+    """Inside, output to a closed pipe is dropped, and a character that the encoding lacks is spelled: a ✓ must not end
     a command that is done."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_patient(stream) for stream in before)
@@ -58,4 +73,4 @@ def _patient(stream: TextIO) -> TextIO:
         return stream
     buffered = io.BufferedWriter(_Patient(descriptor))
     is_live = os.isatty(descriptor) or stream is sys.stderr
-    return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="replace", line_buffering=is_live)
+    return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="perceiver_edge.spelled", line_buffering=is_live)

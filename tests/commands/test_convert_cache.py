@@ -1,5 +1,6 @@
 """convert with its cache: what is not repeated, what always is, and that the bundle is the same either way."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -75,7 +76,8 @@ def test_without_the_cache_everything_is_made_again_and_nothing_is_written(run, 
     assert same_files(read_bundle(compiled), bundle)
     peaks = [stage["peak_bytes"] for stage in stages.values()]
     assert all(100e6 < peak < 100e9 for peak in peaks)  # TensorFlow alone is hundreds of megabytes
-    assert peaks == sorted(peaks)
+    # A peak never falls, but Linux counts memory approximately, each processor on its own for a while.
+    assert all(later >= 0.98 * earlier for earlier, later in itertools.pairwise(peaks))
     assert all(line.endswith(" MB") for line in shown.splitlines() if line.startswith("✓"))
 
 

@@ -19,6 +19,21 @@ def test_an_encoding_without_our_signs_fails_nothing(encoding, tmp_path):
     assert b"digits_int8.tflite" in result.stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437", "utf-8"])
+def test_pass_and_fail_look_different_in_every_encoding(encoding):
+    script = (
+        "import sys\nfrom perceiver_edge.commands.streams import patient_streams\n"
+        "with patient_streams():\n    print('✓ | ✗ | 2.87× | Zoë 日'); print('✗', file=sys.stderr)"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    passed, failed, faster, name = done.stdout.decode(encoding).strip().split(" | ")
+    assert (passed, failed) == (("✓", "✗") if encoding == "utf-8" else ("ok", "NO"))
+    assert done.stderr.decode(encoding).strip() == failed
+    assert faster == ("2.87×" if encoding in ("utf-8", "cp1252") else "2.87x")
+    assert name == {"utf-8": "Zoë 日", "ascii": "Zo? ?"}.get(encoding, "Zoë ?")
+
+
 def test_a_reader_that_stops_early_is_no_error(tmp_path):
     command = f"{' '.join(DRY_RUN)} --json | head -c 20"
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, check=False)
