@@ -26,6 +26,8 @@ MAIN_JOB = ("python", "-m", "perceiver_edge.convert", "--quantize", "int8", "--o
 for folder in sorted(Path.home().glob(".pyenv/versions/3.*/bin")):
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
+QUICK_TESTS = ("tests/runtime", "tests/commands/test_cli.py", "tests/commands/test_verify.py", "tests/test_imports.py")
+
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 NOTHING = "none"
 TENSORFLOWS = (
@@ -66,19 +68,19 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.13", tags=["ci"])
 def other_python(session: nox.Session) -> None:
-    """The main job and the tests of every command on the newest Python that compiles."""
+    """The main job on the newest Python that compiles, and the tests that take seconds."""
     session.install("-e", ".[test]")
     session.run(*MAIN_JOB, session.create_tmp())
-    session.run("pytest", "-q", "tests/commands", "tests/compiler", *session.posargs)
+    session.run("pytest", "-q", *(session.posargs or QUICK_TESTS))
 
 
 @nox.session(python="3.10", tags=["ci", "matrix"])
 def lowest(session: nox.Session) -> None:
-    """The lowest declared version of everything on the lowest Python: the main job, the compiler, and its commands."""
+    """The lowest declared version of everything on the lowest Python: the main job, and the tests that take seconds."""
     wheels = ("--only-binary", ":all:", "--no-binary", "perceiver-edge")
     session.install("-e", ".[test]", "--resolution", "lowest-direct", *wheels)
     session.run(*MAIN_JOB, session.create_tmp())
-    session.run("pytest", "-q", "tests/compiler", "tests/converters", *session.posargs)
+    session.run("pytest", "-q", *(session.posargs or QUICK_TESTS))
 
 
 @nox.session(python="3.13")
