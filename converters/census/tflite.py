@@ -102,11 +102,23 @@ class _Reader:
                 outputs=tuple(f"{prefix}{node.Outputs(k)}" for k in range(node.OutputsLength())),
                 custom=self._is_custom(code),
             )
+            self._require_right(operator)
             self._operators.append(operator)
             if operator.kind == _DEQUANTIZE:
                 self._dequantized_from[operator.outputs[0]] = self._tensors[operator.inputs[0]]
             elif operator.kind in _WEIGHT_INDEX and (gemm := self._gemm(operator, node)):
                 self._gemms[operator.outputs[0]] = gemm
+
+    def _require_right(self, operator: Operator) -> None:
+        """LiteRT answers zeros for float32 times int8 that is computed at run time, and no error."""
+        sides = [self._tensors[key] for key in operator.inputs[:2]]
+        is_mixed = operator.kind == "BATCH_MATMUL" and [side.dtype for side in sides] == ["float32", "int8"]
+        if is_mixed and not sides[1].constant:
+            raise BadInputError(
+                "LiteRT is known to run this model wrongly.", expected="both sides of a product in one type",
+                got=f"BATCH_MATMUL {operator.name} of float32 with int8 that is computed at run time",
+                fix="dequantise the int8 side, or quantise the other",
+            )  # fmt: skip
 
     def _gemm(self, operator: Operator, node: Any) -> Gemm | None:
         key = operator.inputs[_WEIGHT_INDEX[operator.kind]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from perceiver_edge.converters.census.take import census
 from perceiver_edge.converters.core_params import Affine
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.runtime import load
@@ -20,6 +21,8 @@ def test_a_float_product_with_computed_int8_is_refused(tflite_operator):
     )  # fmt: skip
     with pytest.raises(BadInputError, match=r"(?s)known to run this model wrongly.*BATCH_MATMUL"):
         load(model)
+    with pytest.raises(BadInputError, match=r"(?s)known to run this model wrongly.*BATCH_MATMUL"):
+        census(model)
 
 
 class _Interpreter:
