@@ -1,6 +1,7 @@
 """How do our models compare, on this CPU, with what a user would otherwise pick, and with the fastest possible?
 
     python benchmarks/cpu.py [--model NAME] [--quick]      measure; the default is digits
+    python benchmarks/cpu.py --folder MODEL --data FILE    measure a trained model
     python benchmarks/cpu.py --sweep tokens|latents        time and memory over a size of the README model
     python benchmarks/cpu.py --table RESULT.json           print a result of either as Markdown
 
@@ -42,6 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Compare our models with what a user would otherwise pick: latency, memory, size and parity.",
     )
     parser.add_argument("--model", choices=MODELS, default="digits", help="default: %(default)s")
+    parser.add_argument("--folder", type=Path, help="instead: a model of yours, config.json and model.safetensors")
+    parser.add_argument("--data", type=Path, help="with --folder: its samples, what --calibration-data takes")
+    parser.add_argument(
+        "--samples", type=cli.positive, nargs=2, metavar="N", help="with --folder: to calibrate and to judge with"
+    )
     parser.add_argument("--sweep", choices=("tokens", "latents"), help="instead: vary one size of the README model")
     parser.add_argument("--table", type=Path, metavar="RESULT.json", help="instead: print a result as Markdown")
     parser.add_argument(
@@ -63,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--output", type=Path, metavar="FILE.json", help="an .svg is written beside it (default: benchmarks/results/)"
     )
     arguments = parser.parse_args(argv)
+    if (arguments.folder is None) != (arguments.data is None):
+        parser.error("--folder and --data go together")
+    if arguments.folder:
+        arguments.model = arguments.folder.resolve().name
     if arguments.quick:
         arguments.rounds, arguments.threads = arguments.rounds or _QUICK_ROUNDS, arguments.threads[-1:]
     command = _table if arguments.table else _sweep if arguments.sweep else _measure
@@ -85,13 +95,16 @@ def _measure(arguments: argparse.Namespace) -> int:
     from machine import machine_name
     from measure import compare, operations_of
     from presentation import BENCHMARK, not_run, terminal_table
-    from subject import read_subject
+    from subject import SAMPLES_OF_TRAINED, read_subject
 
     from perceiver_edge.progress import on_console
 
     progress = on_console(quiet=False)
     output = _output(arguments, f"{BENCHMARK}_{arguments.model}_{machine_name()}")
-    subject = read_subject(arguments.model, arguments.cache, progress=progress)
+    counts = tuple(arguments.samples or SAMPLES_OF_TRAINED) if arguments.folder else None
+    subject = read_subject(
+        arguments.model, arguments.cache, progress=progress, folder=arguments.folder, data=arguments.data, counts=counts
+    )
     if arguments.prepare:
         return _prepare(subject, arguments, progress)
     manifest = subject.bundle.manifest

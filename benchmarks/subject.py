@@ -27,6 +27,8 @@ INPUT = "input"
 
 SAMPLES = {"digits": (128, 360), "paper": (4, 6)}
 """To calibrate and to judge with. The paper's model takes seconds a sample in most engines."""
+SAMPLES_OF_TRAINED = (64, 1_024)
+"""So many labelled samples tell an accuracy to a point or two."""
 _SAMPLES_OF_OTHERS = (16, 16)
 
 _WITHOUT_FLOAT = {"paper"}
@@ -56,12 +58,14 @@ def read_subject(
     progress: Progress,
     input_shape: tuple[int, ...] | None = None,
     folder: Path | None = None,
+    data: Path | None = None,
     counts: tuple[int, int] | None = None,
 ) -> Subject:
     """Find the model and its samples, and compile ours if it is not there or if the compiler has changed.
 
     Args:
         name: digits or a preset; of what is found in ``folder``, if given.
+        data: samples, of what ``--calibration-data`` takes; None: those that go with the name.
         counts: samples to calibrate and to judge with.
 
     Raises:
@@ -69,7 +73,8 @@ def read_subject(
     """
     num_calibration, num_held_out = counts or SAMPLES.get(name, _SAMPLES_OF_OTHERS)
     model = resolve_model(folder or name, name=name, input_shape=input_shape)
-    data = None if name == DIGITS else samples_file(model, cache, count=num_calibration + num_held_out)
+    if data is None and name != DIGITS:
+        data = samples_file(model, cache, count=num_calibration + num_held_out)
     calibrating, proving = choose_samples(
         model, data, num_calibration=num_calibration, num_held_out=num_held_out, seed=0
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.preprocessing import Preprocessing, from_dict
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 _MANIFEST_NAME = "manifest.json"
 
@@ -17,9 +18,9 @@ def manifest_beside(model: Path) -> Mapping[str, Any]:
     """The bundle's manifest; empty for a model that lies in no bundle, or is not the file of that name and size which
     the manifest lists."""
     try:
-        manifest = json.loads((model.parent / _MANIFEST_NAME).read_bytes())
+        manifest = json.loads(read_file(model.parent / _MANIFEST_NAME, most_bytes=MOST_TEXT_BYTES))
         is_listed = manifest["artefacts"][model.name]["size_bytes"] == model.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (BadInputError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return manifest if is_listed else {}
 
@@ -38,3 +39,10 @@ def preprocessing_in(manifest: Mapping[str, Any]) -> Preprocessing | None:
         return from_dict(values) if isinstance(values, Mapping) else None
     except BadInputError:  # of a later version
         return None
+
+
+def input_range_in(manifest: Mapping[str, Any]) -> tuple[float, float] | None:
+    """(least, greatest) number that the model was proven with; None where it is not said."""
+    limits = manifest.get("input_range")
+    is_pair = isinstance(limits, list) and len(limits) == 2 and all(type(limit) in (int, float) for limit in limits)
+    return (float(limits[0]), float(limits[1])) if is_pair else None

@@ -9,7 +9,7 @@ from typing import Literal
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
-from perceiver_edge.runtime.beside import class_names_in, manifest_beside, preprocessing_in
+from perceiver_edge.runtime.beside import class_names_in, input_range_in, manifest_beside, preprocessing_in
 from perceiver_edge.runtime.execution import Execution, Idle, Placement, resolve_execution
 from perceiver_edge.runtime.external_data import require_weights_inside
 from perceiver_edge.runtime.formats import format_of, is_tflite
@@ -69,10 +69,9 @@ def load(
             runner = _load_cached(model, Path(weight_cache), engine=engine, execution=execution)
         else:
             runner = _load_whole(model, engine=engine, execution=execution)
-    runner.guard = InputGuard() if check_inputs else None
-    if not isinstance(model, bytes):
-        manifest = manifest_beside(Path(model))
-        runner.class_names, runner.preprocessing = class_names_in(manifest), preprocessing_in(manifest)
+    manifest = {} if isinstance(model, bytes) else manifest_beside(Path(model))
+    runner.class_names, runner.preprocessing = class_names_in(manifest), preprocessing_in(manifest)
+    runner.guard = InputGuard(input_range_in(manifest)) if check_inputs else None
     return runner
 
 

@@ -105,6 +105,7 @@ class Manifest:
     ``source``: how the import was checked against the framework that the model comes from; None for a model of ours.
     ``unshared_points``: the quantisation points that only one format has, by format.
     ``notices``: what to know of the samples before trusting the result, a sentence each.
+    ``input_range``: (least, greatest) number of ``input`` over the samples of the proof; None for symbols.
     ``task``: ``classification`` or ``regression``; None for latents, and in old bundles.
     ``files``: the bundle's other files; `seal` fills it. ``tools``: name to version."""
 
@@ -122,12 +123,15 @@ class Manifest:
     notices: tuple[str, ...] = ()
     source: Source | None = None
     task: str | None = None
+    input_range: tuple[float, float] | None = None
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         texts = (self.name, self.weights_fingerprint, *self.tools, *self.tools.values(), *self.notices)
         _require(*(isinstance(text, str) for text in texts), isinstance(self.is_random_weights, bool))
         _require(self.task in (None, *TASKS))
+        if self.input_range is not None:
+            _require(len(self.input_range) == 2, all(type(limit) in (int, float) for limit in self.input_range))
         for decision in self.lowering:
             _require(isinstance(decision.rule, str), isinstance(decision.reason, str))
         for points in self.unshared_points.values():
@@ -235,6 +239,7 @@ def _manifest(values: dict[str, Any], *, where: object) -> Manifest:
         unshared_points={key: tuple(names) for key, names in values.pop("unshared_points").items()},
         artefacts={name: _artefact(artefact) for name, artefact in values.pop("artefacts").items()},
         notices=tuple(values.pop("notices", ())),
+        input_range=None if (limits := values.pop("input_range", None)) is None else tuple(limits),
         files={name: FileRecord(**record) for name, record in values.pop("files").items()},
         **values,
     )

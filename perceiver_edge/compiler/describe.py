@@ -27,6 +27,7 @@ def describe(
     notices: tuple[str, ...] = (),
     source: Source | None,
     task: str | None = None,
+    input_range: tuple[float, float] | None = None,
     float_sites: tuple[str, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle with these artefacts. ``source``: how the model's import was checked.
@@ -53,6 +54,7 @@ def describe(
         tools=tool_versions(),
         notices=notices,
         task=task,
+        input_range=input_range,
     )  # fmt: skip
 
 

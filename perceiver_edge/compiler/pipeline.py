@@ -116,6 +116,7 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         give_back_memory()
         manifest = describe(
             model, artefacts, decisions=decisions, ranges=ranges, notices=job.notices, source=source, task=task,
+            input_range=held_out.input_range,
             float_sites=float_sites(deployment.point_names, ranges.points) if ranges else (),
         )  # fmt: skip
     with progress("prove", len(artefacts)) as stage:

@@ -21,7 +21,10 @@ CORE_SCOPE = "integer_core"
 
 def append_ones(tokens: tf.Tensor, ones: float) -> tf.Tensor:
     """``[B, T, d]`` → ``[B, T, d + m]``."""
-    return tf.concat([tokens, tf.fill([*tokens.shape[:2], SHIFT_CHANNELS], tf.cast(ones, tokens.dtype))], axis=-1)
+    one_item = tf.fill([1, tokens.shape[1], SHIFT_CHANNELS], tf.cast(ones, tokens.dtype))
+    # Item by item, because a converter would store a constant for all once for each.
+    items = [tf.concat([item, one_item], axis=-1) for item in tf.split(tokens, tokens.shape[0])]
+    return items[0] if len(items) == 1 else tf.concat(items, axis=0)
 
 
 @dataclass(frozen=True)

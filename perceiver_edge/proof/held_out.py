@@ -53,6 +53,14 @@ class HeldOut:
     is_random: bool
 
     @property
+    def input_range(self) -> tuple[float, float] | None:
+        """(least, greatest) number of ``input``; None where it is symbols."""
+        values = self.inputs.get("input")
+        if values is None or values.dtype.kind != "f":
+            return None
+        return float(values.min()), float(values.max())
+
+    @property
     def num_different(self) -> int:
         """How many of the samples have a content of their own."""
         return len({b"".join(values[row].tobytes() for values in self.inputs.values()) for row in range(len(self))})

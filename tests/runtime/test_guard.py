@@ -1,5 +1,6 @@
 """What no model answers rightly is refused before the engine sees it; what engines raise becomes one kind of error."""
 
+import json
 import warnings
 
 import numpy as np
@@ -69,3 +70,17 @@ def test_an_engines_exceptions_do_not_escape(error):
 def test_ctrl_c_is_no_engines_exception():
     with pytest.raises(KeyboardInterrupt):
         Failing(KeyboardInterrupt())(np.zeros((1, 2), np.float32))
+
+
+@pytest.mark.parametrize(("said", "warns"), [([0.0, 1.0], True), (None, False), (["a", 1], False), ([1.0], False)])
+def test_the_proven_range_comes_from_the_manifest_beside_the_model(said, warns, float_onnx, batch, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(float_onnx)
+    manifest = {"artefacts": {"m.onnx": {"size_bytes": len(float_onnx)}}, "input_range": said}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    runner = load(tmp_path / "m.onnx")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        runner(np.full_like(batch, 255.0))
+    assert bool(seen) is warns
+    if warns:
+        assert seen[0].filename == __file__

@@ -1,0 +1,175 @@
+"""What a stranger's file may reach: a whole file of each format, and what reads it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from perceiver_edge.bundle.manifest import Manifest
+from perceiver_edge.calibration import Range, Ranges, open_source
+from perceiver_edge.checkpoints import Checkpoint, init_weights, load_checkpoint, save_checkpoint
+from perceiver_edge.config import PRESETS
+from perceiver_edge.lowering import Decision
+from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge
+from perceiver_edge.proof.held_out import HeldOut
+
+SHAPE = (4, 4, 3)
+SAMPLES = np.random.default_rng(0).random((5, *SHAPE), np.float32)
+
+
+@dataclass(frozen=True)
+class Target:
+    """``read`` ends, or raises an error of ours; whatever else it does is a fault."""
+
+    seed: bytes
+    read: Callable[[bytes], object]
+    is_text: bool
+
+
+def targets() -> dict[str, Target]:
+    """By the name of the format."""
+    return {
+        "config.json": _config(),
+        "model.safetensors": _safetensors(),
+        "calibration.json": Target(_ranges().to_json().encode(), _read_ranges, is_text=True),
+        "manifest.json": Target(_manifest().to_json(), lambda b: Manifest.from_json(b, where="it"), is_text=True),
+        "parity.json": Target(json.dumps(_parity().to_dict()).encode(), _read_parity, is_text=True),
+        "held_out.npz": Target(_held_out().to_bytes(), lambda b: HeldOut.from_bytes(b, where="it"), is_text=False),
+        "samples.npy": Target(_npy(), lambda b: _read_samples(b, ".npy"), is_text=False),
+        "samples.npz": Target(_npz(), lambda b: _read_samples(b, ".npz"), is_text=False),
+        "picture.png": Target(_picture("PNG"), lambda b: _read_picture(b, ".png"), is_text=False),
+        "picture.jpg": Target(_picture("JPEG"), lambda b: _read_picture(b, ".jpg"), is_text=False),
+        "picture.webp": Target(_picture("WEBP"), lambda b: _read_picture(b, ".webp"), is_text=False),
+    }
+
+
+def _in_a_folder(name: str, content: bytes, read: Callable[[Path], object]) -> object:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(content)
+        return read(Path(folder))
+
+
+def _checkpoint_files() -> dict[str, bytes]:
+    config, spec = PRESETS["tiny"]
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Checkpoint(config=config, input_spec=spec, weights=init_weights(config, 0)), folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def _config() -> Target:
+    files = _checkpoint_files()
+
+    def read(content: bytes) -> object:
+        def load(folder: Path) -> object:
+            (folder / "model.safetensors").write_bytes(files["model.safetensors"])
+            return load_checkpoint(folder)
+
+        return _in_a_folder("config.json", content, load)
+
+    return Target(files["config.json"], read, is_text=True)
+
+
+def _safetensors() -> Target:
+    files = _checkpoint_files()
+
+    def read(content: bytes) -> object:
+        def load(folder: Path) -> object:
+            (folder / "config.json").write_bytes(files["config.json"])
+            return load_checkpoint(folder)
+
+        return _in_a_folder("model.safetensors", content, load)
+
+    return Target(files["model.safetensors"], read, is_text=False)
+
+
+def _ranges() -> Ranges:
+    return Ranges(
+        points={f"layers.{i}.up.{side}": Range(-1.5 * i, 2.25) for i in range(4) for side in ("input", "output")},
+        cores={}, method="minmax", num_samples=5, source="photographs", is_random=False,
+        digests=frozenset({bytes(range(16))}), fingerprint="ab" * 32,
+    )  # fmt: skip
+
+
+def _read_ranges(content: bytes) -> object:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:  # whoever reads the file has told that
+        return None
+    return Ranges.from_json(text, where="it")
+
+
+def _manifest() -> Manifest:
+    from perceiver_edge.bundle.manifest import Artefact, FileRecord, TensorSpec
+
+    config, spec = PRESETS["tiny"]
+    tensor = TensorSpec(name="input", shape=(1, 16, 16, 3), dtype="float32")
+    artefact = Artefact(
+        size_bytes=3, sha256="ab" * 32, format="onnx", precision="int8", inputs=(tensor,), outputs=(tensor,),
+        census={"int8_gemm_share": 1.0},
+    )  # fmt: skip
+    return Manifest(
+        name="tiny", config=config, input_spec=spec, weights_fingerprint="ab" * 32, is_random_weights=True,
+        calibration=None, lowering=(Decision("rule", True, "because"),), unshared_points={"onnx": ("a",)},
+        artefacts={"tiny_int8.onnx": artefact}, tools={"numpy": "2.0"}, notices=("a sentence.",),
+        files={"README.md": FileRecord(size_bytes=1, sha256="cd" * 32)},
+    )  # fmt: skip
+
+
+def _parity() -> ParityReport:
+    reference = np.random.default_rng(0).normal(size=(8, 4))
+    judgement = judge(reference, reference * 1.01, gates=Gates.for_precision("int8"), is_classifier=True)
+    artefact = ArtefactParity(name="a.onnx", engine="onnxruntime", precision="int8", judgement=judgement)
+    return ParityReport(
+        artefacts=(artefact,), num_samples=8, samples_source="them", is_random_weights=False, is_random_data=False
+    )
+
+
+def _read_parity(content: bytes) -> object:
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):  # `Bundle` tells that
+        return None
+    return ParityReport.from_dict(values)
+
+
+def _held_out() -> HeldOut:
+    return HeldOut(
+        inputs={"input": SAMPLES}, reference=SAMPLES.reshape(5, -1)[:, :7], labels=np.arange(5), source="them",
+        is_random=False,
+    )  # fmt: skip
+
+
+def _npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, SAMPLES)
+    return file.getvalue()
+
+
+def _npz() -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, input=SAMPLES, labels=np.arange(5))
+    return file.getvalue()
+
+
+def _read_samples(content: bytes, suffix: str) -> object:
+    return _in_a_folder(
+        f"x{suffix}", content, lambda folder: sum(1 for _ in open_source(str(folder / f"x{suffix}"), shape=SHAPE))
+    )
+
+
+def _picture(kind: str) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray((SAMPLES[0].repeat(8, 0).repeat(8, 1) * 255).astype(np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def _read_picture(content: bytes, suffix: str) -> object:
+    return _in_a_folder(f"x{suffix}", content, lambda folder: next(iter(open_source(str(folder), shape=SHAPE))))
