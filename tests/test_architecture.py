@@ -14,7 +14,7 @@ LAYERS = (
     {"cache", "config", "installation", "progress", "provenance", "data", "converters", "calibration", "runtime"},
     {"checkpoints", "lowering"},
     {"model"},
-    {"proof"},
+    {"proof", "registration"},
     {"bundle", "measure"},
     {"demo", "compiler"},
     {"devices"},
@@ -53,7 +53,7 @@ ADAPTERS = {
     },
     "keras": {
         "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
-        "model.linear", "model.named_variables", "model.perceiver", "commands.train",
+        "model.linear", "model.named_variables", "model.perceiver", "model.saved", "commands.train",
     },
     "tf2onnx": {"converters.onnx.convert"},
     "onnx": {

@@ -53,8 +53,10 @@ def read_tensors(path: Path) -> TensorFile:
     """
     head = _head(path)
     if zipfile.is_zipfile(path) and head[:2] == b"PK":
-        if _is_keras(path):
-            raise _other_kind(path, "a model of Keras", "pass it as --model; its weights alone tell no Perceiver")
+        if is_keras_file(path):
+            raise _other_kind(
+                path, "a model of Keras", "compile it by its path, or load it with keras.saving.load_model"
+            )
         return TensorFile(*read_torch_file(path))
     if head.startswith(_TORCH_LEGACY_MAGIC):
         return TensorFile(*read_torch_file(path))
@@ -67,9 +69,12 @@ def _head(path: Path) -> bytes:
     return read_file(path, most_bytes=MOST_WEIGHTS_BYTES, what="A file of the model", start=32)
 
 
-def _is_keras(path: Path) -> bool:
+def is_keras_file(path: Path) -> bool:
+    """Whether it is what ``model.save("model.keras")`` wrote."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("model.weights.h5") for name in archive.namelist())
+        return "model.weights.h5" in archive.namelist()
 
 
 def _known_other(head: bytes, path: Path) -> tuple[str, str] | None:

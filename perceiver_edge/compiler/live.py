@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perceiver_edge.checkpoints import Checkpoint, fit_weights
+from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.compiler.torch_models import is_torch_module, read_torch_module
+from perceiver_edge.config import InputSpec, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
@@ -38,8 +42,11 @@ def read_live(model: Any) -> tuple[Checkpoint, Reference]:
         )  # fmt: skip
     (perceiver,) = perceivers
     try:
+        shape = perceiver.deployed_shape  # of a model that was called; --input-shape has the last word
         checkpoint = Checkpoint(
-            config=perceiver.config, input_spec=None, weights=fit_weights(perceiver.config, perceiver.named_weights())
+            config=perceiver.config,
+            input_spec=InputSpec(shape=shape) if shape and None not in shape else None,
+            weights=fit_weights(perceiver.config, perceiver.named_weights()),
         )
     except PerceiverEdgeError:
         raise
@@ -51,13 +58,48 @@ def read_live(model: Any) -> tuple[Checkpoint, Reference]:
 
     def answer(feeds: Feeds) -> np.ndarray:
         mask = {"mask": feeds["mask"]} if "mask" in feeds else {}
-        return np.asarray(model(feeds["input"], **mask))
+        return np.asarray(model(_as_given(feeds["input"], model), **mask))
 
     is_half = perceiver.compute_dtype in _HALF_PRECISIONS
     return checkpoint, Reference(
         answer=answer, description=f"The model that was passed ({type(model).__name__})",
         tolerance=HALF_TOLERANCE if is_half else FLOAT_TOLERANCE,
     )  # fmt: skip
+
+
+def read_saved_model(
+    folder: Path, config: Mapping[str, Any], input_shape: tuple[int, ...] | None
+) -> tuple[Checkpoint, Reference]:
+    """The weights in a SavedModel of a `perceiver_edge.Perceiver`, and its signature as the reference.
+
+    Args:
+        config: what the weights' shapes do not tell, as `load_checkpoint` takes it.
+
+    Raises:
+        BadInputError: no such model, or not enough of its configuration.
+    """
+    from perceiver_edge.model.saved import load_saved_model
+
+    saved = load_saved_model(folder)
+    shape = input_shape or saved.input_shape
+    check_config_keys(config, where="config")
+    values = complete_config(
+        config, saved.weights, bands="linear", is_call=False, input_shape=shape, where=folder
+    )  # fmt: skip
+    parsed, spec = parse_config(values, where=folder)
+    checkpoint = Checkpoint(
+        config=parsed, input_spec=spec or (InputSpec(shape=shape) if shape else None),
+        weights=fit_weights(parsed, saved.weights, where=folder),
+    )  # fmt: skip
+    return checkpoint, Reference(answer=saved.answer, description=f"The SavedModel {folder.name}")
+
+
+def _as_given(sample: np.ndarray, model: Any) -> np.ndarray:
+    """A Perceiver's input as the model around it takes it, which may reshape it first: Keras tells the shape."""
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or None in shape[1:] or len(shape) == sample.ndim:
+        return sample
+    return sample.reshape(len(sample), *shape[1:]) if math.prod(shape[1:]) == sample[0].size else sample
 
 
 def _perceivers(model: Any) -> Iterator[Any]:

@@ -119,7 +119,8 @@ class Options:
         metadata=_flag(
             "digits (trained), readme, paper, video, audio, points or tiny (random weights); a folder with config.json "
             "and model.safetensors; or a file of weights: .safetensors, or a state dict of PyTorch (.pt, .pth, .ckpt, "
-            ".bin); ours or perceiver-pytorch's; from Python also a Checkpoint or a Keras Perceiver",
+            ".bin); ours or perceiver-pytorch's; a .keras file or a SavedModel of ours; from Python a Checkpoint, or "
+            "a model of Keras or PyTorch with a Perceiver in it",
             MODEL,
         ),
     )

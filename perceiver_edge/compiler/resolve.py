@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.hub import SCHEME, fetch
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
-from perceiver_edge.compiler.live import read_live
+from perceiver_edge.checkpoints.tensor_files import is_keras_file
+from perceiver_edge.compiler.live import read_live, read_saved_model
 from perceiver_edge.compiler.plain_reference import plain_reference
 from perceiver_edge.config import PRESETS, InputSpec, PerceiverConfig, require_fit
 from perceiver_edge.data import DIGITS_CHECKPOINT
@@ -155,13 +156,28 @@ def _load(
     if model in PRESETS:
         preset, spec = PRESETS[str(model)]
         return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
-    text = os.fspath(model)
+    checkpoint, name, reference = _read(os.fspath(model), config, input_shape)
+    return name, checkpoint, False, reference
+
+
+def _read(
+    text: str, config: Mapping[str, Any], input_shape: tuple[int, ...] | None
+) -> tuple[Checkpoint, str, Reference | None]:
+    """(the model, its default name, the user's object) of a path, or of a repository on the Hub."""
     path = fetch(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
     if not path.exists():
         raise _no_such_model(text)
-    checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
     name = text.rpartition("/")[2] if text.startswith(SCHEME) else path.resolve().name if path.is_dir() else path.stem
-    return name, checkpoint, False, None
+    reference = None
+    if is_keras_file(path):
+        from perceiver_edge.model.saved import load_saved
+
+        checkpoint, reference = read_live(load_saved(path))
+    elif (path / "saved_model.pb").is_file():
+        checkpoint, reference = read_saved_model(path, config, input_shape)
+    else:
+        checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
+    return checkpoint, name, reference
 
 
 def _no_such_model(text: str) -> BadInputError:

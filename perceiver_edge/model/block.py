@@ -50,6 +50,9 @@ class PerceiverBlock(keras.layers.Layer):
             attend.build()
             feed_forward.build()
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
     def call(
         self,
         x: KerasTensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -68,3 +69,32 @@ def _linear(name: str, layer: keras.layers.Dense) -> Named:
 def _norm(name: str, layer: LayerNorm) -> Named:
     yield f"{name}.weight", layer.gamma
     yield f"{name}.bias", layer.beta
+
+
+_SAVED_LAYER = re.compile(r"(?:^|/)block(?:_|s/)(\d+)/(cross|self)_(attn|ff)(?:s?[_/](\d+))?/(\w+)/_?(\w+)$")
+_SAVED_REST = re.compile(r"(?:^|/)(latents|head_norm|head)(?:/_?(\w+))?$")
+_PARTS = {
+    "norm": "norm", "norm_context": "norm_context", "to_q": "fn.to_q", "to_kv": "fn.to_kv", "to_out": "fn.to_out",
+    "expand": "fn.net.0", "project": "fn.net.2",
+}  # fmt: skip
+_KINDS = {"gamma": "weight", "kernel": "weight", "beta": "bias", "bias": "bias"}
+
+
+def saved_name(path: str) -> str | None:
+    """The canonical name of a variable by its path in a SavedModel; None for one that is no weight of a Perceiver.
+
+    Both ways of saving are known: the layers' own names (``perceiver/block_0/self_attn_1/to_q/kernel``, of
+    ``model.export``) and attributes (``blocks/0/self_attns/1/to_q/_kernel``, of ``tf.saved_model.save``).
+    """
+    if match := _SAVED_LAYER.search(path):
+        index, side, kind, place, part, variable = match.groups()
+        if part not in _PARTS or variable not in _KINDS:
+            return None
+        block = f"cross_{kind}" if side == "cross" else f"self_attns.{place}.{0 if kind == 'attn' else 1}"
+        return f"layers.{index}.{block}.{_PARTS[part]}.{_KINDS[variable]}"
+    if match := _SAVED_REST.search(path):
+        owner, variable = match.groups()
+        if owner == "latents":
+            return "latents" if variable is None else None
+        return f"to_logits.{1 if owner == 'head_norm' else 2}.{_KINDS.get(variable)}"
+    return None

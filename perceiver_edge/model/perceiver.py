@@ -14,7 +14,9 @@ from keras import KerasTensor, ops
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, load_checkpoint, save_checkpoint
 from perceiver_edge.checkpoints.layout import distinct_layers
 from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names
+from perceiver_edge.errors import BadInputError
 from perceiver_edge.fourier import fourier_encoding
+from perceiver_edge.model.backend import require_eager_execution
 from perceiver_edge.model.block import PerceiverBlock
 from perceiver_edge.model.inputs import check_inputs
 from perceiver_edge.model.layer_norm import LayerNorm
@@ -90,13 +92,22 @@ class Perceiver(keras.Model):
         if config.final_classifier_head:
             self.head_norm = LayerNorm(name="head_norm", dtype=policy)
             self.head = linear(config.latent_dim, config.num_classes, name="head", dtype=policy)
-        self.build()
+        self.build()  # its variables; the first call tells Keras the shape of the input
 
     @property
     def config(self) -> PerceiverConfig:
         return self._perceiver_config
 
+    @property
+    def deployed_shape(self) -> tuple[int, ...] | None:
+        """Sizes of the input axes that the model was first called with; None before."""
+        shape = self.get_build_config().get("input_shape")
+        return None if shape is None else tuple(shape[1:-1])
+
     def build(self, input_shape: object = None) -> None:
+        """Make the variables, once. Keras remembers ``input_shape`` [batch, *axes, channels] for what saves models."""
+        if self.built:
+            return
         config = self.config
         self.latents = self.add_weight(
             name="latents",
@@ -104,7 +115,7 @@ class Perceiver(keras.Model):
             initializer=keras.initializers.RandomNormal(stddev=1.0),
         )
         for block in self.blocks:
-            block.build()
+            block.build((None, config.num_latents, config.latent_dim))
         if config.final_classifier_head:
             self.head_norm.build((None, config.latent_dim))
             self.head.build((None, config.latent_dim))
@@ -114,6 +125,8 @@ class Perceiver(keras.Model):
     ) -> KerasTensor:
         # Here and not in call(), where Keras buries every error message in its own.
         check_inputs(inputs, mask, self.config)
+        if self.deployed_shape is None:
+            self.build((None, *inputs.shape[1:]))
         return super().__call__(inputs, mask=mask, training=training)
 
     def call(self, inputs: KerasTensor, mask: KerasTensor | None = None, training: bool | None = None) -> KerasTensor:
@@ -155,21 +168,33 @@ class Perceiver(keras.Model):
         return ops.reshape(inputs, (-1, math.prod(axes), config.context_channels))
 
     def named_weights(self) -> dict[str, np.ndarray]:
-        """Copies of the weights by canonical name (see `perceiver_edge.checkpoints.expected_shapes`)."""
-        variables = self._named_variables()
-        return {
-            name: np.array(flip_linear(name, variable.value.numpy()), order="C") for name, variable in variables.items()
-        }
+        """Copies of the weights by canonical name (see `perceiver_edge.checkpoints.expected_shapes`).
+
+        What LoRA adds to a kernel is in it.
+
+        Raises:
+            BadInputError: TensorFlow does not execute eagerly.
+        """
+        require_eager_execution()
+        values = ((name, np.asarray(variable)) for name, variable in self._named_variables().items())
+        return {name: np.array(flip_linear(name, value), order="C") for name, value in values}
 
     def load_named_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Set every weight from a mapping of canonical names (or those of perceiver-pytorch 0.8).
 
         Raises:
-            BadInputError: the weights do not fit; the model then keeps those it had.
+            BadInputError: the weights do not fit, or LoRA is enabled; the model then keeps those it had.
         """
+        require_eager_execution()
         dtype = np.float64 if self.variable_dtype == "float64" else np.float32
         fitted = fit_weights(self.config, weights, dtype=dtype)
-        for name, variable in self._named_variables().items():
+        variables = self._named_variables()
+        if lora := [name for name, variable in variables.items() if not hasattr(variable, "assign")]:
+            raise BadInputError(
+                "LoRA is enabled, so a weight is no single variable.", expected="a Perceiver without it", got=lora[0],
+                fix="load the weights first, then call enable_lora",
+            )  # fmt: skip
+        for name, variable in variables.items():
             variable.assign(flip_linear(name, fitted[name]))
 
     def _named_variables(self) -> dict[str, keras.Variable]:
