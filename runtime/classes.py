@@ -14,7 +14,7 @@ class Guess(NamedTuple):
 
     name: str
     probability: float
-    index: int
+    index: int  # type: ignore[assignment]  # more use here than a tuple's method of that name
 
 
 def likeliest(logits: np.ndarray, k: int, class_names: tuple[str, ...] | None) -> list[Guess]:

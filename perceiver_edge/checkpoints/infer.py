@@ -162,12 +162,12 @@ def _complete_bands(values: dict[str, Any], width: int) -> list[_Asked]:
     if not isinstance(axes, int) or axes < 1:
         return []
     channels, num_bands = values.get("input_channels"), values.get("num_freq_bands")
-    if _is_count(channels) and num_bands is None:
+    if channels is not None and num_bands is None and _is_count(channels):
         per_axis, rest = divmod(width - channels, axes)
         if rest == 0 and per_axis >= 1 and per_axis % 2 == 1:
             values["num_freq_bands"] = (per_axis - 1) // 2
             return []
-    elif _is_count(num_bands) and channels is None:
+    elif num_bands is not None and channels is None and _is_count(num_bands):
         values["input_channels"] = width - axes * (2 * num_bands + 1)
         return []
     elif channels is not None and num_bands is not None:
@@ -183,7 +183,7 @@ def _complete_bands(values: dict[str, Any], width: int) -> list[_Asked]:
 
 
 def _not_enough(asked: Sequence[_Asked], weights: Mapping[str, np.ndarray], where: object) -> BadInputError:
-    names = "".join(f"\n            {ask.name}: {ask.why}" for ask in asked)
+    names = "".join(f"\n{ask.name}: {ask.why}" for ask in asked)
     told = ", ".join(f"{name} {json.dumps(value)}" for name, value in _told(weights).items())
     examples = {ask.name: ask.example for ask in asked}
     shape = option("input_shape", (examples.pop("input_shape"),)) if "input_shape" in examples else ""
@@ -193,7 +193,7 @@ def _not_enough(asked: Sequence[_Asked], weights: Mapping[str, np.ndarray], wher
         expected=f"besides, from where the model was trained:{names}",
         got=f"from the shapes: {told}",
         where=where,
-        fix=f"add, with your values: {line}\n            or put them into a config.json beside the file",
+        fix=f"add, with your values: {line}\nor put them into a config.json beside the file",
     )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from perceiver_edge.errors import BadInputError
 
 SAVE_AS_SAFETENSORS = """where PyTorch is installed, run
-            import torch, safetensors.torch
-            state = {load}
-            safetensors.torch.save_file({{n: t.clone().contiguous() for n, t in state.items()}}, "{stem}.safetensors")
-            and pass --model {stem}.safetensors"""
+import torch, safetensors.torch
+state = {load}
+safetensors.torch.save_file({{n: t.clone().contiguous() for n, t in state.items()}}, "{stem}.safetensors")
+and pass --model {stem}.safetensors"""
 
 _HYPER_PARAMETERS = ("hyper_parameters", "hparams", "config", "model_config", "model_args", "model_kwargs")
 """Where training scripts keep the arguments of the model: Lightning's name first."""
@@ -58,7 +58,7 @@ def read_torch_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             expected="a state dict", got=_reason(error), where=path,
             fix="if you trust it, "
             + _three_lines(path, f'torch.load("{path.name}", weights_only=False).state_dict()')
-            + "\n            (without .state_dict() if it holds a mapping; take the state dict out of that)",
+            + "\n(without .state_dict() if it holds a mapping; take the state dict out of that)",
         ) from error  # fmt: skip
     except OSError as error:
         raise BadInputError("A file of the model cannot be read.", got=error.strerror, where=path) from error
