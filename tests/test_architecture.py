@@ -49,7 +49,7 @@ ADAPTERS = {
         "lowering.activations", "lowering.core_survey", "lowering.exponential_attention", "lowering.execute",
         "lowering.float_attention", "lowering.integer_attention", "lowering.run_stack", "lowering.shared_context",
         "lowering.tokens", "compiler.plain_reference",
-        "model.attention", "model.backend", "proof.reference", "commands.train",
+        "model.attention", "model.backend", "model.saved", "proof.reference", "commands.train",
     },
     "keras": {
         "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
