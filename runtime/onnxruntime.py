@@ -27,6 +27,10 @@ _EXACT_ON_AVX2 = "session.x64quantprecision"
 """Without VNNI, x86 kernels for int8 weights saturate their sums. Our files have uint8 weights, which no kernel does
 that to; this is for others'. It is ignored where nothing saturates."""
 
+_SHARED_WEIGHTS = "AddInitializedOrtValue"
+"""Of the error with which ONNX Runtime 1.32 refuses, with that option, a model whose int8 weights serve twice, such as
+layers that are tied. Such a file is loaded without it."""
+
 _LOG_FATAL_ONLY = 4  # what goes wrong arrives as an exception
 
 
@@ -50,15 +54,25 @@ class OnnxRuntimeRunner(Runner):
             import onnxruntime
         except ImportError:
             raise MissingExtraError("onnxruntime", "onnxruntime") from None
-        options = optimising(onnxruntime.SessionOptions())
-        options.intra_op_num_threads = execution.threads
-        if execution.idle == "sleep":  # its workers spin while an inference runs, and not for tens of ms after it
-            options.add_session_config_entry("session.force_spinning_stop", "1")
+
+        def session(*, is_exact: bool) -> Any:
+            options = optimising(onnxruntime.SessionOptions(), is_exact=is_exact)
+            options.intra_op_num_threads = execution.threads
+            if execution.idle == "sleep":  # its workers spin while an inference runs, and not for tens of ms after it
+                options.add_session_config_entry("session.force_spinning_stop", "1")
+            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+        def build() -> Any:
+            try:
+                return session(is_exact=True)
+            except Exception as error:
+                if _SHARED_WEIGHTS not in str(error):
+                    raise
+                return session(is_exact=False)
+
         self._home, self._at_home = execution.home(), threading.Lock()
         try:
-            self._session = self._home.build(
-                lambda: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            )
+            self._session = self._home.build(build)
         except Exception as error:  # its exceptions have no base class of their own
             raise BadInputError(
                 "The model cannot be loaded.", expected="an undamaged TFLite or ONNX model", got=error, where=where
@@ -86,13 +100,13 @@ def engine_version() -> str:
     return str(onnxruntime.__version__)
 
 
-def optimising(options: Any) -> Any:
+def optimising(options: Any, *, is_exact: bool = True) -> Any:
     """The session options with every graph optimisation on, right sums on every x86, and without a log."""
     import onnxruntime
 
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _LOG_FATAL_ONLY
-    options.add_session_config_entry(_EXACT_ON_AVX2, "1")
+    options.add_session_config_entry(_EXACT_ON_AVX2, "1" if is_exact else "0")
     return options
 
 

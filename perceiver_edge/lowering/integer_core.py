@@ -92,10 +92,12 @@ MOST_TOKENS = (2**31 - 1) // (255 * 127)
 def integer_blocks(program: Program) -> dict[str, CrossAttention]:
     """The cross-attends that have an int8 form, by name: those to the tokens of one source, which are many.
 
-    Keys and values are both absorbed, or both projected from the shared context, and no sum overflows.
+    Keys and values are both absorbed, or both projected from the shared context, and no sum overflows. None where the
+    tokens are a decoder's queries too: chunks change their order, and that is the output's.
     """
     stack, extent = program.encoder, program.extents()[0]
-    if len(program.sources) > 1 or extent.tokens // num_chunks(program) > MOST_TOKENS:
+    are_queries = any(other.rows is None for other in program.stacks)
+    if are_queries or len(program.sources) > 1 or extent.tokens // num_chunks(program) > MOST_TOKENS:
         return {}
     return {
         name: block
