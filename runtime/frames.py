@@ -20,7 +20,7 @@ def send(file: IO[bytes], header: Mapping[str, Any], arrays: Arrays) -> None:
     described = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
     file.write(json.dumps({**header, "arrays": described}).encode() + b"\n")
     for array in contiguous.values():
-        file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+        file.write(array.reshape(-1).data.cast("B") if array.size else b"")
     file.flush()
 
 

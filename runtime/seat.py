@@ -19,10 +19,14 @@ from typing import Any, TypeVar
 
 if sys.platform == "linux":
     import resource
+    from os import O_CLOEXEC as _O_CLOEXEC
+    from os import pread as _pread
     from os import sched_getaffinity as _affinity
     from os import sched_setaffinity as _set_affinity
 else:  # `can_place` says no
     resource: Any = None
+    _O_CLOEXEC: Any = None
+    _pread: Any = None
     _affinity: Any = None
     _set_affinity: Any = None
 
@@ -64,7 +68,7 @@ class Seat:
             _THIS_TASK.joinpath("comm").write_text(self._name, encoding="ascii")
             _set_affinity(0, self._processors)
         with suppress(OSError):  # a kernel that does not count
-            self._statistics = os.open(_THIS_TASK / "schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            self._statistics = os.open(_THIS_TASK / "schedstat", os.O_RDONLY | _O_CLOEXEC)
 
     def leave(self) -> None:
         if self._statistics is not None:
@@ -126,7 +130,7 @@ class Seat:
         preemptions = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
         if self._statistics is None:
             return preemptions, 0
-        return preemptions, int(os.pread(self._statistics, 64, 0).split()[1])
+        return preemptions, int(_pread(self._statistics, 64, 0).split()[1])
 
     def _find_workers(self) -> None:
         me = threading.get_native_id()

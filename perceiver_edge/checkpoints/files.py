@@ -19,7 +19,15 @@ from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tens
 from perceiver_edge.checkpoints.perceiver_io import fit_perceiver_io
 from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_weights
-from perceiver_edge.config import CLASS_NAMES, CONFIG_KEYS, MADE_BY, check_config_keys, parse_class_names, parse_config
+from perceiver_edge.config import (
+    CLASS_NAMES,
+    CONFIG_KEYS,
+    MADE_BY,
+    PerceiverConfig,
+    check_config_keys,
+    parse_class_names,
+    parse_config,
+)
 from perceiver_edge.config.huggingface import is_huggingface
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io
 from perceiver_edge.errors import BadInputError, MissingExtraError
@@ -80,6 +88,7 @@ def load_checkpoint(
     where = config_path if has_config else weights_path
     parsed, input_spec = parse_config(values, where=where)
     class_names = parse_class_names(values, parsed, where=where)
+    assert isinstance(parsed, PerceiverConfig), "other families were read above"
     weights = fit_weights(parsed, tensors, where=weights_path)
     is_own = values.get(MADE_BY) == _OURSELVES
     return Checkpoint(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from perceiver_edge.commands import benchmark, cli, convert, demo, inspect, push, train, verify
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.errors import EXIT_OK, MissingExtraError
 from perceiver_edge.provenance import own_version
 
 COMMANDS = (
@@ -53,4 +53,4 @@ def _print_completion(root: argparse.ArgumentParser, shell: str) -> int:
     except ImportError:
         raise MissingExtraError("shtab", "verify") from None
     print(shtab.complete(root, shell))
-    return cli.EXIT_OK
+    return EXIT_OK

@@ -71,6 +71,6 @@ def _patient(stream: TextIO) -> TextIO:
         stream.flush()
     except (AttributeError, OSError, ValueError):  # None in a daemon, or no file at all: a test, a notebook
         return stream
-    buffered = io.BufferedWriter(_Patient(descriptor))
+    buffered = io.BufferedWriter(_Patient(descriptor))  # type: ignore[type-var]
     is_live = os.isatty(descriptor) or stream is sys.stderr
     return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="perceiver_edge.spelled", line_buffering=is_live)

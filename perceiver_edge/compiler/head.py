@@ -8,6 +8,7 @@ Then the last product stays in float. It is the smallest of all products.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,11 @@ standard deviation: 1.6 % here, no more than the int8 products before it cost.""
 class HeadObserver:
     """Keeps the outputs of the samples that calibration shows."""
 
-    def __init__(self, survey: Callable[[Sample], tuple[Mapping[str, np.ndarray], object]], point: str) -> None:
+    def __init__(self, survey: Callable[[Sample], tuple[Mapping[str, np.ndarray], Any]], point: str) -> None:
         self._survey, self._point = survey, point
         self._rows: list[np.ndarray] = []
 
-    def survey(self, sample: Sample) -> tuple[Mapping[str, np.ndarray], object]:
+    def survey(self, sample: Sample) -> tuple[Mapping[str, np.ndarray], Any]:
         points, extents = self._survey(sample)
         if self._point in points:
             self._rows.append(points[self._point].reshape(-1))

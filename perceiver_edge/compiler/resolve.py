@@ -141,7 +141,9 @@ def _load(
 ) -> tuple[str, Checkpoint, bool, Reference | None]:
     """(default name, weights, whether they are random, the user's object)."""
     if isinstance(model, Checkpoint):
-        return "perceiver", replace(model, weights=fit_weights(model.config, model.weights)), False, None
+        if isinstance(model.config, PerceiverConfig):
+            model = replace(model, weights=fit_weights(model.config, model.weights))
+        return "perceiver", model, False, None
     if not isinstance(model, str | os.PathLike):
         checkpoint, reference = read_live(model)
         return "perceiver", checkpoint, False, reference

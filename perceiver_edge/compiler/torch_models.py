@@ -65,6 +65,7 @@ def read_torch_module(model: Any) -> tuple[Checkpoint, Reference]:
         is_call=False, input_shape=(1,) * perceiver.input_axis, where=where,
     )  # fmt: skip
     config, _ = parse_config(values, where=where)
+    assert isinstance(config, PerceiverConfig), "the arguments are of this family"
     checkpoint = Checkpoint(config=config, input_spec=None, weights=fit_weights(config, tensors, where=where))
     is_half = perceiver.latents.dtype.itemsize < 4
     return checkpoint, Reference(

@@ -164,7 +164,9 @@ def from_dict(values: Mapping[str, Any]) -> Preprocessing:
         BadInputError: not such a mapping.
     """
     try:
-        fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
         return _KINDS[fields.pop("kind")](**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInputError("The preprocessing is not usable.", expected="what a bundle carries", got=error) from error

@@ -40,8 +40,9 @@ def chunk_keys(program: Program) -> tuple[Program, Decision]:
         return program, Decision("chunk_keys", False, f"no scores of over {CHUNK_BYTES:,} bytes that can be divided")
 
     def rewrite(block: Block) -> Block:
-        is_large = isinstance(block, CrossAttention) and id(block) in chunks
-        return replace(block, chunks=chunks[id(block)]) if is_large else block
+        if isinstance(block, CrossAttention) and id(block) in chunks:
+            return replace(block, chunks=chunks[id(block)])
+        return block
 
     most = max(chunks.values())
     return map_blocks(program, rewrite), Decision("chunk_keys", True, f"the tokens in up to {most} chunks")

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.lowering.integer_core import integer_blocks
-from perceiver_edge.lowering.program import Linear, Norm, Program
+from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
 from perceiver_edge.lowering.run_stack import CoreTap, RunLinear, StackRun
 from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context
 
@@ -65,7 +65,9 @@ class LoweredPerceiver(tf.Module):
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
             if stack is not self.program.encoder:
                 asked = tf.reshape(rows, [batch, extent.tokens, extent.channels])
-                context = asked if stack.context_norm is None else self._norm(asked, stack.context_norm)
+                norm = stack.context_norm
+                assert not isinstance(norm, ContextScale), "only tokens have positions"
+                context = asked if norm is None else self._norm(asked, norm)
                 columns = functools.partial(tf.transpose, context, [0, 2, 1])
                 mask = None
             run = StackRun(

@@ -48,7 +48,8 @@ def attend(
         weight_of_token = tf.cast(mask, query.dtype) + (1.0 - any_token)
     if last_is_one and keys is None:
         query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
-    weighted, total = None, None
+    weighted: tf.Tensor = None
+    total: tf.Tensor = None
     size = tokens // chunks
     for start in range(0, tokens, size):
         weights = tf.exp(_product(query, columns, keys, start, size, transpose=True))

@@ -215,9 +215,9 @@ class Program:
         tokens = asked = self.tokens, self.context_channels
         found = []
         for stack in self.stacks:
-            rows = tokens if stack.rows is None else stack.rows.shape
-            found.append(Extent(*rows, *asked))
-            asked = rows
+            count, width = tokens if stack.rows is None else stack.rows.shape
+            found.append(Extent(count, width, *asked))
+            asked = count, width
         return found
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:

@@ -129,6 +129,7 @@ def _scaled(
     The context ``[B, T, C]``, and what gives it as ``[B, C, T]``, where engines multiply long rows with 1 / σ.
     """
     positions = source.positions
+    assert positions is not None, "a scale is known only with positions"
     tables = positions.tables if isinstance(positions, AxisPositions) else (positions,)
     inverse_sigma = _inverse_sigma(data, scale, source.channels, tensor=tensor)
     sizes = tuple(len(table) for table in tables)
