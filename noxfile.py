@@ -26,8 +26,6 @@ MAIN_JOB = ("python", "-m", "perceiver_edge.convert", "--quantize", "int8", "--o
 for folder in sorted(Path.home().glob(".pyenv/versions/3.*/bin")):
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
-QUICK_TESTS = ("tests/runtime", "tests/commands/test_cli.py", "tests/commands/test_verify.py", "tests/test_imports.py")
-
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 NOTHING = "none"
 TENSORFLOWS = (
@@ -68,19 +66,23 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python="3.13", tags=["ci"])
 def other_python(session: nox.Session) -> None:
-    """The main job on the newest Python that compiles, and the tests that take seconds."""
+    """The main job on the newest Python that compiles, proven again; arguments after ``--`` are for pytest."""
     session.install("-e", ".[test]")
-    session.run(*MAIN_JOB, session.create_tmp())
-    session.run("pytest", "-q", *(session.posargs or QUICK_TESTS))
+    output = _main_job(session)
+    session.run("python", "-m", "perceiver_edge.verify", str(output), "--quiet")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
 
 
 @nox.session(python="3.10", tags=["ci", "matrix"])
 def lowest(session: nox.Session) -> None:
-    """The lowest declared version of everything on the lowest Python: the main job, and the tests that take seconds."""
+    """The lowest declared version of everything on the lowest Python: the main job; ``--`` as above."""
     wheels = ("--only-binary", ":all:", "--no-binary", "perceiver-edge")
     session.install("-e", ".[test]", "--resolution", "lowest-direct", *wheels)
-    session.run(*MAIN_JOB, session.create_tmp())
-    session.run("pytest", "-q", *(session.posargs or QUICK_TESTS))
+    output = _main_job(session)
+    session.run("python", "-m", "perceiver_edge.verify", str(output), "--quiet")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
 
 
 @nox.session(python="3.13")
@@ -92,7 +94,7 @@ def newest(session: nox.Session) -> None:
     unbound = sorted({re.split(r"[<>=; ]", line)[0] for line in wanted} - {"perceiver-edge[verify]", "tensorflow"})
     session.install("--upgrade", "pytest", *unbound, *session.posargs)
     session.install("--no-deps", "-e", ".")
-    session.run(*MAIN_JOB, session.create_tmp())
+    _main_job(session)
     session.run("pytest", "-q")
 
 
@@ -113,8 +115,7 @@ def compiler(session: nox.Session, tensorflow: str) -> None:
     session.install("pip")
     extras = "convert,tensorflow" if tensorflow == NOTHING else "convert"
     session.run("python", "-m", "pip", "install", "--quiet", f".[{extras}]")
-    output = Path(session.create_tmp()) / "digits"
-    session.run(*MAIN_JOB, str(output))
+    output = _main_job(session)
     session.run("python", "-m", "pip", "check")
     works = "import tensorflow as tf; tf.reduce_sum(tf.ones(3)); print(tf.__version__)"
     is_there = session.run("python", "-c", works, silent=True).split()[-1]
@@ -140,6 +141,12 @@ def runtime(session: nox.Session, engine: str, version: str) -> None:
 def table(session: nox.Session) -> None:
     """Write what was tried into docs/install.md."""
     session.run("python", "tests/matrix/table.py", str(RESULTS), "docs/install.md")
+
+
+def _main_job(session: nox.Session) -> Path:
+    output = Path(session.create_tmp()) / "digits"
+    session.run(*MAIN_JOB, str(output))
+    return output
 
 
 def _install_or_skip(session: nox.Session, requirement: str, cell: dict[str, object], *beside: str) -> None:
