@@ -44,5 +44,6 @@ def preprocessing_in(manifest: Mapping[str, Any]) -> Preprocessing | None:
 def input_range_in(manifest: Mapping[str, Any]) -> tuple[float, float] | None:
     """(least, greatest) number that the model was proven with; None where it is not said."""
     limits = manifest.get("input_range")
-    is_pair = isinstance(limits, list) and len(limits) == 2 and all(type(limit) in (int, float) for limit in limits)
-    return (float(limits[0]), float(limits[1])) if is_pair else None
+    if not isinstance(limits, list) or len(limits) != 2 or not all(type(limit) in (int, float) for limit in limits):
+        return None
+    return float(limits[0]), float(limits[1])
