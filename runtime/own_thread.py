@@ -11,14 +11,12 @@ woken, get less than their share. So for a while the caller's thread does the wo
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.runtime.seat import Seat
 
 _Result = TypeVar("_Result")
@@ -54,7 +52,6 @@ class OwnThread:
         Args:
             processors: where it and the engine's workers may run.
         """
-        self._process = os.getpid()
         self._seat = Seat(processors)
         self._asked: SimpleQueue[Any] = SimpleQueue()
         # The thread must not know this object, or it would keep it alive.
@@ -66,17 +63,7 @@ class OwnThread:
         return self._ask(self._seat.build, work)
 
     def run(self, work: Callable[[], _Result]) -> _Result:
-        """Run the engine, apart from its workers.
-
-        Raises:
-            PerceiverEdgeError: this process was forked from the one that has the threads.
-        """
-        if os.getpid() != self._process:
-            raise PerceiverEdgeError(
-                "The model was loaded before this process was forked, and its threads are in the other one.",
-                expected="a model loaded in the process that runs it", got="a runner of the parent process",
-                fix="load it after the fork, or with threads=1",
-            )  # fmt: skip
+        """Run the engine, apart from its workers."""
         return work() if self._seat.is_wanted else self._ask(self._seat.run, work)
 
     def _ask(self, how: Callable[[Callable[[], Any]], Any], work: Callable[[], _Result]) -> _Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 from perceiver_edge.files.preprocessing import Preprocessing
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess, likeliest
@@ -58,6 +59,7 @@ class Runner(ABC):
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
         self.execution = execution
+        self._process = os.getpid()
 
     @property
     def batch_size(self) -> int:
@@ -85,6 +87,15 @@ class Runner(ABC):
         if not batched:
             results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def _require_its_process(self) -> None:
+        """A fork has none of its parent's threads; an engine would wait for its workers forever."""
+        if os.getpid() != self._process and self.execution is not None and self.execution.threads > 1:
+            raise PerceiverEdgeError(
+                "The model was loaded before this process was forked, and its threads are in the other one.",
+                expected="a model loaded in the process that runs it", got="a runner of the parent process",
+                fix="load it after the fork, or with threads=1",
+            )  # fmt: skip
 
     def __repr__(self) -> str:
         sides = (", ".join(f"{name} {spec}" for name, spec in side.items()) for side in (self.inputs, self.outputs))
@@ -153,6 +164,7 @@ class Runner(ABC):
         return likeliest(output[0] if output.shape[:1] == (1,) else output, k, self.class_names)
 
     def _answer(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self._require_its_process()
         if self.guard is not None:
             self.guard(arrays)
         with engine_errors("The engine cannot run the model."):

@@ -182,7 +182,7 @@ from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.runtime import load, own_thread
 
 model, batch = sys.argv[1], np.load(sys.argv[2])
-threaded, alone = load(model, threads=2), load(model, threads=1)
+threaded, alone = load(model, threads=2, placement=sys.argv[3]), load(model, threads=1)
 expected = threaded(batch)
 child = os.fork()
 if child == 0:
@@ -218,8 +218,11 @@ def files(model, batch, tmp_path):
     return [str(tmp_path / "model"), str(tmp_path / "batch.npy")]
 
 
-def test_after_a_fork_the_child_is_told_and_can_load_anew(files):
-    done = subprocess.run([sys.executable, "-c", FORK, *files], capture_output=True, text=True, timeout=60, check=False)
+@pytest.mark.parametrize("placement", ["apart", "system"])
+def test_after_a_fork_the_child_is_told_and_can_load_anew(files, placement):
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, *files, placement], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout == "both answered\n", done.stderr
 
 
