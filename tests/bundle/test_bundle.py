@@ -16,11 +16,13 @@ def published(tmp_path, make_files):
     return publish(make_files(OLD), tmp_path / "digits", overwrite=False)
 
 
-@pytest.fixture(params=["exchange", "two renames"])
+@pytest.fixture(params=["exchange", "two renames", "darwin"])
 def swap(request, monkeypatch):
     """Both ways of replacing a folder: the one this system has, and the one for systems without it."""
     if request.param == "two renames":
         monkeypatch.setattr(bundle, "_exchange", lambda one, other: False)
+    elif request.param == "darwin":
+        monkeypatch.setattr(bundle.sys, "platform", "darwin")
 
 
 def names_in(folder):
@@ -50,6 +52,15 @@ def test_overwrite_replaces_the_whole_bundle_and_leaves_nothing_beside_it(publis
     publish(files, published, overwrite=True)
     assert content(published) == NEW
     assert names_in(published) == sorted(files)
+    assert names_in(published.parent) == ["digits"]
+
+
+def test_without_locks_and_exchange_a_bundle_is_replaced_all_the_same(published, make_files, monkeypatch):
+    """As on Windows, where nothing keeps two publishers apart."""
+    monkeypatch.setattr(bundle.sys, "platform", "win32")
+    monkeypatch.setattr(bundle, "fcntl", None)
+    publish(make_files(NEW), published, overwrite=True)
+    assert content(published) == NEW
     assert names_in(published.parent) == ["digits"]
 
 
