@@ -67,7 +67,7 @@ class LiteRtGpuRunner(Runner):
             raise MissingExtraError("ai_edge_litert", "litert")
         self._one_call = threading.Lock()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
-        self._process = subprocess.Popen(_WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
+        self._worker = subprocess.Popen(_WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
         try:
             loaded = self._loaded(self._ask(Load(content, half)), where)
         except BaseException:
@@ -83,8 +83,8 @@ class LiteRtGpuRunner(Runner):
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.communicate()
+        self._worker.kill()
+        self._worker.communicate()
         self._log.close()
 
     def _loaded(self, reply: object, where: str) -> Loaded:
@@ -133,16 +133,16 @@ class LiteRtGpuRunner(Runner):
 
     def _ask(self, request: object) -> Any:
         """Send a request and wait for the reply."""
-        assert self._process.stdin and self._process.stdout
-        watchdog = threading.Timer(_LONGEST_S, self._process.kill)
+        assert self._worker.stdin and self._worker.stdout
+        watchdog = threading.Timer(_LONGEST_S, self._worker.kill)
         watchdog.start()
         try:
             with self._one_call:
-                pickle.dump(request, self._process.stdin)
-                self._process.stdin.flush()
-                return pickle.load(self._process.stdout)
+                pickle.dump(request, self._worker.stdin)
+                self._worker.stdin.flush()
+                return pickle.load(self._worker.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            status = self._process.wait()
+            status = self._worker.wait()
             self._require_valid()
             raise PerceiverEdgeError(
                 f"{RUNTIME} ended in the middle of a call.",

@@ -12,7 +12,7 @@ import numpy as np
 from perceiver_edge.checkpoints import Checkpoint, fit_weights
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.compiler.torch_models import is_torch_module, read_torch_module
-from perceiver_edge.config import InputSpec, check_config_keys, parse_config
+from perceiver_edge.config import InputSpec, PerceiverConfig, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
@@ -87,6 +87,7 @@ def read_saved_model(
         config, saved.weights, bands="linear", is_call=False, input_shape=shape, where=folder
     )  # fmt: skip
     parsed, spec = parse_config(values, where=folder)
+    assert isinstance(parsed, PerceiverConfig), "the values are of this family"
     checkpoint = Checkpoint(
         config=parsed, input_spec=spec or (InputSpec(shape=shape) if shape else None),
         weights=fit_weights(parsed, saved.weights, where=folder),

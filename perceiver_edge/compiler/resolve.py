@@ -158,8 +158,8 @@ def _load(
     if model in PRESETS:
         preset, spec = PRESETS[str(model)]
         return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
-    checkpoint, name, reference = _read(os.fspath(model), config, input_shape)
-    return name, checkpoint, False, reference
+    checkpoint, name, read_reference = _read(os.fspath(model), config, input_shape)
+    return name, checkpoint, False, read_reference
 
 
 def _read(
