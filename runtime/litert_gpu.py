@@ -1,6 +1,6 @@
 """LiteRT's GPU accelerator (WebGPU; on Linux over Vulkan), in a process of its own: drivers crash.
 
-All of a model runs on the GPU or nothing does. A model in the form of `converters.tflite_gpu`, as the fp16 artefact is,
+All of a model runs on the GPU or nothing does. A model in the form of `converters.tflite.gpu`, as the fp16 artefact is,
 runs there whole.
 """
 

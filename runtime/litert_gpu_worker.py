@@ -87,7 +87,7 @@ class _Model:
 def misread_operators(model: bytes) -> Iterator[str]:
     """Arithmetic with a constant of several rows, of which the accelerator of ai-edge-litert 2.3 reads the first alone.
 
-    The models of `converters.tflite_gpu` have none.
+    The models of `converters.tflite.gpu` have none.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -1,6 +1,6 @@
 """Float ONNX → int8 (QDQ), dynamic-range or fp16 ONNX, with onnxruntime's quantizers.
 
-Only products with weights are quantised, see `tflite_quantize`. QDQ is the portable form: every execution provider
+Only products with weights are quantised, see `tflite.quantize`. QDQ is the portable form: every execution provider
 reads it, and ONNX Runtime's CPU provider turns each Gemm with its QuantizeLinear and DequantizeLinear into one QGemm.
 """
 
@@ -82,7 +82,7 @@ def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """float16, but for the inputs, the outputs and what `onnx_half` names. For GPUs: CPUs convert back and forth."""
+    """float16, but for the inputs, the outputs and what `onnx.half` names. For GPUs: CPUs convert back and forth."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     half = convert_float_to_float16(_copy(model), keep_io_types=True, node_block_list=float32_nodes(model))

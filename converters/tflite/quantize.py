@@ -1,7 +1,7 @@
 """Float TFLite → int8, dynamic-range or fp16 TFLite, with ai-edge-quantizer.
 
 Only FULLY_CONNECTED is quantised: over 99 % of the weights, and all that XNNPACK runs fast in int8. Softmax,
-normalisation and the cross-attention core stay float here; `tflite_core` quantises the core where calibration allows.
+normalisation and the cross-attention core stay float here; `tflite.core` quantises the core where calibration allows.
 """
 
 from __future__ import annotations

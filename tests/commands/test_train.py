@@ -35,7 +35,7 @@ def test_the_shipped_configuration_is_what_training_makes() -> None:
 
     shipped = load_checkpoint(DIGITS_CHECKPOINT)
     assert shipped.config == DIGITS_CONFIG
-    assert shipped.input_spec == InputSpec(shape=(32, 32))
+    assert shipped.input_spec == InputSpec(shape=(32, 32), image_mean=(0.0,), image_std=(1.0,))
 
 
 # In processes of their own: op determinism cannot be switched off again.

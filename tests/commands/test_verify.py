@@ -167,6 +167,7 @@ def test_without_any_stderr(bundle):
 @pytest.fixture
 def no_devices(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "devices"))
+    monkeypatch.setattr("perceiver_edge.devices.x86._QEMU", "qemu-that-is-not-here")
 
 
 @pytest.mark.usefixtures("no_devices")

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 import numpy as np
 import pytest
 
-from perceiver_edge.bundle.manifest import Artefact
+from perceiver_edge.bundle.manifest import Artefact, TensorSpec
 from perceiver_edge.devices.matrix import run_matrix
 from perceiver_edge.devices.runtimes import RUNTIMES, Runtime, chosen
 from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
@@ -39,7 +39,10 @@ def _crashing(model, inputs):
 def matrix(held_out, monkeypatch):
     """Make the matrix of one artefact, of the native engine that gives the reference, and of others."""
     monkeypatch.setattr("perceiver_edge.devices.matrix.output_step", lambda model: 0.0)
-    artefact = Artefact(size_bytes=1, sha256="", format="onnx", precision="int8", inputs=(), outputs=())
+    tensor = TensorSpec("input", (1, 2), "float32")
+    artefact = Artefact(
+        size_bytes=1, sha256="", format="onnx", precision="int8", inputs=(tensor,), outputs=(tensor,)
+    )  # fmt: skip
 
     def make(*others, precision="int8"):
         return run_matrix(
