@@ -1,4 +1,4 @@
-"""What is tried where: ``nox -l`` lists it, ``nox -t ci`` is what CI runs, ``nox -t matrix`` all of it and the table.
+"""What is tried where: ``nox -l`` lists it, ``nox -t ci`` is a short part, ``nox -t matrix`` all of it and the table.
 
 Needs nox and uv (``pip install nox uv``). An interpreter that is not on this machine is said and skipped; none is
 downloaded. Results lie in ``build/matrix``, one line of JSON a cell; `tests/matrix/table.py` writes docs/install.md.

@@ -99,7 +99,7 @@ def test_what_is_of_pixels_up_to_255_is_refused_with_what_it_should_be(model, pi
 @pytest.mark.parametrize(
     "options",
     [
-        {"image_mean": (0.1, 0.2)}, {"image_std": (0.0,)}, {"image_std": ()}, {"image_mean": [0.5]}, {"resize": "stretch"},
+        {"image_mean": (0.1, 0.2)}, {"image_std": (0.0,)}, {"image_std": ()}, {"image_mean": [0.5]}, {"resize": "fit"},
         {"image_mean": ("a",)},
     ],
 )  # fmt: skip

@@ -39,7 +39,7 @@ def _crashing(model, inputs):
 def matrix(held_out, monkeypatch):
     """Make the matrix of one artefact, of the native engine that gives the reference, and of others."""
     monkeypatch.setattr("perceiver_edge.devices.matrix.output_step", lambda model: 0.0)
-    tensor = TensorSpec("input", (1, 2), "float32")
+    tensor = TensorSpec(name="input", shape=(1, 2), dtype="float32")
     artefact = Artefact(
         size_bytes=1, sha256="", format="onnx", precision="int8", inputs=(tensor,), outputs=(tensor,)
     )  # fmt: skip
