@@ -4,22 +4,19 @@ A file here reads the keys of one framework; it imports the errors, and no weigh
 """
 
 from perceiver_edge.config.huggingface import HuggingFaceConfig
-from perceiver_edge.config.perceiver import (
+from perceiver_edge.config.input_spec import RESIZE, InputSpec
+from perceiver_edge.config.parse import (
     CLASS_NAMES,
     CONFIG_KEYS,
-    FEED_FORWARD_MULTIPLIER,
-    LAYER_NORM_EPSILON,
     MADE_BY,
-    PRESETS,
-    RESIZE,
-    InputSpec,
     ModelConfig,
-    PerceiverConfig,
     check_config_keys,
     parse_class_names,
     parse_config,
     require_fit,
 )
+from perceiver_edge.config.perceiver import FEED_FORWARD_MULTIPLIER, LAYER_NORM_EPSILON, PerceiverConfig
+from perceiver_edge.config.presets import PRESETS
 
 __all__ = [
     "CLASS_NAMES",
