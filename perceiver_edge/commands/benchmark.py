@@ -89,8 +89,8 @@ def _add_arguments(p: argparse.ArgumentParser) -> None:
 
 def _benchmark(args: argparse.Namespace) -> int:
     from perceiver_edge.bundle.folder import read_bundle
-    from perceiver_edge.commands import show
     from perceiver_edge.commands.libraries import require_libraries
+    from perceiver_edge.commands.show_speed import show_benchmark, show_throughput
     from perceiver_edge.measure.latency import describe_device
     from perceiver_edge.progress import on_console
     from perceiver_edge.runtime import default_threads
@@ -103,7 +103,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     if args.streams:
         with progress("measure the throughput"):
             streams = [dataclasses.asdict(row) for row in throughput(bundle, threads=threads, streams=args.streams)]
-        show.throughput(streams, device=describe_device(), as_json=args.json)
+        show_throughput(streams, device=describe_device(), as_json=args.json)
         return EXIT_OK
     if args.android:
         with progress("measure on the phone"):
@@ -114,7 +114,7 @@ def _benchmark(args: argparse.Namespace) -> int:
         if args.profile:
             with progress("profile"):
                 profiles = profile(bundle, threads=threads)
-    show.benchmark(
+    show_benchmark(
         [dataclasses.asdict(row) for row in rows],
         {name: [dataclasses.asdict(time) for time in times] for name, times in profiles.items()},
         device=device, threads=threads, pause_ms=args.pause, as_json=args.json,

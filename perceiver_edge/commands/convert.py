@@ -29,7 +29,9 @@ def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge.commands.libraries import COMPILER, import_tensorflow, require_libraries
 
     require_libraries(*COMPILER)
-    from perceiver_edge.commands import show
+    from perceiver_edge.commands.show_bundle import show_bundle
+    from perceiver_edge.commands.show_parity import show_parity
+    from perceiver_edge.commands.show_plan import show_plan
     from perceiver_edge.compiler.job import prepare
     from perceiver_edge.progress import FinishedStage, on_console, progress_console
     from perceiver_edge.proof.gates import ParityError
@@ -38,7 +40,7 @@ def _convert(args: argparse.Namespace) -> int:
     progress = on_console(quiet=args.quiet, finished=finished)
     job = prepare(options_of(args, progress=progress), dry_run=args.dry_run)
     if args.dry_run:
-        show.plan(job, as_json=args.json)
+        show_plan(job, as_json=args.json)
         return EXIT_OK
     with progress("import TensorFlow"):
         import_tensorflow()
@@ -48,9 +50,9 @@ def _convert(args: argparse.Namespace) -> int:
     try:
         bundle = run(job, warn=lambda text: console.print(f"[yellow]![/yellow] {text}"))
     except ParityError as failure:
-        show.parity(failure.report, as_json=args.json)
+        show_parity(failure.report, as_json=args.json)
         raise
-    show.bundle(bundle, as_json=args.json, stages=finished)
+    show_bundle(bundle, as_json=args.json, stages=finished)
     return EXIT_OK
 
 

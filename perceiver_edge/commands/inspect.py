@@ -50,7 +50,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         raise BadInputError(f"{path}: {error}") from error
     identity = {"file": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     if arguments.json:
-        from perceiver_edge.commands.show import print_json
+        from perceiver_edge.commands.tables import print_json
 
         print_json("inspection", {**identity, **taken.to_dict()})
     else:

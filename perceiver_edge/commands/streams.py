@@ -50,10 +50,18 @@ class _Patient(io.RawIOBase):
             return len(data)
 
 
+def _occupy_standard_numbers() -> None:
+    """Open nothing as 0, 1 or 2 where the caller closed it: else the next file gets the number, and what C++ logs."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # POSIX: the lowest that is free
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 @contextmanager
 def patient_streams() -> Iterator[None]:
     """Inside, output to a closed pipe is dropped, and a character that the encoding lacks is spelled: a ✓ must not end
     a command that is done."""
+    _occupy_standard_numbers()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_patient(stream) for stream in before)
     try:

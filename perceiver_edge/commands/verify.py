@@ -49,9 +49,9 @@ def _verify(args: argparse.Namespace) -> int:
         raise BadInputError("--threads does not go with --runtimes: each runtime has its own default.")
     from perceiver_edge.bundle.folder import read_bundle
     from perceiver_edge.bundle.report import warnings
-    from perceiver_edge.commands import show
     from perceiver_edge.commands.libraries import VERIFIER, require_libraries
     from perceiver_edge.commands.proven import conclusion, differences
+    from perceiver_edge.commands.show_parity import show_parity
     from perceiver_edge.proof.gates import ParityError
 
     bundle = read_bundle(args.bundle)
@@ -63,7 +63,7 @@ def _verify(args: argparse.Namespace) -> int:
     notices = warnings(bundle.manifest, report)
     if other := differences(bundle):
         notices.append(other)
-    show.parity(report, as_json=args.json, notices=notices, conclusion=conclusion(report))
+    show_parity(report, as_json=args.json, notices=notices, conclusion=conclusion(report))
     if not report.passed:
         raise ParityError(report, outcome="the bundle is as it was")
     return EXIT_OK
@@ -108,7 +108,7 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
 
 def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     from perceiver_edge.bundle.evidence import read_gates, read_held_out
-    from perceiver_edge.commands import show
+    from perceiver_edge.commands.show_matrix import show_matrix
     from perceiver_edge.devices.matrix import run_matrix
     from perceiver_edge.devices.runtimes import chosen
     from perceiver_edge.progress import on_console
@@ -136,7 +136,7 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
             args.output.write_text(content, encoding="utf-8")
         except OSError as error:
             raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
-    show.matrix(matrix, as_json=args.json)
+    show_matrix(matrix, as_json=args.json)
     if failed := [row for row in matrix.rows if row.failed]:
         raise GateError(
             f"{len(failed)} of {len(matrix.rows)} rows failed.",

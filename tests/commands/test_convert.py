@@ -13,7 +13,7 @@ from perceiver_edge import convert
 from perceiver_edge.bundle.folder import read_bundle
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.calibration.samples import sample_digest
-from perceiver_edge.commands import show
+from perceiver_edge.commands import show_bundle
 from perceiver_edge.proof.gates import ParityReport
 from perceiver_edge.runtime import load
 
@@ -155,8 +155,8 @@ def test_random_data_is_stamped_on_everything(tmp_path, capsys):
 def test_the_table_fits_the_terminal(columns, has_errors, compiled, capsys, monkeypatch):
     from rich.console import Console
 
-    monkeypatch.setattr(show, "result_console", lambda: Console(width=columns, highlight=False))
-    show.bundle(read_bundle(compiled), as_json=False)
+    monkeypatch.setattr(show_bundle, "result_console", lambda: Console(width=columns, highlight=False))
+    show_bundle.show_bundle(read_bundle(compiled), as_json=False)
     told = capsys.readouterr().out
     assert all(f"{name} " in told for name in read_bundle(compiled).manifest.artefacts)  # not folded
     assert ("cosine" in told) == has_errors

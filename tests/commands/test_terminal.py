@@ -53,3 +53,11 @@ def test_a_dry_run_is_free_where_a_bundle_is_and_says_what_it_takes(tmp_path, ca
 def test_a_method_where_no_ranges_are_observed_is_refused_not_dropped(options, capsys):
     assert main(["--method", "mse", *options]) == 2
     assert "--method" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(closed):
+    program = "import os; from perceiver_edge.commands.cli import run; os._exit(run(lambda: os.open(os.devnull, 0)))"
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program], check=False)
+    assert done.returncode > 2

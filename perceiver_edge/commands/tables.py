@@ -1,0 +1,68 @@
+"""Tables, marks, notices and JSON documents: what all that commands print is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+SCHEMA_VERSION = 1
+"""Of the JSON documents: counts up when a key goes or changes its meaning, not when one is added."""
+
+_WHOLE = {"artefact", "engine", "gate", "value", "bound", "layer", "operator"}
+"""Columns whose text is never broken into lines."""
+
+_NO_TERMINAL_IS_WIDER = 10_000
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+        column.no_wrap = column.header in _WHOLE
+    return table
+
+
+def print_table(console: Console, rows: Sequence[Mapping[str, str]], *, least_needed: Sequence[str]) -> None:
+    """Rows of one set of columns, as many of these as the terminal has room for; no text is ever cut or broken."""
+    left_out: list[str] = []
+    for column in (*least_needed, None):
+        table = new_table(*(name for name in rows[0] if name not in left_out))
+        table.collapse_padding = True
+        for shown in table.columns:
+            shown.no_wrap = True
+        for row in rows:
+            table.add_row(*(text for name, text in row.items() if name not in left_out))
+        needed = console.measure(table, options=console.options.update_width(_NO_TERMINAL_IS_WIDER)).maximum
+        if needed <= console.width or column is None:
+            break
+        left_out.append(column)
+    console.print(table, width=max(needed, console.width), crop=False)
+
+
+def mark(passed: bool) -> str:
+    return "[green]✓[/green]" if passed else "[red]✗[/red]"
+
+
+def print_notices(console: Console, notices: Iterable[str]) -> None:
+    from rich.markup import escape
+
+    for notice in notices:
+        console.print(f"[yellow]![/yellow] {escape(notice)}")
+
+
+def print_json(kind: str, document: Mapping[str, Any]) -> None:
+    """One document on stdout; ``docs/output.schema.json`` has the shape of each ``kind``."""
+    stamped = {"kind": kind, "schema_version": SCHEMA_VERSION, **document}
+    print(json.dumps(stamped, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def in_ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
