@@ -106,7 +106,8 @@ def _complete_heads(
         return []  # there are no self-attends, or a tensor is missing, which `fit_weights` names
     width, usual = queries.shape[0], _USUAL_HEADS[side]
     if is_call:
-        fits = channels not in values or usual * values[channels] == width
+        given = values.get(channels)
+        fits = channels not in values or (_is_count(given) and usual * given == width)
         if fits and heads not in values and width % usual == 0:
             values[heads] = usual
     for one, other in ((heads, channels), (channels, heads)):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
 from perceiver_edge.errors import BadInputError
 
 MODEL_TYPE = "perceiver"
@@ -106,8 +107,10 @@ class HuggingFaceConfig:
         elif name in ("architecture", "hidden_act", "cross_attention_shape_for_attention"):
             if not isinstance(value, str):
                 raise _wrong(name, "a text", value)
-        elif not (name in ("qk_channels", "v_channels") and value is None) and not (is_int and value >= 1):  # type: ignore[operator]
-            raise _wrong(name, "an integer of at least 1", value)
+        elif not (name in ("qk_channels", "v_channels") and value is None):
+            most = MOST_LAYERS if name in ("num_blocks", "num_self_attends_per_block") else MOST_SIZE
+            if not (is_int and 1 <= value <= most):  # type: ignore[operator]
+                raise _wrong(name, f"an integer from 1 to {most:,}", value)
 
     @property
     def token_channels(self) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
 from perceiver_edge.config.numbers import is_finite
 from perceiver_edge.errors import BadInputError
 
@@ -94,10 +95,6 @@ _POSITIVE_INTS = {
     "depth",
 }
 _LAYERS = {"depth", "self_per_cross_attn"}
-MOST_LAYERS = 1000
-MOST_SIZE = 1_000_000
-"""A hundred times what any published Perceiver has: beyond them a number is a mistake, and takes memory without end."""
-
 _NON_NEGATIVE_INTS = {"num_freq_bands", "self_per_cross_attn"}
 _BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head"}
 

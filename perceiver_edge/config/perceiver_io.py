@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
 from perceiver_edge.errors import BadInputError
 
 MODEL_KEY = "model"
@@ -55,10 +56,11 @@ class PerceiverIOConfig:
             if field.name in ("weight_tie_layers", "decoder_ff"):
                 if not isinstance(value, bool):
                     raise _wrong(field.name, "true or false", value)
-            elif field.name != MODEL_KEY and value is not None:
+            elif field.name != MODEL_KEY and not (value is None and field.default is None):
                 least = 0 if field.name == "num_queries" else 1
-                if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                    raise _wrong(field.name, f"an integer of at least {least}", value)
+                most = MOST_LAYERS if field.name == "depth" else MOST_SIZE
+                if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                    raise _wrong(field.name, f"an integer from {least} to {most:,}", value)
         needed = ("num_tokens", "max_seq_len") if self.is_language_model else ("queries_dim",)
         for name in needed:
             if getattr(self, name) is None:

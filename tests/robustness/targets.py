@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
 
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.calibration import Range, Ranges, open_source
 from perceiver_edge.checkpoints import Checkpoint, init_weights, load_checkpoint, save_checkpoint
-from perceiver_edge.config import PRESETS
+from perceiver_edge.checkpoints.huggingface_layout import huggingface_shapes
+from perceiver_edge.checkpoints.perceiver_io import perceiver_io_shapes
+from perceiver_edge.config import PRESETS, parse_config
+from perceiver_edge.config.huggingface import parse_huggingface_config
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.lowering import Decision
 from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge
 from perceiver_edge.proof.held_out import HeldOut
@@ -35,8 +40,11 @@ class Target:
 def targets() -> dict[str, Target]:
     """By the name of the format."""
     return {
-        "config.json": _config(),
-        "model.safetensors": _safetensors(),
+        "config.json": _file_of(_checkpoint_files(), "config.json"),
+        "config.json of a PerceiverIO": _perceiver_io(),
+        "config.json of Hugging Face": _huggingface("config.json"),
+        "preprocessor_config.json": _huggingface("preprocessor_config.json"),
+        "model.safetensors": _file_of(_checkpoint_files(), "model.safetensors"),
         "calibration.json": Target(_ranges().to_json().encode(), _read_ranges, is_text=True),
         "manifest.json": Target(_manifest().to_json(), lambda b: Manifest.from_json(b, where="it"), is_text=True),
         "parity.json": Target(json.dumps(_parity().to_dict()).encode(), _read_parity, is_text=True),
@@ -62,30 +70,43 @@ def _checkpoint_files() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def _config() -> Target:
-    files = _checkpoint_files()
+def _file_of(files: Mapping[str, bytes], name: str) -> Target:
+    """One file of a checkpoint's folder, the others being whole."""
 
     def read(content: bytes) -> object:
         def load(folder: Path) -> object:
-            (folder / "model.safetensors").write_bytes(files["model.safetensors"])
+            for other in files.keys() - {name}:
+                (folder / other).write_bytes(files[other])
             return load_checkpoint(folder)
 
-        return _in_a_folder("config.json", content, load)
+        return _in_a_folder(name, content, load)
 
-    return Target(files["config.json"], read, is_text=True)
+    return Target(files[name], read, is_text=name.endswith(".json"))
 
 
-def _safetensors() -> Target:
-    files = _checkpoint_files()
+def _perceiver_io() -> Target:
+    values = {
+        "model": "PerceiverIO", "depth": 1, "dim": 6, "num_latents": 4, "latent_dim": 8, "cross_heads": 2,
+        "latent_heads": 2, "cross_dim_head": 4, "latent_dim_head": 4, "queries_dim": 5, "logits_dim": 3,
+        "num_queries": 7, "input_shape": [9],
+    }  # fmt: skip
+    config, _ = parse_config(values)
+    assert isinstance(config, PerceiverIOConfig)
+    weights = {name: np.ones(shape, np.float32) for name, shape in perceiver_io_shapes(config).items()}
+    return _file_of({"config.json": json.dumps(values).encode(), "model.safetensors": save(weights)}, "config.json")
 
-    def read(content: bytes) -> object:
-        def load(folder: Path) -> object:
-            (folder / "config.json").write_bytes(files["config.json"])
-            return load_checkpoint(folder)
 
-        return _in_a_folder("model.safetensors", content, load)
-
-    return Target(files["model.safetensors"], read, is_text=False)
+def _huggingface(name: str) -> Target:
+    values = {
+        "model_type": "perceiver", "architectures": ["PerceiverForImageClassificationFourier"], "num_latents": 4,
+        "d_latents": 8, "d_model": 261, "num_blocks": 1, "num_self_attends_per_block": 2,
+        "num_self_attention_heads": 2, "num_cross_attention_heads": 1, "id2label": {"0": "cat", "1": "dog"},
+    }  # fmt: skip
+    processor = {"image_mean": [0.485, 0.456, 0.406], "size": 224, "crop_size": {"height": 256}, "do_resize": True}
+    weights = {n: np.ones(s, np.float32) for n, s in huggingface_shapes(parse_huggingface_config(values)).items()}
+    texts = {"config.json": values, "preprocessor_config.json": processor}
+    files = {name: json.dumps(value).encode() for name, value in texts.items()} | {"model.safetensors": save(weights)}
+    return _file_of(files, name)
 
 
 def _ranges() -> Ranges:
