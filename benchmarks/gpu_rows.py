@@ -14,7 +14,7 @@ from measure import verdict
 
 from perceiver_edge.errors import NotRunError, PerceiverEdgeError
 from perceiver_edge.progress import Progress
-from perceiver_edge.proof.gates import Judgement, judge
+from perceiver_edge.proof.judgement import Judgement, judge
 
 MEASURED, FUNCTIONAL, NOT_RUN, FAILED = "measured", "functional", "not run", "failed"
 

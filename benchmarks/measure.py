@@ -21,7 +21,8 @@ from subject import Subject
 from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.progress import Progress
-from perceiver_edge.proof.gates import Gates, Judgement, judge
+from perceiver_edge.proof.gates import Gates
+from perceiver_edge.proof.judgement import Judgement, judge
 from perceiver_edge.runtime import paired_ratio
 
 COLLAPSED_BELOW = 0.1

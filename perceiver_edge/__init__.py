@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from perceiver_edge.config import InputSpec, PerceiverConfig
     from perceiver_edge.errors import PerceiverEdgeError
     from perceiver_edge.model import Perceiver
-    from perceiver_edge.proof.gates import ParityError
+    from perceiver_edge.proof.parity import ParityError
 
 _HOME_OF = {
     "Perceiver": "perceiver_edge.model",
     "PerceiverConfig": "perceiver_edge.config",
     "InputSpec": "perceiver_edge.config",
-    "ParityError": "perceiver_edge.proof.gates",
+    "ParityError": "perceiver_edge.proof.parity",
     "PerceiverEdgeError": "perceiver_edge.errors",
     "compile": "perceiver_edge.compiler.pipeline",
     "load_bundle": "perceiver_edge.bundle.hub",

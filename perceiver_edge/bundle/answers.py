@@ -10,8 +10,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.manifest import Manifest
-    from perceiver_edge.proof.gates import ArtefactParity, ParityReport
     from perceiver_edge.proof.held_out import HeldOut
+    from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 MOST_SHOWN = 12
 """Samples a model; a page of hundreds of pictures is read by nobody."""

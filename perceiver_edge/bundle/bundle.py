@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perceiver_edge.bundle.manifest import DOCUMENTS, FileRecord, Manifest
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
-from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.parity import ParityReport
 
 if TYPE_CHECKING:
     from perceiver_edge.runtime import Runner

@@ -7,7 +7,7 @@ from perceiver_edge.bundle.figures import Times
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.report import view
-from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.parity import ParityReport
 
 
 def render_model_card(

@@ -10,8 +10,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.manifest import Artefact, Manifest
-    from perceiver_edge.proof.gates import ArtefactParity, ParityReport
     from perceiver_edge.proof.metrics import Metrics
+    from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 Times = Mapping[str, Mapping[str, Any]]
 """Artefact file name to ``median_ms``, ``p10_ms``, ``p90_ms`` of one inference, and ``samples_ms`` of each round."""

@@ -14,7 +14,9 @@ from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.errors import MissingExtraError
-from perceiver_edge.proof.gates import ArtefactParity, Check, LayerError, ParityReport
+from perceiver_edge.proof.judgement import Check
+from perceiver_edge.proof.layers import LayerError
+from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 if TYPE_CHECKING:
     from perceiver_edge.proof.held_out import HeldOut

@@ -34,7 +34,7 @@ def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge.commands.show_plan import show_plan
     from perceiver_edge.compiler.job import prepare
     from perceiver_edge.progress import FinishedStage, on_console, progress_console
-    from perceiver_edge.proof.gates import ParityError
+    from perceiver_edge.proof.parity import ParityError
 
     finished: list[FinishedStage] = []
     progress = on_console(quiet=args.quiet, finished=finished)

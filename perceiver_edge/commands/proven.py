@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perceiver_edge.bundle.bundle import Bundle
 from perceiver_edge.measure.latency import describe_device
-from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.parity import ParityReport
 from perceiver_edge.provenance import tool_versions
 
 _DECIDING = ("ai-edge-litert", "onnxruntime", "onnxruntime-gpu", "tensorflow", "tensorflow-cpu")

@@ -9,7 +9,7 @@ from perceiver_edge.commands.tables import mark, new_table, print_json, print_no
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
-    from perceiver_edge.proof.gates import ParityReport
+    from perceiver_edge.proof.parity import ParityReport
 
 
 _LAYERS_SHOWN = 12

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perceiver_edge.bundle.folder import Bundle
-    from perceiver_edge.proof.gates import ParityReport
+    from perceiver_edge.proof.parity import ParityReport
 
 _FEWEST_SAMPLES = 2
 """Of one sample nobody can say whether the output varies with the input."""
@@ -52,7 +52,7 @@ def _verify(args: argparse.Namespace) -> int:
     from perceiver_edge.commands.libraries import VERIFIER, require_libraries
     from perceiver_edge.commands.proven import conclusion, differences
     from perceiver_edge.commands.show_parity import show_parity
-    from perceiver_edge.proof.gates import ParityError
+    from perceiver_edge.proof.parity import ParityError
 
     bundle = read_bundle(args.bundle)
     formats = dict.fromkeys(artefact.format for artefact in bundle.manifest.artefacts.values())
@@ -77,7 +77,7 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     """
     from perceiver_edge.bundle.evidence import read_gates, read_held_out
     from perceiver_edge.progress import on_console
-    from perceiver_edge.proof.gates import ParityReport
+    from perceiver_edge.proof.parity import ParityReport
     from perceiver_edge.proof.prove import layer_outputs, prove
     from perceiver_edge.runtime.isolated import require_survivable
 

@@ -29,9 +29,9 @@ from perceiver_edge.lowering import Decision
 from perceiver_edge.measure.latency import Latencies, measure_latency
 from perceiver_edge.memory import give_back_memory
 from perceiver_edge.progress import Progress, Stage
-from perceiver_edge.proof.gates import ParityError, ParityReport
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
 from perceiver_edge.proof.outputs import task_of
+from perceiver_edge.proof.parity import ParityError, ParityReport
 from perceiver_edge.proof.prove import layer_reference, prove
 from perceiver_edge.provenance import provenance
 from perceiver_edge.runtime.isolated import require_survivable

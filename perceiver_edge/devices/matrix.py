@@ -13,7 +13,9 @@ from perceiver_edge.devices.runtimes import NATIVE, Kind, Runtime
 from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
 from perceiver_edge.measure.latency import describe_device
 from perceiver_edge.progress import Progress
-from perceiver_edge.proof.gates import Gates, Judgement, jsonable, judge
+from perceiver_edge.proof.gates import Gates
+from perceiver_edge.proof.judgement import Judgement, judge
+from perceiver_edge.proof.parity import jsonable
 from perceiver_edge.proof.prove import output_step
 
 if TYPE_CHECKING:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from perceiver_edge.converters.points import observable_outputs, quantised_points
-from perceiver_edge.proof.gates import ArtefactParity, Gates, LayerError, judge, layer_errors
+from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.held_out import HeldOut
+from perceiver_edge.proof.judgement import judge
+from perceiver_edge.proof.layers import LayerError, layer_errors
+from perceiver_edge.proof.parity import ArtefactParity
 from perceiver_edge.runtime import Runner, load, probe
 
 LAYER_SAMPLES = 4

@@ -6,7 +6,9 @@ import pytest
 from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec, seal
 from perceiver_edge.config import PRESETS
 from perceiver_edge.lowering import Decision
-from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge
+from perceiver_edge.proof.gates import Gates
+from perceiver_edge.proof.judgement import judge
+from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 
 @pytest.fixture

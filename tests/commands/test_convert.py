@@ -14,7 +14,7 @@ from perceiver_edge.bundle.folder import read_bundle
 from perceiver_edge.bundle.report import warnings
 from perceiver_edge.calibration.samples import sample_digest
 from perceiver_edge.commands import show_bundle
-from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.parity import ParityReport
 from perceiver_edge.runtime import load
 
 THIS_RUN = {"report.html", "README.md", "latency.json"}

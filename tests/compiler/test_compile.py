@@ -11,7 +11,7 @@ import perceiver_edge
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.config import PRESETS, InputSpec, PerceiverConfig
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.proof.gates import ParityError
+from perceiver_edge.proof.parity import ParityError
 from perceiver_edge.runtime import load
 
 GOLDEN = Path(__file__).parents[1] / "golden"

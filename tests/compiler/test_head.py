@@ -7,7 +7,8 @@ import pytest
 import perceiver_edge as pe
 from perceiver_edge.calibration import Range
 from perceiver_edge.compiler.head import decide_head
-from perceiver_edge.proof.gates import Gates, judge
+from perceiver_edge.proof.gates import Gates
+from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.outputs import task_of, worst_output
 from perceiver_edge.runtime import load
 

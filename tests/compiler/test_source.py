@@ -15,7 +15,7 @@ from perceiver_edge.compiler.options import Options
 from perceiver_edge.compiler.resolve import resolve_model
 from perceiver_edge.config import InputSpec
 from perceiver_edge.errors import BadInputError, GateError
-from perceiver_edge.proof.gates import ParityReport
+from perceiver_edge.proof.parity import ParityReport
 from perceiver_edge.proof.reference import Reference
 from perceiver_edge.proof.source import Source, compare_with_answers, read_answers
 from perceiver_edge.runtime import load

@@ -7,8 +7,9 @@ import pytest
 
 from perceiver_edge.demo.browser import browser_outputs, headless_browser
 from perceiver_edge.errors import BadInputError, NotRunError
-from perceiver_edge.proof.gates import Gates, judge
+from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
+from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.metrics import relative_l2
 from perceiver_edge.runtime import load
 

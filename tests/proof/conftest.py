@@ -18,8 +18,9 @@ from perceiver_edge.compiler.cores import calibrate
 from perceiver_edge.compiler.representative import choose_samples
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import InputSpec
-from perceiver_edge.proof.gates import PRECISIONS, ArtefactParity, Gates
+from perceiver_edge.proof.gates import PRECISIONS, Gates
 from perceiver_edge.proof.held_out import HeldOut, ask_reference
+from perceiver_edge.proof.parity import ArtefactParity
 from perceiver_edge.proof.prove import layer_reference, prove
 
 NUM_CALIBRATION = 32

@@ -13,7 +13,9 @@ import perceiver_edge
 from perceiver_edge.compiler.artefacts import Kind
 from perceiver_edge.converters.onnx.graph import onnx_sites
 from perceiver_edge.converters.tflite.graph import tflite_sites
-from perceiver_edge.proof.gates import Gates, ParityError, judge
+from perceiver_edge.proof.gates import Gates
+from perceiver_edge.proof.judgement import judge
+from perceiver_edge.proof.parity import ParityError
 
 SITE = "layers.1.self_ff.0.down"
 

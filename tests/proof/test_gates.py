@@ -5,16 +5,10 @@ import numpy as np
 import pytest
 
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.proof.gates import (
-    PRECISIONS,
-    ArtefactParity,
-    Check,
-    Gates,
-    Judgement,
-    ParityReport,
-    judge,
-    layer_errors,
-)
+from perceiver_edge.proof.gates import PRECISIONS, Gates
+from perceiver_edge.proof.judgement import Check, Judgement, judge
+from perceiver_edge.proof.layers import layer_errors
+from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.normal(size=(200, 10)).astype(np.float32)
@@ -198,7 +192,8 @@ def test_judgement_without_checks_has_not_passed():
 
 
 def advice_for(reference, actual):
-    from perceiver_edge.proof.gates import LayerError, ParityError
+    from perceiver_edge.proof.layers import LayerError
+    from perceiver_edge.proof.parity import ParityError
 
     judgement = judge(reference, actual, gates=Gates.for_precision("int8"), is_classifier=True)
     layers = (LayerError(name="up", relative_l2=0.01, sqnr_db=40.0, cosine=1.0),)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from perceiver_edge.compiler.artefacts import Kind
-from perceiver_edge.proof.gates import PRECISIONS, Gates, judge
+from perceiver_edge.proof.gates import PRECISIONS, Gates
+from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.prove import output_step, outputs
 from perceiver_edge.runtime import load
 

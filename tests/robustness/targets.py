@@ -21,8 +21,10 @@ from perceiver_edge.config import PRESETS, parse_config
 from perceiver_edge.config.huggingface import parse_huggingface_config
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.lowering import Decision
-from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge
+from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.held_out import HeldOut
+from perceiver_edge.proof.judgement import judge
+from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 SHAPE = (4, 4, 3)
 SAMPLES = np.random.default_rng(0).random((5, *SHAPE), np.float32)

@@ -6,8 +6,11 @@ import pytest
 from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec
 from perceiver_edge.config import InputSpec, PerceiverConfig
 from perceiver_edge.lowering import Decision
-from perceiver_edge.proof.gates import ArtefactParity, Gates, ParityReport, judge, layer_errors
+from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.held_out import HeldOut
+from perceiver_edge.proof.judgement import judge
+from perceiver_edge.proof.layers import layer_errors
+from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 LAYERS = ("encode", "layers.0.cross_attn", "layers.0.cross_ff", "layers.1.self_attn", "head")
 
