@@ -6,8 +6,9 @@ logits = load("digits_int8.tflite")(image)
 
 from perceiver_edge.runtime.batches import batch
 from perceiver_edge.runtime.classes import Guess
+from perceiver_edge.runtime.engines import Engine
 from perceiver_edge.runtime.execution import Execution
-from perceiver_edge.runtime.loading import Engine, load
+from perceiver_edge.runtime.loading import load
 from perceiver_edge.runtime.probe import probe
 from perceiver_edge.runtime.processors import default_threads
 from perceiver_edge.runtime.runner import Runner, TensorSpec

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.runtime.beside import class_names_in, input_range_in, manifest_beside, preprocessing_in
+from perceiver_edge.runtime.engines import ENGINES, Engine, engines_for, installed_engines
 from perceiver_edge.runtime.execution import Execution, Idle, Placement, resolve_execution
 from perceiver_edge.runtime.external_data import require_weights_inside
 from perceiver_edge.runtime.formats import format_of, is_tflite
 from perceiver_edge.runtime.guard import InputGuard, engine_errors
 from perceiver_edge.runtime.runner import Runner
-
-Engine = Literal["litert", "tflite_runtime", "onnxruntime"]
-
-TFLITE_ENGINES: tuple[Engine, ...] = ("litert", "tflite_runtime")
-ONNX_ENGINES: tuple[Engine, ...] = ("onnxruntime",)
-
-# engine: (module to import, extra that brings it)
-_LIBRARY_OF: dict[Engine, tuple[str, str]] = {
-    "litert": ("ai_edge_litert", "litert"),
-    "tflite_runtime": ("tflite_runtime", "tflite-runtime"),
-    "onnxruntime": ("onnxruntime", "onnxruntime"),
-}
 
 
 def load(
@@ -77,23 +64,12 @@ def load(
 
 def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, execution: Execution) -> Runner:
     content, where = _read(model)
-    is_onnx = format_of(content, where) == "onnx"
-    if is_onnx:
+    format_ = format_of(content, where)
+    if format_ == "onnx":
         require_weights_inside(content, where)
-    able = ONNX_ENGINES if is_onnx else TFLITE_ENGINES
-    chosen = _choose(engine, able, where)
+    chosen = _choose(engine, engines_for(format_), where)
     _require_idle(execution, chosen)
-    if chosen == "litert":
-        from perceiver_edge.runtime.litert import LiteRtRunner
-
-        return LiteRtRunner(content, execution=execution, where=where)
-    if chosen == "tflite_runtime":
-        from perceiver_edge.runtime.tflite_runtime import TfliteRuntimeRunner
-
-        return TfliteRuntimeRunner(content, execution=execution, where=where)
-    from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
-
-    return OnnxRuntimeRunner(content, execution=execution, where=where)
+    return ENGINES[chosen].runner_class()(content, execution=execution, where=where)
 
 
 def _load_isolated(model: str | os.PathLike[str] | bytes, **options: object) -> Runner:
@@ -134,11 +110,6 @@ def _require_idle(execution: Execution, engine: Engine) -> None:
         )  # fmt: skip
 
 
-def installed_engines(able: tuple[Engine, ...]) -> tuple[Engine, ...]:
-    """Those of the engines that are on this machine, found without importing them."""
-    return tuple(engine for engine in able if find_spec(_LIBRARY_OF[engine][0]) is not None)
-
-
 def _read(model: str | os.PathLike[str] | bytes, *, start: int | None = None) -> tuple[bytes, str]:
     if isinstance(model, bytes):
         content, where = model, "bytes"
@@ -151,8 +122,8 @@ def _read(model: str | os.PathLike[str] | bytes, *, start: int | None = None) ->
 
 
 def _choose(engine: Engine | None, able: tuple[Engine, ...], where: str) -> Engine:
-    if engine is not None and engine not in _LIBRARY_OF:
-        raise BadInputError("No such engine.", expected=", ".join(_LIBRARY_OF), got=repr(engine))
+    if engine is not None and engine not in ENGINES:
+        raise BadInputError("No such engine.", expected=", ".join(ENGINES), got=repr(engine))
     if engine is not None and engine not in able:
         raise BadInputError(
             "The engine does not run models of this format.", expected=" or ".join(able), got=engine, where=where
@@ -160,4 +131,5 @@ def _choose(engine: Engine | None, able: tuple[Engine, ...], where: str) -> Engi
     wanted = (engine,) if engine else able
     if installed := installed_engines(wanted):
         return installed[0]
-    raise MissingExtraError(*_LIBRARY_OF[engine or able[0]])
+    missing = ENGINES[wanted[0]]
+    raise MissingExtraError(missing.distribution, missing.extra)

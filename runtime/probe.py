@@ -14,7 +14,7 @@ import numpy as np
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import resolve_execution
-from perceiver_edge.runtime.loading import is_tflite
+from perceiver_edge.runtime.formats import is_tflite
 from perceiver_edge.runtime.onnxruntime import OnnxRuntimeRunner
 
 Feeds = Union[np.ndarray, Mapping[str, np.ndarray]]

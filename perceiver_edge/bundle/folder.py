@@ -11,37 +11,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import logging
 import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from perceiver_edge.bundle.bundle import Bundle, checked_bytes
+from perceiver_edge.bundle.locks import exclusive_lock, shared_lock
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
-
-if sys.platform != "win32":
-    import fcntl
-else:  # never called there
-    fcntl: Any = None
-
-_READERS_PATIENCE_S = 10.0
-"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
-
-_PUBLISHERS_PATIENCE_S = 120.0
-"""Sixteen conversions that end at once, each with a bundle of 200 MB, take a fraction of it."""
-
-_LOG = logging.getLogger(__name__)
-
-_NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
-"""What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -97,7 +79,7 @@ def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: b
     new = _staging(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent):
+        with exclusive_lock(folder.parent):
             _put_back(folder)
             _require_replaceable(folder, overwrite=overwrite)
             _clear_leftovers(folder)
@@ -124,7 +106,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
     """The manifest, and what tells this publication from one of the same bytes: the file's inode and time."""
     with suppress(FileNotFoundError, NotADirectoryError):
         return _manifest_there(folder / MANIFEST_NAME)
-    with _shared_lock(folder.parent) as is_held:
+    with shared_lock(folder.parent) as is_held:
         if is_held:
             _put_back(folder)
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -234,64 +216,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-@contextmanager
-def _locked(parent: Path) -> Iterator[None]:
-    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left."""
-    if sys.platform == "win32" or not parent.is_dir():
-        yield
-        return
-    descriptor = os.open(parent, os.O_RDONLY)
-    try:
-        if not _lock_in_time(descriptor, fcntl.LOCK_EX, _PUBLISHERS_PATIENCE_S, where=parent):
-            raise BadInputError(
-                "Another program holds the folder that the bundle is to go to.", where=parent,
-                expected=f"its lock within {_PUBLISHERS_PATIENCE_S:g} s", fix=f"end that program, or {_another()}",
-            )  # fmt: skip
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _shared_lock(parent: Path) -> Iterator[bool]:
-    """Hold the folder's lock beside other readers, or yield False: where it cannot be had, or not within patience."""
-    if sys.platform == "win32":
-        yield True
-        return
-    try:
-        descriptor = os.open(parent, os.O_RDONLY)
-    except OSError:
-        yield False
-        return
-    try:
-        yield _lock_in_time(descriptor, fcntl.LOCK_SH, _READERS_PATIENCE_S)
-    finally:
-        os.close(descriptor)
-
-
-def _lock_in_time(descriptor: int, kind: int, patience_s: float, *, where: Path | None = None) -> bool:
-    """Whether the lock was had; ``where`` is named to a person who has to wait for it."""
-    begun = time.monotonic()
-    has_said = where is None
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited_s = time.monotonic() - begun
-            if waited_s > patience_s:
-                return False
-            if waited_s > 1 and not has_said:
-                has_said = True
-                _LOG.warning("Waiting for another program that publishes into %s.", where)
-            time.sleep(0.02)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE or kind == fcntl.LOCK_EX:
-                raise
-            return False
-        else:
-            return True
 
 
 def _unwritable(folder: Path, error: OSError) -> BadInputError:

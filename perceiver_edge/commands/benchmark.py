@@ -215,9 +215,9 @@ def profile(bundle: Bundle, *, threads: int) -> dict[str, tuple[OperatorTime, ..
 
 
 def _engines(bundle: Bundle, name: str) -> tuple[str, ...]:
-    from perceiver_edge.runtime.loading import ONNX_ENGINES, TFLITE_ENGINES, installed_engines
+    from perceiver_edge.runtime.engines import engines_for, installed_engines
 
-    able = TFLITE_ENGINES if bundle.manifest.artefacts[name].format == "tflite" else ONNX_ENGINES
+    able = engines_for(bundle.manifest.artefacts[name].format)
     engines = installed_engines(able)
     if not engines:
         raise MissingExtraError(f"{' or '.join(able)}, which would run {name},", "verify")

@@ -34,13 +34,6 @@ from perceiver_edge.memory import status_bytes
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Feeds by name, batch dimension included → the output, batch dimension included."""
 
-_ENGINE_MODULES = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite_runtime": "tflite_runtime.interpreter",
-    "onnxruntime": "onnxruntime",
-}
-"""Imported before memory is counted: the engine's own libraries are no part of a model's peak."""
-
 
 class WorkerError(PerceiverEdgeError):
     """The model's process failed; the message has its last words."""
@@ -210,23 +203,26 @@ def _reset_peak() -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from perceiver_edge.runtime import load
+    from perceiver_edge.runtime.engines import ENGINES
+
     parser = argparse.ArgumentParser(
         prog="python -m perceiver_edge.measure.worker",
         description="Serve one model to a parent process; see the module.",
     )
     parser.add_argument("file", type=Path, help="a .tflite or .onnx file")
     parser.add_argument("inputs", type=Path, help="an .npz of samples by input name")
-    parser.add_argument("--engine", required=True, choices=_ENGINE_MODULES)
+    parser.add_argument("--engine", required=True, choices=ENGINES)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True, help="samples that the model takes at once")
     parser.add_argument("--streams", type=int, default=1, help="models that run at once, for the throughput")
     parser.add_argument("--plain", action="store_true", help="threads placed and spinning as the engine has it")
     parser.add_argument("--weight-cache", type=Path, metavar="FOLDER", help="keep packed weights there; for litert")
     arguments = parser.parse_args(argv)
-    importlib.import_module(_ENGINE_MODULES[arguments.engine])
+    # before memory is counted: the engine's own libraries are no part of a model's peak
+    importlib.import_module(ENGINES[arguments.engine].library)
     if arguments.weight_cache is not None:
         importlib.import_module("ai_edge_litert.compiled_model")
-    from perceiver_edge.runtime import load
 
     def open_model() -> Call:
         runner = load(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from perceiver_edge.bundle import folder as bundle
+from perceiver_edge.bundle import locks
 from perceiver_edge.bundle.folder import publish, read_bundle, require_writable
 from perceiver_edge.errors import BadInputError
 
@@ -58,7 +59,7 @@ def test_overwrite_replaces_the_whole_bundle_and_leaves_nothing_beside_it(publis
 def test_without_locks_and_exchange_a_bundle_is_replaced_all_the_same(published, make_files, monkeypatch):
     """As on Windows, where nothing keeps two publishers apart."""
     monkeypatch.setattr(bundle.sys, "platform", "win32")
-    monkeypatch.setattr(bundle, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     publish(make_files(NEW), published, overwrite=True)
     assert content(published) == NEW
     assert names_in(published.parent) == ["digits"]

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from perceiver_edge.bundle import folder as bundle
+from perceiver_edge.bundle import locks
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.errors import BadInputError
 
@@ -153,7 +154,7 @@ def test_a_reader_who_finds_no_bundle_waits_for_the_publisher_at_work(tmp_path, 
 
 @pytest.mark.parametrize("kind", ["LOCK_SH", "LOCK_EX"])
 def test_a_lock_that_is_never_let_go_holds_no_reader_up_for_ever(tmp_path, make_files, hold, monkeypatch, kind):
-    monkeypatch.setattr(bundle, "_READERS_PATIENCE_S", 0.1)
+    monkeypatch.setattr(locks, "_READERS_PATIENCE_S", 0.1)
     destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
     hold(tmp_path, kind)
     assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
@@ -168,7 +169,7 @@ def test_a_reader_goes_on_where_locking_is_impossible(tmp_path, make_files, monk
     def refuse(descriptor, how):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(bundle.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
     with pytest.raises(BadInputError, match="no such folder"):
         read_bundle(tmp_path / "absent")

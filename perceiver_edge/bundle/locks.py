@@ -1,0 +1,90 @@
+"""Locks on a folder: publishers take turns, readers go in together. The system drops them when a process ends."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from perceiver_edge.errors import BadInputError, option
+
+if sys.platform != "win32":
+    import fcntl
+else:  # never called there
+    fcntl: Any = None
+
+_READERS_PATIENCE_S = 10.0
+"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
+
+_PUBLISHERS_PATIENCE_S = 120.0
+"""Sixteen conversions that end at once, each with a bundle of 200 MB, take a fraction of it."""
+
+_LOG = logging.getLogger(__name__)
+
+_NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
+"""What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
+
+
+@contextmanager
+def exclusive_lock(parent: Path) -> Iterator[None]:
+    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left."""
+    if sys.platform == "win32" or not parent.is_dir():
+        yield
+        return
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        if not _lock_in_time(descriptor, fcntl.LOCK_EX, _PUBLISHERS_PATIENCE_S, where=parent):
+            raise BadInputError(
+                "Another program holds the folder that the bundle is to go to.", where=parent,
+                expected=f"its lock within {_PUBLISHERS_PATIENCE_S:g} s",
+                fix=f"end that program, or choose another {option('output')}",
+            )  # fmt: skip
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def shared_lock(parent: Path) -> Iterator[bool]:
+    """Hold the folder's lock beside other readers, or yield False: where it cannot be had, or not within patience."""
+    if sys.platform == "win32":
+        yield True
+        return
+    try:
+        descriptor = os.open(parent, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _lock_in_time(descriptor, fcntl.LOCK_SH, _READERS_PATIENCE_S)
+    finally:
+        os.close(descriptor)
+
+
+def _lock_in_time(descriptor: int, kind: int, patience_s: float, *, where: Path | None = None) -> bool:
+    """Whether the lock was had; ``where`` is named to a person who has to wait for it."""
+    begun = time.monotonic()
+    has_said = where is None
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited_s = time.monotonic() - begun
+            if waited_s > patience_s:
+                return False
+            if waited_s > 1 and not has_said:
+                has_said = True
+                _LOG.warning("Waiting for another program that publishes into %s.", where)
+            time.sleep(0.02)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS_HERE or kind == fcntl.LOCK_EX:
+                raise
+            return False
+        else:
+            return True
