@@ -24,6 +24,14 @@ def test_what_a_page_links_to_is_there(page):
     assert missing == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    """A path that begins with a folder of the repository; its globs match something."""
+    text = page.read_text("utf-8").partition("\n## [0.")[0]  # of released versions the files may be gone
+    named = re.findall(r"`((?:perceiver_edge|converters|calibration|runtime|tests|benchmarks|docs)/[\w./*-]+)`", text)
+    assert [name for name in sorted(set(named)) if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
 def test_every_page_is_in_the_table_of_contents():
     listed = set(re.findall(r"^[\w-]+$", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE))
     assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= listed

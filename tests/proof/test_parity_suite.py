@@ -3,8 +3,6 @@
 ``pytest -m parity`` runs a quick part of it, ``pytest -m parity --slow`` every configuration of the grid.
 """
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 
@@ -13,12 +11,11 @@ from perceiver_edge.proof.gates import PRECISIONS, Gates
 from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.prove import output_step, outputs
 from perceiver_edge.runtime import load
+from perceiver_edge.runtime.engines import ENGINES, installed_engines
 
 pytestmark = pytest.mark.parity
 
 QUICK = ("image_masked", "tied", "tiny_preset")
-ENGINES = {"litert": "tflite", "tflite_runtime": "tflite", "onnxruntime": "onnx"}
-
 UNTRAINED = {"top1_agreement": 0.0}
 """Of networks that have learned nothing the largest logit is decided by differences of one step of int8."""
 UNTRAINED_EIGHT_BITS = UNTRAINED | {"relative_l2": 0.2, "cosine": 0.98}
@@ -27,11 +24,11 @@ its input, the sensitivity and the centred cosine, stays at the default bounds; 
 
 
 def prove_on(engine, subject, precision, gates):
-    if find_spec({"litert": "ai_edge_litert"}.get(engine, engine)) is None:
+    if not installed_engines((engine,)):
         pytest.skip(f"{engine} is not installed")
     if engine == "tflite_runtime" and precision == "dynamic":
         pytest.skip("tflite-runtime 2.14 does not know FULLY_CONNECTED version 12, which dynamic range needs")
-    content = subject.artefacts[Kind(ENGINES[engine], precision)]
+    content = subject.artefacts[Kind(ENGINES[engine].format, precision)]
     judgement = judge(
         subject.held_out.reference,
         outputs(load(content, engine=engine), subject.held_out),
