@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from perceiver_edge.calibration.samples import (
     INPUT,
     MASK,
+    NOTHING,
+    Beside,
     IndexedSource,
     Sample,
     SampleSource,
@@ -38,7 +40,7 @@ class ArraySource(IndexedSource):
 
     Args:
         arrays: [n, *shape] and optionally a mask [n, *axes], by input name.
-        shape: of one sample, [*axes, channels].
+        shape: of one sample, [*axes, channels]. ``beside``: of the other inputs.
         labels: integers [n].
 
     Raises:
@@ -53,9 +55,10 @@ class ArraySource(IndexedSource):
         labels: NDArray[Any] | None = None,
         description: str = "arrays",
         vocabulary: int | None = None,
+        beside: Beside = NOTHING,
     ) -> None:
         super().__init__(description)
-        check_names(arrays, where=description)
+        check_names(arrays, where=description, beside=beside)
         by_sample = arrays if labels is None else {**arrays, "labels": labels}
         lengths = {name: len(array) if array.ndim else 0 for name, array in by_sample.items()}
         if len(set(lengths.values())) != 1:
@@ -63,8 +66,11 @@ class ArraySource(IndexedSource):
         if 0 in lengths.values():
             raise no_samples(description)
         for name, array in arrays.items():
-            expected = (len(array), *(mask_shape(shape, vocabulary) if name == MASK else shape))
-            check_form(name, array.dtype, array.shape, expected=expected, where=description, vocabulary=vocabulary)
+            single = mask_shape(shape, vocabulary) if name == MASK else beside.get(name, shape)
+            check_form(
+                name, array.dtype, array.shape, expected=(len(array), *single), where=description,
+                vocabulary=None if name in beside else vocabulary,
+            )  # fmt: skip
         if labels is not None:
             if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
                 raise BadInputError(
@@ -74,7 +80,7 @@ class ArraySource(IndexedSource):
                     where=description,
                 )
             self.labels = labels.astype(np.int64)
-        self._arrays, self._shape, self._vocabulary = arrays, shape, vocabulary
+        self._arrays, self._shape, self._vocabulary, self._beside = arrays, shape, vocabulary, beside
 
     def __len__(self) -> int:
         return len(next(iter(self._arrays.values())))
@@ -82,7 +88,9 @@ class ArraySource(IndexedSource):
     def __getitem__(self, index: int) -> Sample:
         row = {name: array[index] for name, array in self._arrays.items()}
         where = f"{self.description}, sample {index}"
-        return check_sample(row, shape=self._shape, where=where, vocabulary=self._vocabulary)
+        return check_sample(
+            row, shape=self._shape, where=where, vocabulary=self._vocabulary, beside=self._beside
+        )  # fmt: skip
 
 
 class SequenceSource(IndexedSource):
@@ -95,17 +103,18 @@ class SequenceSource(IndexedSource):
         shape: tuple[int, ...],
         description: str = "samples",
         vocabulary: int | None = None,
+        beside: Beside = NOTHING,
     ) -> None:
         super().__init__(description)
         if not len(items):
             raise no_samples(description)
-        self._items, self._shape, self._vocabulary = items, shape, vocabulary
+        self._items, self._shape, self._vocabulary, self._beside = items, shape, vocabulary, beside
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Sample:
-        return self._sample(self._items[index], index, self._shape, self._vocabulary)
+        return self._sample(self._items[index], index, self._shape, self._vocabulary, self._beside)
 
 
 class StreamSource(SampleSource):
@@ -119,15 +128,16 @@ class StreamSource(SampleSource):
         description: str = "samples",
         is_random: bool = False,
         vocabulary: int | None = None,
+        beside: Beside = NOTHING,
     ) -> None:
         super().__init__(description)
         self._factory, self._shape, self.is_random = factory, shape, is_random
-        self._vocabulary = vocabulary
+        self._vocabulary, self._beside = vocabulary, beside
 
     def __iter__(self) -> Iterator[Sample]:
         names: set[str] = set()
         for index, values in enumerate(self._values()):
-            sample = self._sample(values, index, self._shape, self._vocabulary)
+            sample = self._sample(values, index, self._shape, self._vocabulary, self._beside)
             names = names or set(sample)
             if set(sample) != names:
                 raise BadInputError(
@@ -181,7 +191,9 @@ class StreamSource(SampleSource):
             ) from error
 
 
-def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = None) -> SampleSource:
+def as_source(
+    samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = None, beside: Beside = NOTHING
+) -> SampleSource:
     """A source of what Python code has at hand.
 
     Args:
@@ -191,26 +203,27 @@ def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = 
             ``tf.data.Dataset``. A sample is an array, a mapping by input name, or one of these and its label.
         shape: of one sample, [*axes, channels].
         vocabulary: how many different integers the input is made of; None for numbers.
+        beside: shapes of the other inputs.
 
     Raises:
         BadInputError: none of these, for example an iterator that can be read only once.
     """
-    if (source := _library_source(samples, shape, vocabulary)) is not None:
+    if (source := _library_source(samples, shape, vocabulary, beside)) is not None:
         return source
     if isinstance(samples, np.ndarray):
         samples = {INPUT: samples}
     if isinstance(samples, Mapping):
         arrays = {name: _as_array(name, values) for name, values in samples.items()}
         labels = arrays.pop("labels", None)
-        return ArraySource(arrays, shape=shape, labels=labels, vocabulary=vocabulary)
+        return ArraySource(arrays, shape=shape, labels=labels, vocabulary=vocabulary, beside=beside)
     if isinstance(samples, SampleSource):
         return samples
     if callable(samples):
-        return StreamSource(samples, shape=shape, vocabulary=vocabulary)
+        return StreamSource(samples, shape=shape, vocabulary=vocabulary, beside=beside)
     if isinstance(samples, Sequence) and not isinstance(samples, str):
-        return SequenceSource(samples, shape=shape, vocabulary=vocabulary)
+        return SequenceSource(samples, shape=shape, vocabulary=vocabulary, beside=beside)
     if isinstance(samples, Iterable) and not isinstance(samples, Iterator | str):
-        return StreamSource(lambda: samples, shape=shape, vocabulary=vocabulary)
+        return StreamSource(lambda: samples, shape=shape, vocabulary=vocabulary, beside=beside)
     raise BadInputError(
         "The samples are not usable.",
         expected="an array, a mapping of arrays, a sequence, or a function that returns an iterable",
@@ -219,13 +232,16 @@ def as_source(samples: Any, *, shape: tuple[int, ...], vocabulary: int | None = 
     )
 
 
-def _library_source(samples: Any, shape: tuple[int, ...], vocabulary: int | None) -> SampleSource | None:
+def _library_source(
+    samples: Any, shape: tuple[int, ...], vocabulary: int | None, beside: Beside
+) -> SampleSource | None:
     """What PyTorch and TensorFlow keep samples in; None for anything else."""
 
     def stream(description: str) -> SampleSource:
         return StreamSource(
-            lambda: single_items(samples, shape), shape=shape, description=description, vocabulary=vocabulary
-        )
+            lambda: single_items(samples, shape), shape=shape, description=description, vocabulary=vocabulary,
+            beside=beside,
+        )  # fmt: skip
 
     name = type(samples).__name__
     if is_a(samples, "torch", "Tensor") or is_a(samples, "tensorflow", "Tensor"):
@@ -233,7 +249,7 @@ def _library_source(samples: Any, shape: tuple[int, ...], vocabulary: int | None
         moved = np.moveaxis(values, 1, -1) if values.ndim == len(shape) + 1 > 2 else values
         fits_moved = values.shape[1:] != shape and moved.shape[1:] == shape
         arrays = {INPUT: moved if fits_moved else values}
-        return ArraySource(arrays, shape=shape, description=f"a {name}", vocabulary=vocabulary)
+        return ArraySource(arrays, shape=shape, description=f"a {name}", vocabulary=vocabulary, beside=beside)
     if is_a(samples, "torch.utils.data", "DataLoader"):
         if not callable(getattr(samples.dataset, "__len__", None)) or samples.collate_fn.__name__ != "default_collate":
             return stream("a DataLoader")
@@ -241,7 +257,8 @@ def _library_source(samples: Any, shape: tuple[int, ...], vocabulary: int | None
     if is_a(samples, "torch.utils.data", "Dataset"):
         if is_a(samples, "torch.utils.data", "IterableDataset"):
             return stream(name)
-        return SequenceSource(TorchSamples(samples, shape), shape=shape, description=name, vocabulary=vocabulary)
+        items = TorchSamples(samples, shape)
+        return SequenceSource(items, shape=shape, description=name, vocabulary=vocabulary, beside=beside)
     return stream("a tf.data.Dataset") if is_a(samples, "tensorflow", "DatasetV2") else None
 
 

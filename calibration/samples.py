@@ -15,7 +15,12 @@ from perceiver_edge.calibration.tensors import as_numpy
 from perceiver_edge.errors import BadInputError, printable
 
 Sample = dict[str, NDArray[Any]]
-"""``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension."""
+"""``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension.
+
+A model of several inputs has the others beside it, float32, by their names."""
+
+Beside = Mapping[str, tuple[int, ...]]
+"""The shapes of a model's other inputs, [*axes, channels], by name."""
 
 INPUT, MASK = "input", "mask"
 DIGEST_BYTES = 16
@@ -91,11 +96,13 @@ class SampleSource(ABC):
             )  # fmt: skip
         return np.array(known, np.int64) if known else None
 
-    def _sample(self, item: object, index: int, shape: tuple[int, ...], vocabulary: int | None) -> Sample:
+    def _sample(
+        self, item: object, index: int, shape: tuple[int, ...], vocabulary: int | None, beside: Beside
+    ) -> Sample:
         """One sample of what a user's code gave for it; the label that came with it is kept."""
         where = f"{self.description}, sample {index}"
         values, self._label_read[index] = take_label(item, where=where)
-        return check_sample(values, shape=shape, where=where, vocabulary=vocabulary)
+        return check_sample(values, shape=shape, where=where, vocabulary=vocabulary, beside=beside)
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sample]:
@@ -146,7 +153,17 @@ def sample_digest(sample: Sample) -> bytes:
     return digest.digest()
 
 
-def check_sample(values: object, *, shape: tuple[int, ...], where: str, vocabulary: int | None = None) -> Sample:
+NOTHING: Beside = {}
+
+
+def check_sample(
+    values: object,
+    *,
+    shape: tuple[int, ...],
+    where: str,
+    vocabulary: int | None = None,
+    beside: Beside = NOTHING,
+) -> Sample:
     """Make a `Sample` of an array or of a mapping by input name, cast to float32, or to int32 for a ``vocabulary``.
 
     Raises:
@@ -154,19 +171,21 @@ def check_sample(values: object, *, shape: tuple[int, ...], where: str, vocabula
             integer outside of the vocabulary.
     """
     given = values if isinstance(values, Mapping) else {INPUT: values}
-    check_names(given, where=where)
+    check_names(given, where=where, beside=beside)
     return {
-        name: _check_array(name, value, shape=shape, where=where, vocabulary=vocabulary)
+        name: _check_array(
+            name, value, shape=beside.get(name, shape), where=where, vocabulary=None if name in beside else vocabulary
+        )
         for name, value in given.items()
     }
 
 
-def check_names(names: Mapping[str, object], *, where: str) -> None:
-    """Raises BadInputError unless there is an `INPUT`, and at most a `MASK` besides."""
-    if INPUT not in names or not set(names) <= {INPUT, MASK}:
+def check_names(names: Mapping[str, object], *, where: str, beside: Beside = NOTHING) -> None:
+    """Raises BadInputError unless there are `INPUT` and all ``beside`` it, and at most a `MASK` besides."""
+    if not {INPUT, *beside} <= set(names) <= {INPUT, MASK, *beside}:
         raise BadInputError(
             "The names of the inputs are not the model's.",
-            expected=f"{INPUT!r}, and {MASK!r} if there is one",
+            expected=f"{', '.join(map(repr, (INPUT, *beside)))}, and {MASK!r} if there is one",
             got=", ".join(map(repr, names)) or "none",
             where=where,
         )

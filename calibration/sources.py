@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from perceiver_edge.calibration.images import ImageFolder
 from perceiver_edge.calibration.memory import ArraySource, SequenceSource, StreamSource
-from perceiver_edge.calibration.samples import INPUT, MASK, SampleSource
+from perceiver_edge.calibration.samples import INPUT, MASK, NOTHING, Beside, SampleSource
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.arrays import open_npy, open_npz
 from perceiver_edge.files.preprocessing import PAD, Text
@@ -34,6 +34,7 @@ def open_source(
     resize: str = "cover",
     seed: int = 0,
     vocabulary: int | None = None,
+    beside: Beside = NOTHING,
 ) -> SampleSource:
     """Open the samples that ``spec`` names.
 
@@ -47,6 +48,7 @@ def open_source(
         resize: how pictures get the input's size: a key of `images.RESIZE`.
         seed: of the random samples.
         vocabulary: how many different integers the input is made of; None for numbers.
+        beside: shapes of the other inputs; random ones are as random pixels.
 
     Raises:
         BadInputError: nothing like this exists, it is damaged, empty, or does not fit the model.
@@ -56,24 +58,31 @@ def open_source(
         def random_samples() -> Iterator[Any]:
             if vocabulary is not None:
                 return _random_texts(shape[0], vocabulary, seed)
-            return _random_samples(shape, image_mean, image_std, seed)
+            return _random_samples({INPUT: shape, **beside}, image_mean, image_std, seed)
 
         return StreamSource(
-            random_samples, shape=shape, description="random numbers", is_random=True, vocabulary=vocabulary
-        )
+            random_samples, shape=shape, description="random numbers", is_random=True, vocabulary=vocabulary,
+            beside=beside,
+        )  # fmt: skip
     path = Path(spec)
     if vocabulary is not None and path.suffix == ".txt" and path.exists():
         return SequenceSource(_texts(path, shape[0]), shape=shape, description=spec, vocabulary=vocabulary)
-    if path.is_dir():
+    if path.is_dir() and not beside:
         return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std, resize=resize)
     if path.suffix == ".npy" and path.exists():
-        return ArraySource({INPUT: open_npy(path)}, shape=shape, description=spec, vocabulary=vocabulary)
+        return ArraySource(
+            {INPUT: open_npy(path)}, shape=shape, description=spec, vocabulary=vocabulary, beside=beside
+        )  # fmt: skip
     if path.suffix == ".npz" and path.exists():
         arrays = open_npz(path)
         labels = arrays.pop("labels", None)
-        return ArraySource(arrays, shape=shape, labels=labels, description=spec, vocabulary=vocabulary)
+        return ArraySource(
+            arrays, shape=shape, labels=labels, description=spec, vocabulary=vocabulary, beside=beside
+        )  # fmt: skip
     if not path.exists() and _FUNCTION.fullmatch(spec):
-        return StreamSource(_import_function(spec), shape=shape, description=spec, vocabulary=vocabulary)
+        return StreamSource(
+            _import_function(spec), shape=shape, description=spec, vocabulary=vocabulary, beside=beside
+        )  # fmt: skip
     raise BadInputError(
         "The samples cannot be opened.",
         expected=_KINDS,
@@ -96,13 +105,14 @@ def _random_texts(length: int, vocabulary: int, seed: int) -> Iterator[dict[str,
 
 
 def _random_samples(
-    shape: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], seed: int
-) -> Iterator[NDArray[np.float32]]:
+    shapes: Beside, mean: tuple[float, ...], std: tuple[float, ...], seed: int
+) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Endless noise, spread evenly over what a normalised pixel can be."""
     rng = np.random.default_rng(seed)
     mean_array, std_array = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     while True:
-        yield (rng.random(shape, dtype=np.float32) - mean_array) / std_array
+        noise = {name: rng.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+        yield noise | {INPUT: (noise[INPUT] - mean_array) / std_array}
 
 
 def _import_function(spec: str) -> Callable[[], Any]:
