@@ -25,10 +25,12 @@ from perceiver_edge.lowering.program import (
     ContextScale,
     CrossAttention,
     Linear,
+    Moments,
     Program,
     map_stack,
 )
 from perceiver_edge.lowering.rule import Decision
+from perceiver_edge.lowering.source import Learned, Source
 
 
 def fold_centring(program: Program) -> tuple[Program, Decision]:
@@ -42,15 +44,12 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
         return no("the context is not centred any more")
     if stack.context_norm is None:
         return no("the context is not shared yet")
-    (source, *others) = program.sources
-    if others or not isinstance(source.positions, np.ndarray) or source.adds_positions:
+    moments = [_moments(source) for source in program.sources]
+    inputs = [source for source in program.sources if isinstance(source, Source)]
+    if sum(of_source is not None for of_source in moments) < len(inputs):
         return no("tokens have no positions: their statistics need all channels")
     if any(block.key is None or block.value is None for block in stack.cross_attentions()):
         return no("keys or values are absorbed already")
-    scale = ContextScale(
-        position_mean=(source.positions.mean(axis=1, keepdims=True),),
-        position_square=((source.positions**2).mean(axis=1, keepdims=True),),
-    )
     made: dict[int, Linear] = {}  # layers may share a projection without being the same
 
     def centred(linear: Linear) -> Linear:
@@ -64,7 +63,16 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
         assert block.value is not None
         return replace(block, key=centred(block.key), value=centred(block.value))
 
-    encoder = replace(map_stack(stack, rewrite), context_norm=scale)
+    encoder = replace(map_stack(stack, rewrite), context_norm=ContextScale(tuple(moments)))
     folded = replace(program, stacks=(encoder, *program.stacks[1:]))
-    reason = f"the statistics of a token come from {source.data_channels} of its {source.channels} channels"
+    of_data = ", ".join(str(source.data_channels) for source in inputs)
+    reason = f"the statistics of a token come from {of_data} of its {program.context_channels} channels"
     return folded, Decision("fold_centring", True, reason)
+
+
+def _moments(source: Source | Learned) -> Moments | None:
+    """Of the positions of an input's tokens; None for tokens without."""
+    if isinstance(source, Learned) or not isinstance(source.positions, np.ndarray) or source.adds_positions:
+        return None
+    table = source.positions
+    return Moments((table.mean(axis=1, keepdims=True),), ((table**2).mean(axis=1, keepdims=True),))

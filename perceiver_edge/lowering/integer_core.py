@@ -48,10 +48,11 @@ from perceiver_edge.lowering.program import (
     IntegerCore,
     Layer,
     Linear,
+    Moments,
     Program,
     Stack,
 )
-from perceiver_edge.lowering.source import AxisPositions, over_axis
+from perceiver_edge.lowering.source import AxisPositions, Source, over_axis
 
 SHIFT_CHANNELS = 3
 """Channels of ones: several, because the query's side of them shares a scale with the query, and they carry more."""
@@ -175,9 +176,12 @@ def with_integer_cores(
 def _in_chunks(program: Program, encoder: Stack, chunks: int) -> Program:
     """Softmax does not ask for the order of tokens."""
     (source,), norm = program.sources, encoder.context_norm
+    assert isinstance(source, Source), "see `integer_blocks`"
     order = token_order(source.tokens, chunks)
     if isinstance(norm, ContextScale):
-        norm = ContextScale(*(_in_order(moment, order) for moment in (norm.position_mean, norm.position_square)))
+        (moments,) = norm.moments
+        assert moments is not None, "a source that is an input has moments"
+        norm = ContextScale((Moments(_in_order(moments.mean, order), _in_order(moments.square, order)),))
     positions = source.positions.whole() if isinstance(source.positions, AxisPositions) else source.positions
     positions = None if positions is None else positions[order]
     encoder = replace(encoder, context_norm=norm, chunks=chunks)

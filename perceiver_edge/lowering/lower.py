@@ -10,6 +10,7 @@ from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
+from perceiver_edge.lowering.order_channels import order_channels
 from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
 from perceiver_edge.lowering.separate_positions import separate_positions
@@ -18,6 +19,7 @@ from perceiver_edge.lowering.share_context import share_context
 RULES: tuple[Rule, ...] = (
     fold_affine,  # first: only a context without an affine is the same for all layers
     share_context,  # before absorption, which reads the shared context
+    order_channels,  # before absorption, too: it reorders the rows of weights that read the context
     fold_centring,  # before absorption, which merges the weights that take the mean out with others
     absorb_keys,
     absorb_values,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from perceiver_edge.lowering.source import Array, Linear, Source
+from perceiver_edge.lowering.source import Array, Learned, Linear, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +29,24 @@ class Norm:
 
 
 @dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and mean square over the position channels of every token of a source.
+
+    As sums over the axes of a grid, ``[size, 1]`` for each, or one ``[tokens, 1]``.
+    """
+
+    mean: tuple[Array, ...]
+    square: tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class ContextScale:
     """The context is only divided by σ, and σ is computed from the data's channels: see `fold_centring`.
 
-    ``position_mean`` and ``position_square``: mean and mean square over the position channels of every token, as sums
-    over the axes of a grid, ``[size, 1]`` for each, or one ``[tokens, 1]``.
+    ``moments``: one for each source; None for one of learned tokens, whose σ is a constant.
     """
 
-    position_mean: tuple[Array, ...]
-    position_square: tuple[Array, ...]
+    moments: tuple[Moments | None, ...]
 
 
 Exponential = Literal["elu", "sigmoid"]
@@ -193,7 +202,7 @@ class Program:
     the rows of the one before it.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[Source | Learned, ...]
     stacks: tuple[Stack, ...]
     output: Output
 

@@ -18,9 +18,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from perceiver_edge.lowering.program import ContextScale, Program
+from perceiver_edge.lowering.program import ContextScale, Moments, Program
 from perceiver_edge.lowering.rule import Decision
-from perceiver_edge.lowering.source import Array, AxisPositions, Source
+from perceiver_edge.lowering.source import Array, AxisPositions, Learned, Source
 
 
 def separate_positions(program: Program) -> tuple[Program, Decision]:
@@ -29,16 +29,21 @@ def separate_positions(program: Program) -> tuple[Program, Decision]:
     def no(reason: str) -> tuple[Program, Decision]:
         return program, Decision("separate_positions", False, reason)
 
-    found = {source.name: separated(source) for source in program.sources}
-    if all(positions is None for positions in found.values()):
+    inputs = [source for source in program.sources if isinstance(source, Source)]
+    found = {id(source): positions for source in inputs if (positions := separated(source)) is not None}
+    if not found:
         return no("no table of positions over several axes, or it is not separable")
-    sources = tuple(replace(source, positions=found[source.name] or source.positions) for source in program.sources)
-    rows = sum(source.tokens for source in program.sources if found[source.name] is not None)
-    kept = sum(len(table) for positions in found.values() if positions is not None for table in positions.tables)
+    sources = tuple(
+        replace(source, positions=found[id(source)]) if id(source) in found else source  # type: ignore[call-arg]
+        for source in program.sources
+    )
+    rows = sum(source.tokens for source in program.sources if id(source) in found)
+    kept = sum(len(table) for positions in found.values() for table in positions.tables)
     encoder = program.encoder
-    (first, *_) = sources
-    if isinstance(encoder.context_norm, ContextScale) and isinstance(first.positions, AxisPositions):
-        encoder = replace(encoder, context_norm=moments(first.positions))
+    if isinstance(norm := encoder.context_norm, ContextScale):
+        of_sources = zip(program.sources, norm.moments, strict=True)
+        by_source = tuple(moments(found[id(source)]) if id(source) in found else of for source, of in of_sources)
+        encoder = replace(encoder, context_norm=ContextScale(by_source))
     stacks = (encoder, *program.stacks[1:])
     reason = f"{kept:,} rows of positions, axis by axis, instead of {rows:,}"
     return replace(program, sources=sources, stacks=stacks), Decision("separate_positions", True, reason)
@@ -46,6 +51,21 @@ def separate_positions(program: Program) -> tuple[Program, Decision]:
 
 def separated(source: Source) -> AxisPositions | None:
     """The source's positions axis by axis; None if they are not separable, or there is nothing to separate."""
+    axis_of = axes_of_channels(source)
+    if axis_of is None or axis_of != sorted(axis_of):
+        return None
+    sizes = source.data_shape[:-1]
+    assert isinstance(source.positions, np.ndarray)
+    grid = source.positions.reshape(*sizes, -1)
+    lines = [np.moveaxis(grid, axis, 0).reshape(size, -1, grid.shape[-1])[:, 0] for axis, size in enumerate(sizes)]
+    return AxisPositions(tuple(line[:, np.equal(axis_of, axis)] for axis, line in enumerate(lines)))
+
+
+def axes_of_channels(source: Source) -> list[int] | None:
+    """The axis that each channel of the positions varies along; None where one varies along two, or there is one axis.
+
+    A channel that never varies goes with its neighbour.
+    """
     sizes = source.data_shape[:-1]
     if not isinstance(source.positions, np.ndarray) or source.adds_positions or len(sizes) < 2:
         return None
@@ -54,19 +74,15 @@ def separated(source: Source) -> AxisPositions | None:
     if any(sum(of_axis[channel] for of_axis in varies) > 1 for channel in range(grid.shape[-1])):
         return None
     axis_of = [0]
-    for channel in range(grid.shape[-1]):  # one that never varies goes with its neighbour
+    for channel in range(grid.shape[-1]):
         axis_of.append(next((axis for axis, of_axis in enumerate(varies) if of_axis[channel]), axis_of[-1]))
-    del axis_of[0]
-    if axis_of != sorted(axis_of):
-        return None
-    lines = [np.moveaxis(grid, axis, 0).reshape(size, -1, grid.shape[-1])[:, 0] for axis, size in enumerate(sizes)]
-    return AxisPositions(tuple(line[:, np.equal(axis_of, axis)] for axis, line in enumerate(lines)))
+    return axis_of[1:]
 
 
-def moments(positions: AxisPositions) -> ContextScale:
+def moments(positions: AxisPositions) -> Moments:
     """What `fold_centring` needs of the positions, axis by axis."""
 
     def by_axis(power: int) -> tuple[Array, ...]:
         return tuple((table**power).sum(axis=1, keepdims=True) / positions.channels for table in positions.tables)
 
-    return ContextScale(position_mean=by_axis(1), position_square=by_axis(2))
+    return Moments(mean=by_axis(1), square=by_axis(2))

@@ -112,6 +112,22 @@ def over_axis(shape: tuple[int, ...], axis: int, axes: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)
+class Learned:
+    """Tokens that no input decides: ``rows`` ``[tokens, channels]``."""
+
+    rows: Array
+
+    @property
+    def tokens(self) -> int:
+        return len(self.rows)
+
+    @property
+    def channels(self) -> int:
+        """Of a token."""
+        return self.rows.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """One input and how it becomes tokens: ``stem``, step by step, makes the data; then come the positions.
 

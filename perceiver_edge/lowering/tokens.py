@@ -9,16 +9,18 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
 from perceiver_edge.lowering.chunk_keys import token_order
-from perceiver_edge.lowering.program import ContextScale, Norm, Program
+from perceiver_edge.lowering.program import ContextScale, Moments, Norm, Program
 from perceiver_edge.lowering.source import (
     Affine,
     Array,
     AxisPositions,
     Convolution,
+    Learned,
     Linear,
     Lookup,
     Patches,
@@ -40,14 +42,21 @@ def tokens_and_context(
     The context stands for the tokens where no stack's rows are made of them. Last comes what gives the context with a
     row for each channel ``[B, C, T]``.
     """
-    data = [_data(feeds[source.name], source, linear=linear, tensor=tensor) for source in program.sources]
+    batch = next(iter(feeds.values())).shape[0]
+    data = [
+        tf.tile(tensor(source.rows)[None], [batch, 1, 1])
+        if isinstance(source, Learned)
+        else _data(feeds[source.name], source, linear=linear, tensor=tensor)
+        for source in program.sources
+    ]
     chunks = program.encoder.chunks
     if chunks > 1:
         data = [tf.gather(part, token_order(part.shape[1], chunks), axis=1) for part in data]
+    pairs = list(zip(data, program.sources, strict=True))
 
     def tokens() -> tf.Tensor:
-        parts = [_positioned(part, source, tensor) for part, source in zip(data, program.sources, strict=True)]
-        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+        placed = (part if isinstance(of, Learned) else _positioned(part, of, tensor) for part, of in pairs)
+        return _joined(list(placed), axis=1)
 
     match program.encoder.context_norm:
         case None:
@@ -56,9 +65,19 @@ def tokens_and_context(
             given = tokens()
             context = layer_norm(given, norm, tensor=tensor)
         case ContextScale() as scale:
-            context, columns = _scaled(data[0], program.sources[0], scale, tensor)
+            parts = [
+                _scaled_rows(source, batch, tensor)
+                if isinstance(source, Learned) or moments is None
+                else _scaled(part, source, moments, tensor)
+                for (part, source), moments in zip(pairs, scale.moments, strict=True)
+            ]
+            context = _joined([rows for rows, _ in parts], axis=1)
             is_read = any(stack.rows is None for stack in program.stacks)
-            return tokens() if is_read else context, context, columns
+            return (
+                tokens() if is_read else context,
+                context,
+                lambda: _joined([columns() for _, columns in parts], axis=2),
+            )
     return given, context, functools.partial(tf.transpose, context, [0, 2, 1])
 
 
@@ -121,8 +140,19 @@ def _positioned(data: tf.Tensor, source: Source, tensor: ToTensor) -> tf.Tensor:
     return items[0] if len(items) == 1 else tf.concat(items, axis=0)
 
 
+def _joined(parts: list[tf.Tensor], *, axis: int) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=axis)
+
+
+def _scaled_rows(source: Learned, batch: int, tensor: ToTensor) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
+    """As `_scaled`, of tokens that are constants, and so is their σ."""
+    rows = source.rows / np.sqrt(source.rows.var(axis=1, keepdims=True) + LAYER_NORM_EPSILON)
+    context = tf.tile(tensor(rows)[None], [batch, 1, 1])
+    return context, functools.partial(tf.transpose, context, [0, 2, 1])
+
+
 def _scaled(
-    data: tf.Tensor, source: Source, scale: ContextScale, tensor: ToTensor
+    data: tf.Tensor, source: Source, scale: Moments, tensor: ToTensor
 ) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
     """Data and positions, each divided by σ and then put together: no table of all positions is ever needed.
 
@@ -159,20 +189,20 @@ def _axis_columns(one: tf.Tensor, table: tf.Tensor, axis: int, sizes: tuple[int,
     return tf.reshape(spread, [batch, table.shape[1], count])
 
 
-def _inverse_sigma(data: tf.Tensor, scale: ContextScale, channels: int, *, tensor: ToTensor) -> tf.Tensor:
+def _inverse_sigma(data: tf.Tensor, scale: Moments, channels: int, *, tensor: ToTensor) -> tf.Tensor:
     """1 / σ of every token ``[B, T, 1]``; `fold_centring` has the equations, here with s² = square − m²."""
     share = 1.0 - data.shape[-1] / channels  # of the positions among all channels
-    sizes = tuple(len(moment) for moment in scale.position_mean)
+    sizes = tuple(len(moment) for moment in scale.mean)
 
     def plus(x: tf.Tensor, moments: tuple[Array, ...], factor: float) -> tf.Tensor:
         for axis, moment in enumerate(moments):
             x = _with_axis(tf.add, x, tensor(moment) * factor, axis, sizes)
         return x
 
-    mean = plus(tf.reduce_sum(data, axis=-1, keepdims=True) / channels, scale.position_mean, share)
+    mean = plus(tf.reduce_sum(data, axis=-1, keepdims=True) / channels, scale.mean, share)
     of_data = tf.reduce_sum(tf.math.squared_difference(data, mean), axis=-1, keepdims=True) / channels
     # s² + (mean − m)² = square + mean (mean − 2 m), which an axis after the other can be added to
-    of_positions = plus(mean * plus(mean, scale.position_mean, -2.0), scale.position_square, 1.0)
+    of_positions = plus(mean * plus(mean, scale.mean, -2.0), scale.square, 1.0)
     return tf.math.rsqrt(of_data + share * of_positions + LAYER_NORM_EPSILON)
 
 

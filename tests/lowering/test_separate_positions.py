@@ -25,7 +25,7 @@ def test_their_moments_are_sums_over_the_axes(plain):
     (source,) = plain(input_shape=(6, 8)).sources
     scale = moments(separated(source))
     mean, square = (sum(part.reshape(s) for part, s in zip(m, ((6, 1), (1, 8)), strict=True)).reshape(-1)
-                    for m in (scale.position_mean, scale.position_square))  # fmt: skip
+                    for m in (scale.mean, scale.square))  # fmt: skip
     np.testing.assert_allclose(mean, source.positions.mean(axis=1))
     np.testing.assert_allclose(square - mean**2, source.positions.var(axis=1))
 
