@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from perceiver_edge.checkpoints.layout import Shapes, linear, norm
 from perceiver_edge.config.huggingface import (
+    AUDIO,
     CHANNELS,
     CONVOLUTIONAL,
     FLOW,
     FRAMES,
+    IMAGE,
+    LABEL,
     LEARNED,
+    LEAST_QUERY_PADDING,
     MASKED_LM,
+    MULTIMODAL,
     HuggingFaceConfig,
 )
 
@@ -60,7 +67,14 @@ def _preprocessor(c: HuggingFaceConfig) -> Shapes:
         }
     if c.architecture == FLOW:
         return linear(f"{prefix}.conv_after_patches", FRAMES * _PATCH_WIDTH, _STEM_WIDTH)
+    if c.architecture == MULTIMODAL:
+        masks = {f"{prefix}.mask.{name}": (1, c.token_channels) for name in c.modality_channels}
+        return masks | _padding(prefix, c.modality_channels, c.token_channels)
     return {}
+
+
+def _padding(prefix: str, widths: Mapping[str, int], width: int) -> Shapes:
+    return {f"{prefix}.padding.{name}": (1, width - own) for name, own in widths.items()}
 
 
 def _decoder(c: HuggingFaceConfig) -> Shapes:
@@ -71,6 +85,8 @@ def _decoder(c: HuggingFaceConfig) -> Shapes:
             **_layer(f"{prefix}.decoding_cross_attention", c.d_model, c.d_latents, (256, c.d_model)),
             "embedding_decoder.bias": (c.vocab_size,),
         }
+    if c.architecture == MULTIMODAL:
+        return _multimodal_decoder(c)
     attend, final = f"{prefix}.decoder.decoding_cross_attention", f"{prefix}.decoder.final_layer"
     if c.architecture == FLOW:
         width = c.token_channels
@@ -80,6 +96,25 @@ def _decoder(c: HuggingFaceConfig) -> Shapes:
         **_layer(attend, c.d_latents, c.d_latents, (c.d_latents, c.d_latents)),
         **linear(final, c.d_latents, c.num_labels),
     }
+
+
+def _multimodal_decoder(c: HuggingFaceConfig) -> Shapes:
+    """Of all outputs, whichever are computed: a file of transformers has them all."""
+    prefix, width = "perceiver.decoder", max(c.query_channels.values()) + LEAST_QUERY_PADDING
+    shapes: Shapes = {
+        f"{prefix}.modalities.{LABEL}.decoder.output_position_encodings.position_embeddings":
+            (1, c.label_trainable_num_channels),
+        **_padding(prefix, c.query_channels, width),
+        **_layer(
+            f"{prefix}.decoder.decoding_cross_attention", width, c.d_latents, (c.d_latents, c.d_latents)
+        ),
+        **linear(f"{prefix}.decoder.final_layer", width, c.output_num_channels),
+    }  # fmt: skip
+    outputs = {AUDIO: c.samples_per_patch, IMAGE: CHANNELS, LABEL: c.num_labels}
+    for name, channels in outputs.items():
+        classifier = f"perceiver.output_postprocessor.modalities.{name}.classifier"
+        shapes |= linear(classifier, c.output_num_channels, channels)
+    return shapes
 
 
 def _layer(name: str, query: int, asked: int | None, widths: tuple[int, int], *, widening: int = 1) -> Shapes:

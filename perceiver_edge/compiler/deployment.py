@@ -74,6 +74,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     program = single_precision(program)
     config = model.checkpoint.config
     inputs = {INPUT: ((batch, *model.sample_shape), tf.int32 if config.vocabulary else tf.float32)}
+    inputs |= {name: ((batch, *shape), tf.float32) for name, shape in model.beside.items()}
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
     output_name = config.output_name
@@ -170,7 +171,8 @@ class _Watch:
     def _run(self, feeds: dict[str, tf.Tensor], *, core_tap: CoreTap | None = None) -> dict[str, tf.Tensor]:
         points: dict[str, tf.Tensor] = {}
         tap: Tap = points.__setitem__
-        self._module(feeds[INPUT], feeds.get(MASK), tap=tap, core_tap=core_tap)
+        data = {name: tensor for name, tensor in feeds.items() if name != MASK}
+        self._module(data, feeds.get(MASK), tap=tap, core_tap=core_tap)
         self._order[:] = points
         return points
 

@@ -59,8 +59,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     kinds = planned_kinds(precisions=options.precisions, formats=options.formats, only=options.only)
     gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(
-        options.model, config=options.config, name=options.name, input_shape=options.input_shape,
+        options.model, config=options.config, name=options.name, input_shape=options.shape,
         image_mean=options.image_mean, image_std=options.image_std, resize=options.resize, seed=options.seed,
+        outputs=options.outputs, positions=options.positions,
     )  # fmt: skip
     if named.checkpoint.config.vocabulary:  # texts are of different lengths, and what pads them is nobody's word
         options = replace(options, with_mask=True)
@@ -69,8 +70,10 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         require_writable(destination, overwrite=options.overwrite)
     answers = None
     if options.reference is not None:
-        vocabulary = named.checkpoint.config.vocabulary
-        answers = read_answers(options.reference, sample_shape=named.sample_shape, vocabulary=vocabulary)
+        answers = read_answers(
+            options.reference, sample_shape=named.sample_shape, vocabulary=named.checkpoint.config.vocabulary,
+            beside=named.beside,
+        )  # fmt: skip
     ranges = None
     if options.calibration is not None:
         ranges = read_ranges(options.calibration, named)

@@ -12,6 +12,7 @@ import numpy as np
 from perceiver_edge.checkpoints import Checkpoint, fit_weights
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.compiler.torch_models import is_torch_module, read_torch_module
+from perceiver_edge.compiler.transformers_models import require_no_choice
 from perceiver_edge.config import InputSpec, PerceiverConfig, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
@@ -20,11 +21,12 @@ from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
 _HALF_PRECISIONS = {"float16", "bfloat16"}
 
 
-def read_live(model: Any) -> tuple[Checkpoint, Reference]:
+def read_live(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
     """The weights of a model that is, or has in it, one Perceiver; and the whole model as the reference.
 
     Args:
         model: of Keras, with a `perceiver_edge.Perceiver` in it, or of PyTorch, with one of perceiver-pytorch.
+        chosen: which outputs are computed, of a model that has several.
 
     Whether the two compute the same is for `proof.reference.require_same_function` to see, with samples.
 
@@ -32,7 +34,8 @@ def read_live(model: Any) -> tuple[Checkpoint, Reference]:
         BadInputError: no such model, or its weights cannot be read.
     """
     if is_torch_module(model):
-        return read_torch_module(model)
+        return read_torch_module(model, chosen)
+    require_no_choice(chosen)
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:
         raise BadInputError(

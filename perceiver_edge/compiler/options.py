@@ -36,6 +36,8 @@ LEAST_HELD_OUT = 2
 _MOST = {"batch": 1024, "threads": 1024, "num_samples": 1_000_000, "num_held_out": 1_000_000}
 """More is a mistake, and takes memory without end."""
 
+_MOST_POSITIONS = 1_000_000
+
 MODEL, DATA, SHAPE, OUTPUT = "model", "calibration and proof", "the deployed model", "output"
 """Groups of ``--help``."""
 
@@ -72,6 +74,17 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.replace("x", ",").split(","))
     except ValueError:
         raise ValueError("sizes with commas, such as 224,224") from None
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """``5,20-22`` is 5, 20, 21, 22."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, is_range, last = part.partition("-")
+        if not first.isdecimal() or (is_range and not (last.isdecimal() and int(first) <= int(last) < _MOST_POSITIONS)):
+            raise ValueError("numbers and ranges with commas, such as 5,20-35")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(numbers)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -118,9 +131,10 @@ class Options:
         default="digits",
         metadata=_flag(
             "digits (trained), readme, paper, video, audio, points or tiny (random weights); a folder with config.json "
-            "and model.safetensors; or a file of weights: .safetensors, or a state dict of PyTorch (.pt, .pth, .ckpt, "
-            ".bin); ours or perceiver-pytorch's; a .keras file or a SavedModel of ours; from Python a Checkpoint, or "
-            "a model of Keras or PyTorch with a Perceiver in it",
+            "and model.safetensors, ours, perceiver-pytorch's (Perceiver, PerceiverIO, PerceiverLM) or what "
+            "transformers' save_pretrained wrote; hf://user/name, a repository on the Hugging Face Hub; a file of "
+            "weights: .safetensors, or a state dict of PyTorch (.pt, .pth, .ckpt, .bin); a .keras file or a SavedModel "
+            "of ours; from Python a Checkpoint, or a model of Keras, PyTorch or transformers",
             MODEL,
         ),
     )
@@ -134,6 +148,17 @@ class Options:
             parse=_arguments,
         ),
     )
+    outputs: str | None = field(
+        default=None,
+        metadata=_flag("of a model with several outputs, the one that is computed: label (multimodal)", MODEL),
+    )
+    positions: tuple[int, ...] | None = field(
+        default=None,
+        metadata=_flag(
+            "which answers of a masked language model are computed, such as 5,20-35 (default: all)", MODEL,
+            metavar="N,…", parse=_whole_numbers,
+        ),
+    )  # fmt: skip
     quantize: str | tuple[str, ...] = field(
         default="int8",
         metadata=_flag(
@@ -225,6 +250,9 @@ class Options:
     input_shape: tuple[int, ...] | None = field(
         default=None, metadata=_flag("sizes of the input axes, such as 224,224", SHAPE, metavar="H,W", parse=_sizes)
     )
+    sequence_length: int | None = field(
+        default=None, metadata=_flag("--input-shape of a text, in symbols, specials included", SHAPE, parse=int)
+    )
     image_mean: tuple[float, ...] | None = field(
         default=None,
         metadata=_flag(
@@ -306,6 +334,13 @@ class Options:
                 _is_count(size, least=1) for size in self.input_shape
             )
             _require(sizes_are_counts, "input_shape", "a tuple of sizes of at least 1", self.input_shape)
+        _require(
+            self.sequence_length is None or (self.input_shape is None and _is_count(self.sequence_length, least=1)),
+            "sequence_length", "an integer of at least 1, and no input_shape beside it", self.sequence_length,
+        )  # fmt: skip
+        if self.positions is not None:
+            are_numbers = isinstance(self.positions, tuple) and all(_is_count(n, least=0) for n in self.positions)
+            _require(are_numbers and bool(self.positions), "positions", "a tuple of integers from 0", self.positions)
         for name in ("image_mean", "image_std"):
             values = getattr(self, name)
             is_numbers = isinstance(values, tuple) and bool(values) and all(type(v) in (int, float) for v in values)
@@ -333,6 +368,11 @@ class Options:
     def precisions(self) -> tuple[str, ...]:
         """Of the models beside the float32 ones; none of them where only those are made."""
         return tuple(precision for precision in self._quantize if precision != "none")
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Sizes of the input axes, where they are said."""
+        return self.input_shape if self.sequence_length is None else (self.sequence_length,)
 
     @property
     def num_threads(self) -> int:

@@ -36,12 +36,13 @@ def _runner(checkpoint: Checkpoint, input_shape: tuple[int, ...]) -> Callable[[F
     module = LoweredPerceiver(plain_program(checkpoint.config, checkpoint.weights, input_shape))
 
     @tf.function(autograph=False)
-    def run(data: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    def run(data: dict[str, tf.Tensor], mask: tf.Tensor | None) -> tf.Tensor:
         return module(data, mask)
 
     def answer(feeds: Feeds) -> np.ndarray:
-        mask = feeds.get("mask")
-        output: np.ndarray = run(tf.constant(feeds["input"]), None if mask is None else tf.constant(mask)).numpy()
+        data = {name: tf.constant(values) for name, values in feeds.items()}
+        mask = data.pop("mask", None)
+        output: np.ndarray = run(data, mask).numpy()
         return output
 
     return answer

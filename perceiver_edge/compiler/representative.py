@@ -105,11 +105,14 @@ def _embedded(model: NamedModel) -> tuple[ArraySource, ArraySource]:
 
 def _source(model: NamedModel, data: object, seed: int) -> SampleSource:
     if not isinstance(data, str | os.PathLike):
-        return as_source(data, shape=model.sample_shape, vocabulary=model.checkpoint.config.vocabulary)
+        return as_source(
+            data, shape=model.sample_shape, vocabulary=model.checkpoint.config.vocabulary, beside=model.beside
+        )  # fmt: skip
     spec = model.input_spec
     return open_source(
         os.fspath(data), shape=model.sample_shape, image_mean=spec.mean, image_std=spec.std,
         resize=spec.resize or "cover", seed=seed, vocabulary=model.checkpoint.config.vocabulary,
+        beside=model.beside,
     )  # fmt: skip
 
 

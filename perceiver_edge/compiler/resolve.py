@@ -17,6 +17,7 @@ from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, lo
 from perceiver_edge.checkpoints.tensor_files import is_keras_file
 from perceiver_edge.compiler.live import read_live, read_saved_model
 from perceiver_edge.compiler.plain_reference import plain_reference
+from perceiver_edge.compiler.transformers_models import require_no_choice
 from perceiver_edge.config import PRESETS, InputSpec, PerceiverConfig, require_fit
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError, option
@@ -47,6 +48,11 @@ class NamedModel:
     def sample_shape(self) -> tuple[int, ...]:
         """``[*axes, channels]``, without the batch."""
         return self.checkpoint.config.sample_shape(self.input_spec.shape)
+
+    @property
+    def beside(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the other inputs, by name, without the batch."""
+        return self.checkpoint.config.beside(self.input_spec.shape)
 
     @property
     def proven_against(self) -> Reference:
@@ -80,6 +86,8 @@ def resolve_model(
     image_mean: tuple[float, ...] | None = None,
     image_std: tuple[float, ...] | None = None,
     resize: str | None = None,
+    outputs: str | None = None,
+    positions: tuple[int, ...] | None = None,
     seed: int = 0,
 ) -> NamedModel:
     """Find the model.
@@ -92,13 +100,15 @@ def resolve_model(
         name: what the bundle and its files are called; by default the preset's, the folder's or the file's name.
         input_shape: sizes of the input axes. ``image_mean``, ``image_std``, ``resize``: see `InputSpec`. Each overrides
             the model's own.
+        outputs, positions: see `HuggingFaceConfig`; what is computed of a model that answers more.
 
     Raises:
         BadInputError: no such model, a preset's name that is also a folder's, unusable weights, or no input shape.
     """
     config = config or {}
     _require_files(model, config)
-    default_name, checkpoint, is_random, reference = _load(model, config, input_shape, seed)
+    chosen = {key: value for key, value in {"outputs": outputs, "positions": positions}.items() if value is not None}
+    default_name, checkpoint, is_random, reference = _load(model, config, chosen, input_shape, seed)
     name = name or default_name
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise BadInputError(
@@ -136,16 +146,19 @@ def _require_files(model: object, config: Mapping[str, Any]) -> None:
 def _load(
     model: str | os.PathLike[str] | Checkpoint | Perceiver,
     config: Mapping[str, Any],
+    chosen: Mapping[str, Any],
     input_shape: tuple[int, ...] | None,
     seed: int,
 ) -> tuple[str, Checkpoint, bool, Reference | None]:
     """(default name, weights, whether they are random, the user's object)."""
+    if isinstance(model, Checkpoint) or model in (DIGITS, *PRESETS):
+        require_no_choice(chosen)
     if isinstance(model, Checkpoint):
         if isinstance(model.config, PerceiverConfig):
             model = replace(model, weights=fit_weights(model.config, model.weights))
         return "perceiver", model, False, None
     if not isinstance(model, str | os.PathLike):
-        checkpoint, reference = read_live(model)
+        checkpoint, reference = read_live(model, chosen)
         return "perceiver", checkpoint, False, reference
     if model in (DIGITS, *PRESETS) and Path(model, "config.json").exists():
         raise BadInputError(
@@ -158,7 +171,7 @@ def _load(
     if model in PRESETS:
         preset, spec = PRESETS[str(model)]
         return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
-    checkpoint, name, read_reference = _read(os.fspath(model), config, input_shape)
+    checkpoint, name, read_reference = _read(os.fspath(model), {**config, **chosen}, input_shape)
     return name, checkpoint, False, read_reference
 
 
@@ -174,7 +187,7 @@ def _read(
     if is_keras_file(path):
         from perceiver_edge.model.saved import load_saved
 
-        checkpoint, reference = read_live(load_saved(path))
+        checkpoint, reference = read_live(load_saved(path), {})
     elif (path / "saved_model.pb").is_file():
         checkpoint, reference = read_saved_model(path, config, input_shape)
     else:

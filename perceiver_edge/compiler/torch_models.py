@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +15,11 @@ from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names
 from perceiver_edge.checkpoints.torch_files import to_numpy
-from perceiver_edge.compiler.transformers_models import is_transformers_model, read_transformers_model
+from perceiver_edge.compiler.transformers_models import (
+    is_transformers_model,
+    read_transformers_model,
+    require_no_choice,
+)
 from perceiver_edge.config import CONFIG_KEYS, PerceiverConfig, check_config_keys, parse_config
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
@@ -33,8 +37,11 @@ def is_torch_module(model: object) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def read_torch_module(model: Any) -> tuple[Checkpoint, Reference]:
+def read_torch_module(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
     """The Perceiver in a module, such as one wrapped for training; and the whole module as the reference.
+
+    Args:
+        chosen: see `transformers_models.read_transformers_model`.
 
     The module answers in evaluation mode and is left in the mode that it was in.
 
@@ -42,7 +49,8 @@ def read_torch_module(model: Any) -> tuple[Checkpoint, Reference]:
         BadInputError: none or several in it, one of another family, or with an option that is not supported.
     """
     if is_transformers_model(model):
-        return read_transformers_model(model)
+        return read_transformers_model(model, chosen)
+    require_no_choice(chosen)
     where = type(model).__name__
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:

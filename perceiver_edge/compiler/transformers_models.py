@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +12,19 @@ import numpy as np
 from perceiver_edge.checkpoints import Checkpoint
 from perceiver_edge.checkpoints.huggingface import huggingface_checkpoint
 from perceiver_edge.checkpoints.torch_files import to_numpy
-from perceiver_edge.config.huggingface import FLOW, FRAMES, LEARNED, MODEL_TYPE, PATCH_CHANNELS, HuggingFaceConfig
+from perceiver_edge.config.huggingface import (
+    AUDIO,
+    FLOW,
+    FRAMES,
+    IMAGE,
+    LABEL,
+    LEARNED,
+    MODEL_TYPE,
+    MULTIMODAL,
+    PATCH_CHANNELS,
+    HuggingFaceConfig,
+)
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
 
@@ -21,15 +34,27 @@ def is_transformers_model(model: object) -> bool:
     return getattr(getattr(model, "config", None), "model_type", None) == MODEL_TYPE
 
 
-def read_transformers_model(model: Any) -> tuple[Checkpoint, Reference]:
+def require_no_choice(chosen: Mapping[str, Any]) -> None:
+    """Raises BadInputError where outputs are chosen of a model that has no others."""
+    if chosen:
+        raise BadInputError(
+            f"{' and '.join(map(option, chosen))} are for Perceivers of Hugging Face transformers.",
+            expected="a model with several outputs", got="a model whose whole output is computed",
+        )  # fmt: skip
+
+
+def read_transformers_model(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
     """The weights of a model of transformers, and the model as the reference; it is left in the mode that it was in.
+
+    Args:
+        chosen: keys of `HuggingFaceConfig` that are ours: which outputs are computed.
 
     Raises:
         BadInputError: as for a folder of the same model.
     """
     where = type(model).__name__
     tensors = {name: to_numpy(name, tensor, where=where) for name, tensor in model.state_dict().items()}
-    values = {**model.config.to_dict(), "architectures": [where]}
+    values = {**model.config.to_dict(), "architectures": [where], **chosen}
     checkpoint = huggingface_checkpoint(values, tensors, input_shape=None, folder=None, where=where)
     config = checkpoint.config
     assert isinstance(config, HuggingFaceConfig)
@@ -62,6 +87,8 @@ def _module(checkpoint: Checkpoint, config: HuggingFaceConfig) -> Any:
     import transformers
 
     values = config.to_dict()
+    for own in ("outputs", "positions"):
+        del values[own]
     (architecture,), labels = values.pop("architectures"), values.pop("num_labels")
     del values["model_type"]
     id2label = {index: f"LABEL_{index}" for index in range(labels)}
@@ -75,15 +102,22 @@ def _answer(model: Any, config: HuggingFaceConfig, feeds: Feeds) -> np.ndarray:
     """The logits, or the flow, of one sample as ours are fed: channels last, and a mask of booleans."""
     import torch
 
-    inputs = torch.from_numpy(np.ascontiguousarray(feeds["input"]))
     parameter = next(iter(model.parameters()))
     options: dict[str, Any] = {}
+    given = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in feeds.items()}
+    inputs: Any = given["input"]
     if config.vocabulary:
-        inputs = inputs.long()
-        if "mask" in feeds:
-            options["attention_mask"] = torch.from_numpy(feeds["mask"]).long().to(parameter.device)
+        inputs = inputs.long().to(parameter.device)
+        if "mask" in given:
+            options["attention_mask"] = given["mask"].long().to(parameter.device)
+    elif config.architecture == MULTIMODAL:
+        none = torch.zeros(0, dtype=torch.long, device=parameter.device)
+        options["subsampled_output_points"] = {IMAGE: none, AUDIO: none, LABEL: None}
+        label = torch.zeros(len(inputs), config.num_labels)
+        named = {IMAGE: inputs.permute(0, 1, 4, 2, 3), AUDIO: given[AUDIO], LABEL: label}
+        inputs = {name: tensor.to(parameter.device, parameter.dtype) for name, tensor in named.items()}
     else:
-        inputs = inputs.permute(0, 3, 1, 2).to(parameter.dtype)
+        inputs = inputs.permute(0, 3, 1, 2).to(parameter.device, parameter.dtype)
         height, width = inputs.shape[2:]
         if config.architecture == FLOW:
             inputs = inputs.reshape(-1, FRAMES, PATCH_CHANNELS, height, width)
@@ -93,8 +127,12 @@ def _answer(model: Any, config: HuggingFaceConfig, feeds: Feeds) -> np.ndarray:
     model.eval()
     try:
         with torch.no_grad():
-            logits = model(inputs=inputs.to(parameter.device), **options).logits
+            logits = model(inputs=inputs, **options).logits
     finally:
         model.train(was_training)
+    if config.architecture == MULTIMODAL:
+        logits = logits[LABEL]
+    if config.positions is not None:
+        logits = logits[:, list(config.positions)]
     answer: np.ndarray = logits.float().cpu().numpy()
     return answer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 
 MODEL_TYPE = "perceiver"
 
@@ -23,22 +23,36 @@ MASKED_LM = "PerceiverForMaskedLM"
 SEQUENCE = "PerceiverForSequenceClassification"
 FLOW = "PerceiverForOpticalFlow"
 MULTIMODAL = "PerceiverForMultimodalAutoencoding"
-ARCHITECTURES = (FOURIER, LEARNED, CONVOLUTIONAL, MASKED_LM, SEQUENCE, FLOW)
+ARCHITECTURES = (FOURIER, LEARNED, CONVOLUTIONAL, MASKED_LM, SEQUENCE, FLOW, MULTIMODAL)
 
 IMAGES = {FOURIER, LEARNED, CONVOLUTIONAL}
 TEXTS = {MASKED_LM, SEQUENCE}
-CLASSIFIERS = IMAGES | {SEQUENCE}
+CLASSIFIERS = IMAGES | {SEQUENCE, MULTIMODAL}
 
 CHANNELS = 3
 PATCH_CHANNELS = 27
 """Of a pixel of one frame of an optical flow's input: 3 × 3 neighbours of 3 colours."""
 
 FRAMES = 2
+AUDIO, IMAGE, LABEL = "audio", "image", "label"
+AUDIO_BANDS, VIDEO_BANDS = 192, 32
+"""Of the Fourier features of a multimodal model, which transformers has as constants."""
+
+SPACE_PATCH = 4
+"""A side of the squares of pixels that are one token of a video."""
+
+LEAST_PADDING, LEAST_QUERY_PADDING = 4, 2
+"""Learned channels by which the widest modality's tokens, and queries, are padded."""
+
 ACTIVATIONS = {
     "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu", "silu": "silu", "swish": "silu",
 }  # fmt: skip
 """transformers' names of activations, and those of `lowering.program.Activation`."""
+
+_SIZES = {"train_size": ("height", "width"), "output_shape": ("batch", "frames", "height", "width")}
+_LABEL_CHANNELS = "_label_trainable_num_channels"
+"""transformers' key, which is not public there."""
 
 _IMAGE_SIZE = 224
 """Of the published vision models; those with Fourier features and convolutions run at any other."""
@@ -47,6 +61,9 @@ _IMAGE_SIZE = 224
 @dataclass(frozen=True, kw_only=True)
 class HuggingFaceConfig:
     """The keys of a ``config.json`` that decide what is computed; names and defaults are those of transformers 5.
+
+    Two keys are ours: ``outputs``, the one output of a multimodal model that is computed (``label``), and
+    ``positions``, which of a masked language model's answers are (None: all).
 
     Raises:
         BadInputError: a value is out of range, an architecture or activation that is not supported, or widths with
@@ -73,12 +90,26 @@ class HuggingFaceConfig:
     max_position_embeddings: int = 2048
     image_size: int = 56
     train_size: tuple[int, ...] = (368, 496)
+    num_frames: int = 16
+    audio_samples_per_frame: int = 1920
+    samples_per_patch: int = 16
+    output_shape: tuple[int, ...] = (1, 16, 224, 224)
+    output_num_channels: int = 512
+    label_trainable_num_channels: int = 1024
+    outputs: str | None = None
+    positions: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise BadInputError(
                 "This architecture is not supported.", expected=", ".join(ARCHITECTURES), got=self.architecture
             )
+        if self.architecture == MULTIMODAL and self.outputs is None:
+            raise BadInputError(
+                "Of this model's three outputs only the label is compiled.", expected=f"{option('outputs')} {LABEL}",
+                got="no choice", fix=f"pass {option('outputs', LABEL)}. Video and sound are answered by 800,000 "
+                "queries in 128 rounds, which is no deployed model",
+            )  # fmt: skip
         for field in dataclasses.fields(self):
             self._check(field.name, getattr(self, field.name))
         if self.hidden_act not in ACTIVATIONS:
@@ -97,10 +128,16 @@ class HuggingFaceConfig:
 
     def _check(self, name: str, value: object) -> None:
         is_int = isinstance(value, int) and not isinstance(value, bool)
-        if name == "train_size":
-            are_sizes = isinstance(value, tuple) and len(value) == 2
+        if name in _SIZES:
+            count = len(_SIZES[name])
+            are_sizes = isinstance(value, tuple) and len(value) == count
             if not are_sizes or not all(isinstance(size, int) and size >= 1 for size in value):  # type: ignore[attr-defined]
-                raise _wrong(name, "two sizes of at least 1", value)
+                raise _wrong(name, f"{count} sizes of at least 1", value)
+        elif name == "positions":
+            self._check_positions(value)
+        elif name == "outputs":
+            if value is not None and (value != LABEL or self.architecture != MULTIMODAL):
+                raise _wrong(name, f"{LABEL}, of a {MULTIMODAL}", value)
         elif name == "use_query_residual":
             if not isinstance(value, bool):
                 raise _wrong(name, "true or false", value)
@@ -112,12 +149,37 @@ class HuggingFaceConfig:
             if not (is_int and 1 <= value <= most):  # type: ignore[operator]
                 raise _wrong(name, f"an integer from 1 to {most:,}", value)
 
+    def _check_positions(self, value: object) -> None:
+        if value is None:
+            return
+        most = self.max_position_embeddings
+        are_numbers = isinstance(value, tuple) and bool(value) and all(type(number) is int for number in value)
+        if self.architecture != MASKED_LM or not are_numbers or not all(0 <= n < most for n in value):  # type: ignore[attr-defined]
+            raise _wrong("positions", f"numbers from 0 to {most - 1}, of a {MASKED_LM}", value)
+
     @property
     def token_channels(self) -> int:
         """Of one token. For images the preprocessor decides it; ``d_model`` then only informs."""
         fourier = 2 * (2 * 64 + 1)
         widths = {FOURIER: CHANNELS + fourier, LEARNED: 2 * 256, CONVOLUTIONAL: 64 + fourier, FLOW: 64 + fourier}
+        if self.architecture == MULTIMODAL:
+            return max(self.modality_channels.values()) + LEAST_PADDING
         return widths.get(self.architecture, self.d_model)
+
+    @property
+    def modality_channels(self) -> dict[str, int]:
+        """Of a token of each modality before it is padded, in the order of the tokens; transformers sorts them."""
+        return {
+            AUDIO: self.samples_per_patch + 2 * AUDIO_BANDS + 1,
+            IMAGE: SPACE_PATCH**2 * CHANNELS + 3 * (2 * VIDEO_BANDS + 1),
+            LABEL: self.num_labels,
+        }
+
+    @property
+    def query_channels(self) -> dict[str, int]:
+        """Of a query for each modality before it is padded."""
+        return {AUDIO: 2 * AUDIO_BANDS + 1, IMAGE: 3 * (2 * VIDEO_BANDS + 1),
+                LABEL: self.label_trainable_num_channels}  # fmt: skip
 
     @property
     def cross_channels(self) -> tuple[int, int]:
@@ -160,6 +222,8 @@ class HuggingFaceConfig:
 
     @property
     def input_axis(self) -> int:
+        if self.architecture == MULTIMODAL:
+            return 3
         return 1 if self.vocabulary else 2
 
     @property
@@ -169,6 +233,8 @@ class HuggingFaceConfig:
             return (self.max_position_embeddings,)
         if self.architecture == FLOW:
             return self.train_size
+        if self.architecture == MULTIMODAL:
+            return self.num_frames, *self.output_shape[2:]
         return (self.image_size, self.image_size) if self.architecture == LEARNED else (_IMAGE_SIZE, _IMAGE_SIZE)
 
     def sample_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,6 +242,12 @@ class HuggingFaceConfig:
         if self.vocabulary:
             return input_shape
         return (*input_shape, self.input_channels)
+
+    def beside(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the other inputs, by name: the sound of a video."""
+        if self.architecture != MULTIMODAL:
+            return {}
+        return {AUDIO: (input_shape[0] * self.audio_samples_per_frame, 1)}
 
     def require_input_shape(self, input_shape: tuple[int, ...], *, where: object = None) -> None:
         """Raises BadInputError where the model's positions or windows do not allow inputs of this size."""
@@ -187,6 +259,10 @@ class HuggingFaceConfig:
             allowed = f"at most {self.max_position_embeddings}: it has no more positions"
         elif self.architecture == CONVOLUTIONAL and min(input_shape) < 5:
             allowed = "at least 5 × 5: the stem leaves no token of less"
+        elif self.architecture == MULTIMODAL and any(size % SPACE_PATCH for size in input_shape[1:]):
+            allowed = f"frames of multiples of {SPACE_PATCH}: so many pixels a side are one token"
+        elif self.architecture == MULTIMODAL and input_shape[0] * self.audio_samples_per_frame % self.samples_per_patch:
+            allowed = f"so many frames that their samples are a multiple of {self.samples_per_patch}"
         else:
             return
         raise BadInputError("The input shape does not fit the model.", expected=allowed, got=input_shape, where=where)
@@ -194,7 +270,9 @@ class HuggingFaceConfig:
     def to_dict(self) -> dict[str, Any]:
         """As in a ``config.json``; `parse_huggingface_config` reads it again."""
         values = dataclasses.asdict(self)
-        values["train_size"] = list(self.train_size)
+        for name in ("train_size", "output_shape", "positions"):
+            values[name] = None if values[name] is None else list(values[name])
+        values[_LABEL_CHANNELS] = values.pop("label_trainable_num_channels")
         return {"model_type": MODEL_TYPE, "architectures": [values.pop("architecture")], **values}
 
 
@@ -217,8 +295,9 @@ def parse_huggingface_config(values: Mapping[str, Any], *, where: object = None)
         )  # fmt: skip
     names = {field.name for field in dataclasses.fields(HuggingFaceConfig)} - {"architecture"}
     given = {name: values[name] for name in names if name in values}
-    if isinstance(given.get("train_size"), list):
-        given["train_size"] = tuple(given["train_size"])
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    if _LABEL_CHANNELS in values:
+        given["label_trainable_num_channels"] = values[_LABEL_CHANNELS]
     if isinstance(labels := values.get("id2label"), Mapping):
         given["num_labels"] = len(labels)
     try:

@@ -76,6 +76,10 @@ class PerceiverConfig:
         """Of one input, without the batch: ``[*axes, channels]``."""
         return (*input_shape, self.input_channels)
 
+    def beside(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of other inputs, by name: there are none."""
+        return {}
+
     def require_input_shape(self, input_shape: tuple[int, ...], *, where: object = None) -> None:
         """Any size will do."""
 

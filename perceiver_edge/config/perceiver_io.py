@@ -111,6 +111,10 @@ class PerceiverIOConfig:
     def sample_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         return input_shape if self.is_language_model else (*input_shape, self.dim)
 
+    def beside(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of other inputs, by name: there are none."""
+        return {}
+
     def require_input_shape(self, input_shape: tuple[int, ...], *, where: object = None) -> None:
         """Raises BadInputError for texts of more tokens than there are positions."""
         if self.max_seq_len is not None and self.is_language_model and input_shape[0] > self.max_seq_len:

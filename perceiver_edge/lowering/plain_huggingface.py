@@ -19,12 +19,16 @@ from perceiver_edge.config.huggingface import (
     CONVOLUTIONAL,
     FLOW,
     FOURIER,
+    LABEL,
     LEARNED,
     MASKED_LM,
+    MULTIMODAL,
     TEXTS,
     HuggingFaceConfig,
 )
+from perceiver_edge.lowering.fourier_features import fourier_features
 from perceiver_edge.lowering.interpolate import bicubic
+from perceiver_edge.lowering.plain_multimodal import label_projection, label_query, multimodal_sources
 from perceiver_edge.lowering.program import (
     Activation,
     Block,
@@ -38,7 +42,7 @@ from perceiver_edge.lowering.program import (
     Stack,
     scaled,
 )
-from perceiver_edge.lowering.source import Affine, Array, Convolution, Linear, Lookup, Source, Stem
+from perceiver_edge.lowering.source import Affine, Array, Convolution, Learned, Linear, Lookup, Source, Stem
 
 FOURIER_BANDS = 64
 FOURIER_RESOLUTION = {FOURIER: (224, 224), CONVOLUTIONAL: (56, 56)}
@@ -68,12 +72,16 @@ def plain_huggingface(
         for i in range(config.num_self_attends_per_block)
     ]
     block = Layer(tuple(part for attend in attends for part in attend))
-    source = _source(config, read, input_shape)
+    sources: tuple[Source | Learned, ...]
+    if config.architecture == MULTIMODAL:
+        sources = multimodal_sources(config, read.array, input_shape)
+    else:
+        sources = (_source(config, read, input_shape),)
     encoder = Stack(
         "layers", read.array("perceiver.embeddings.latents"), None, (Layer(encode), *[block] * config.num_blocks)
     )  # fmt: skip
     decoder, output = _decoder(config, read, input_shape)
-    return Program(sources=(source,), stacks=(encoder, decoder), output=output)
+    return Program(sources=sources, stacks=(encoder, decoder), output=output)
 
 
 def _source(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> Source:
@@ -89,57 +97,43 @@ def _source(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ..
         stem: Stem = Affine(read.linear(f"{prefix}convnet_1x1"))
         return Source("input", shape, (stem,), table @ projection.weight + projection.bias)
     if config.architecture == FOURIER:
-        return Source("input", shape, (), fourier_features(input_shape, FOURIER_RESOLUTION[FOURIER]))
+        return Source("input", shape, (), _features(input_shape, FOURIER_RESOLUTION[FOURIER]))
     if config.architecture == FLOW:
         stem = Affine(read.linear(f"{prefix}conv_after_patches"))
-        return Source("input", shape, (stem,), fourier_features(input_shape, config.train_size))
+        return Source("input", shape, (stem,), _features(input_shape, config.train_size))
     stem = read.convolution(f"{prefix}convnet")
     grid = stem.shape(shape)[:2]
-    return Source("input", shape, (stem,), fourier_features(grid, FOURIER_RESOLUTION[CONVOLUTIONAL]))
+    return Source("input", shape, (stem,), _features(grid, FOURIER_RESOLUTION[CONVOLUTIONAL]))
+
+
+def _features(grid: tuple[int, ...], resolution: tuple[int, ...]) -> Array:
+    return fourier_features(grid, resolution, bands=FOURIER_BANDS)
 
 
 def _decoder(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> tuple[Stack, Output]:
     prefix = "perceiver.decoder."
     if config.architecture == MASKED_LM:
         queries = read.array(f"{prefix}output_position_encodings.position_embeddings")
+        if config.positions is not None:
+            queries = queries[list(config.positions)]
         layer = read.layer(f"{prefix}decoding_cross_attention", config.num_cross_attention_heads, is_residual=False)
         embedding = read.array("perceiver.input_preprocessor.embeddings.weight")
         logits = Linear(np.ascontiguousarray(embedding.T), read.array("embedding_decoder.bias"))
         shape: tuple[int, ...] = (len(queries), config.vocab_size)
         return Stack("decoder", queries, None, (Layer(layer),)), Output(False, None, logits, shape)
-    is_flow = config.architecture == FLOW
-    rows = None if is_flow else read.array(f"{prefix}decoder.output_position_encodings.position_embeddings")
-    layer = read.layer(f"{prefix}decoder.decoding_cross_attention", 1, is_residual=not is_flow)
-    final = read.linear(f"{prefix}decoder.final_layer")
-    if is_flow:
-        return Stack("decoder", rows, None, (Layer(layer),)), Output(
-            False, None, scaled(final, 1 / FLOW_SCALE), (*input_shape, 2)
-        )  # fmt: skip
-    return Stack("decoder", rows, None, (Layer(layer),)), Output(False, None, final, (config.num_labels,))
-
-
-def fourier_features(shape: tuple[int, ...], resolution: tuple[int, ...]) -> Array:
-    """Positions p in [-1, 1] of all axes, then sin(π f p) axis by axis, then cos(π f p): ``[positions, channels]``.
-
-    In float32, as torch computes them: at high frequencies that is 2e-5 from the exact values, which the weights were
-    never trained on.
-    """
-    grid = np.meshgrid(*[_linspace(-1.0, 1.0, size) for size in shape], indexing="ij")
-    positions = np.stack([axis.reshape(-1) for axis in grid], axis=-1)
-    bands = np.stack([_linspace(1.0, maximum / 2, FOURIER_BANDS) for maximum in resolution])
-    phases = (positions[:, :, None] * bands[None]).reshape(len(positions), -1)
-    phases = np.float32(np.pi) * phases
-    return np.concatenate([positions, np.sin(phases), np.cos(phases)], axis=-1).astype(np.float64)
-
-
-def _linspace(start: float, stop: float, count: int) -> np.ndarray:
-    """torch.linspace in float32: from both ends to the middle, each product and its sum rounded once."""
-    first, last = np.float32(start), np.float32(stop)
-    if count == 1:
-        return np.array([first])
-    step, index = float((last - first) / np.float32(count - 1)), np.arange(count)
-    upwards, downwards = float(first) + step * index, float(last) - step * (count - 1 - index)
-    return np.where(index < count // 2, upwards, downwards).astype(np.float32)
+    layer = read.layer(
+        f"{prefix}decoder.decoding_cross_attention", 1, is_residual=config.architecture not in (FLOW, MULTIMODAL)
+    )  # fmt: skip
+    final, rows = read.linear(f"{prefix}decoder.final_layer"), None
+    shape = (config.num_labels,)
+    if config.architecture == FLOW:
+        final, shape = scaled(final, 1 / FLOW_SCALE), (*input_shape, 2)
+    elif config.architecture == MULTIMODAL:
+        classifier = read.linear(f"perceiver.output_postprocessor.modalities.{LABEL}.classifier")
+        final, rows = label_projection(final, classifier), label_query(read.array)
+    else:
+        rows = read.array(f"{prefix}decoder.output_position_encodings.position_embeddings")
+    return Stack("decoder", rows, None, (Layer(layer),)), Output(False, None, final, shape)
 
 
 class _Reader:

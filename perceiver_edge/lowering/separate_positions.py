@@ -20,7 +20,7 @@ import numpy as np
 
 from perceiver_edge.lowering.program import ContextScale, Moments, Program
 from perceiver_edge.lowering.rule import Decision
-from perceiver_edge.lowering.source import Array, AxisPositions, Learned, Source
+from perceiver_edge.lowering.source import Array, AxisPositions, Source
 
 
 def separate_positions(program: Program) -> tuple[Program, Decision]:

@@ -48,11 +48,11 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answers:
-    """Inputs ``[n, *axes, channels]`` float32 (or ``[n, tokens]`` int32), ``masks`` bool ``[n, *axes]`` or None, and
-    what the model's own framework computed for them: ``outputs`` ``[n, classes]``, or of other forms."""
+    """``inputs`` by name: ``[n, *axes, channels]`` float32 (or ``[n, tokens]`` int32), and perhaps ``mask``, bool
+    ``[n, *axes]``; and what the model's own framework computed for them: ``outputs`` ``[n, classes]``, or of other
+    forms."""
 
-    inputs: np.ndarray
-    masks: np.ndarray | None
+    inputs: dict[str, np.ndarray]
     outputs: np.ndarray
     description: str
 
@@ -62,31 +62,35 @@ def read_answers(
     *,
     sample_shape: tuple[int, ...],
     vocabulary: int | None = None,
+    beside: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Answers:
     """Answers from an ``.npz`` file with ``input``, ``output`` and perhaps ``mask``, or from arrays by these names.
 
     Args:
         sample_shape: of what the deployed model is fed, ``[*axes, channels]``, or ``[tokens]`` for a ``vocabulary`` of
-            integers.
+            integers. ``beside``: of the other inputs, by name.
 
     Raises:
         BadInputError: no such file, other names, or arrays that do not fit.
     """
     where = "the arrays" if isinstance(given, Mapping) else os.fspath(given)
     arrays = _arrays(given)
-    if not {_INPUT, _OUTPUT} <= set(arrays) <= {_INPUT, _OUTPUT, _MASK}:
+    shapes = {_INPUT: sample_shape, **(beside or {})}
+    if not {_OUTPUT, *shapes} <= set(arrays) <= {_OUTPUT, _MASK, *shapes}:
         raise BadInputError(
-            f"{option('reference')} is not usable.", expected="the arrays input and output, and mask if there is one",
+            f"{option('reference')} is not usable.",
+            expected=f"the arrays {', '.join((*shapes, _OUTPUT))}, and mask if there is one",
             got=", ".join(arrays) or "none", where=where,
             fix='np.savez("reference.npz", input=x, output=model(x)), with x as the model gets it, channels last',
         )  # fmt: skip
     inputs, outputs, masks = arrays[_INPUT], arrays[_OUTPUT], arrays.get(_MASK)
     count = len(inputs) if inputs.ndim else 0
-    if inputs.shape != (count, *sample_shape) or outputs.shape[:1] != (count,) or outputs.ndim < 2 or not count:
+    are_inputs = all(arrays[name].shape == (count, *shape) for name, shape in shapes.items())
+    if not are_inputs or outputs.shape[:1] != (count,) or outputs.ndim < 2 or not count:
+        expected = [f"{name} [n, {', '.join(map(str, shape))}]" for name, shape in shapes.items()]
         raise BadInputError(
-            f"{option('reference')} does not fit the model.",
-            expected=f"input [n, {', '.join(map(str, sample_shape))}] and output [n, classes]",
-            got=f"input {list(inputs.shape)}, output {list(outputs.shape)}", where=where,
+            f"{option('reference')} does not fit the model.", expected=f"{', '.join(expected)} and output [n, classes]",
+            got=", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()), where=where,
         )  # fmt: skip
     masked = inputs.shape if vocabulary else inputs.shape[:-1]
     if masks is not None and (masks.dtype != np.bool_ or masks.shape != masked):
@@ -94,10 +98,14 @@ def read_answers(
             f"The mask of {option('reference')} does not fit.", expected=f"bool {list(masked)}",
             got=f"{masks.dtype} {list(masks.shape)}", where=where,
         )  # fmt: skip
-    _require_numbers(_INPUT, inputs, np.integer if vocabulary else np.floating, where)
     _require_numbers(_OUTPUT, outputs, np.floating, where)
+    read = {}
+    for name in shapes:
+        are_symbols = name == _INPUT and vocabulary
+        _require_numbers(name, arrays[name], np.integer if are_symbols else np.floating, where)
+        read[name] = arrays[name].astype(np.int32 if are_symbols else np.float32)
     return Answers(
-        inputs=inputs.astype(np.int32 if vocabulary else np.float32), masks=masks, outputs=outputs,
+        inputs=read if masks is None else {**read, _MASK: masks}, outputs=outputs,
         description="the answers in " + ("arrays" if isinstance(given, Mapping) else Path(given).name),
     )  # fmt: skip
 
@@ -118,10 +126,8 @@ def compare_with_answers(answers: Answers, weights: Reference) -> Source:
         BadInputError: our model cannot be run on these inputs.
     """
     ours = []
-    for index, sample in enumerate(answers.inputs):
-        feeds = {_INPUT: sample[np.newaxis]}
-        if answers.masks is not None:
-            feeds[_MASK] = answers.masks[index : index + 1]
+    for index in range(len(answers.outputs)):
+        feeds = {name: values[index : index + 1] for name, values in answers.inputs.items()}
         ours.append(weights(feeds, where=f"{answers.description}, sample {index}"))
     return _judged(np.stack(ours), answers.outputs, answers.description)
 

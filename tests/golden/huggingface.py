@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,10 @@ TEXTS = ("PerceiverForMaskedLM", "PerceiverForSequenceClassification")
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceCase:
-    """``values``: of ``config.json``. ``inputs`` ``[1, *shape]``, channels last; ``mask`` ``[1, tokens]`` or None."""
+    """``values``: of ``config.json``. ``inputs`` ``[1, *shape]``, channels last; ``mask`` ``[1, tokens]`` or None.
+
+    ``beside``: the other inputs, by name.
+    """
 
     name: str
     values: dict
@@ -32,6 +35,12 @@ class HuggingFaceCase:
     weights: dict[str, np.ndarray]
     inputs: np.ndarray
     mask: np.ndarray | None
+    beside: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def feeds(self) -> dict[str, np.ndarray]:
+        """By input name."""
+        return {"input": self.inputs, **self.beside} | ({} if self.mask is None else {"mask": self.mask})
 
 
 def names() -> list[str]:
@@ -63,7 +72,10 @@ def load(name: str) -> HuggingFaceCase:
         inputs[~mask] = 0
     else:
         inputs = random.standard_normal((1, *config.sample_shape(shape))).astype(np.float32)
-    return HuggingFaceCase(name, values, config, shape, weights, inputs, mask)
+    beside = {
+        other: random.standard_normal((1, *sizes)).astype(np.float32) for other, sizes in config.beside(shape).items()
+    }
+    return HuggingFaceCase(name, values, config, shape, weights, inputs, mask, beside)
 
 
 def _draw(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

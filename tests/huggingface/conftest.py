@@ -57,7 +57,10 @@ def run() -> Callable[..., np.ndarray]:
     """A program in float64 on a case's inputs, without the batch."""
 
     def run(program: Program, case, mask: np.ndarray | None = None) -> np.ndarray:
-        inputs = tf.constant(case.inputs, tf.int32 if case.config.vocabulary else tf.float64)
+        inputs = {
+            name: tf.constant(values, tf.int32 if case.config.vocabulary else tf.float64)
+            for name, values in {"input": case.inputs, **case.beside}.items()
+        }
         mask = case.mask if mask is None else mask
         module = LoweredPerceiver(program, dtype=tf.float64)
         return module(inputs, None if mask is None else tf.constant(mask)).numpy()[0]

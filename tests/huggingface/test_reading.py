@@ -100,7 +100,14 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
         ("fourier", {"hidden_act": "mish"}, "hidden_act"),
         ("fourier", {"num_cross_attention_heads": 8}, "divisor of the widths"),  # 261 channels
         ("fourier", {"qk_channels": 16}, "v_channels"),
-        ("fourier", {"architectures": ["PerceiverForMultimodalAutoencoding"]}, "not supported"),
+        ("fourier", {"architectures": ["PerceiverForAll"]}, "not supported"),
+        ("multimodal", {"outputs": None}, "only the label"),
+        ("multimodal", {"outputs": "video"}, "outputs"),
+        ("multimodal", {"output_shape": [16, 12]}, "4 sizes"),
+        ("fourier", {"outputs": "label"}, "outputs"),
+        ("fourier", {"positions": [1]}, "positions"),
+        ("masked_lm", {"positions": [40]}, "0 to 39"),
+        ("masked_lm", {"positions": []}, "positions"),
         ("fourier", {"architectures": None}, "which Perceiver"),
         ("fourier", {"num_latents": 0}, "at least 1"),
         ("fourier", {"num_latents": "many"}, "at least 1"),
@@ -153,7 +160,8 @@ def test_another_processor_is_refused(values, named_case, folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("flow", (16, 20)), ("learned", (12, 20)), ("masked_lm", (41,)), ("conv", (4, 9))]
+    ("name", "shape"),
+    [("flow", (16, 20)), ("learned", (12, 20)), ("masked_lm", (41,)), ("conv", (4, 9)), ("multimodal", (3, 18, 12))],
 )
 def test_an_input_shape_that_the_model_does_not_allow(name, shape, named_case, folder):
     from perceiver_edge.compiler.resolve import resolve_model
