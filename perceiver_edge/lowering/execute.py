@@ -56,7 +56,7 @@ class LoweredPerceiver(tf.Module):
         Returns:
             ``[batch, *program.output.shape]``.
         """
-        feeds = data if isinstance(data, Mapping) else {self.program.sources[0].name: data}
+        feeds = data if isinstance(data, Mapping) else {self.program.inputs[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
         linear = functools.partial(self._linear, tap=tap)
         tokens, context, columns = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)

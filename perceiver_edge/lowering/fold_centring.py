@@ -45,7 +45,7 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
     if stack.context_norm is None:
         return no("the context is not shared yet")
     moments = [_moments(source) for source in program.sources]
-    inputs = [source for source in program.sources if isinstance(source, Source)]
+    inputs = program.inputs
     if sum(of_source is not None for of_source in moments) < len(inputs):
         return no("tokens have no positions: their statistics need all channels")
     if any(block.key is None or block.value is None for block in stack.cross_attentions()):

@@ -211,6 +211,11 @@ class Program:
         return self.stacks[0]
 
     @property
+    def inputs(self) -> tuple[Source, ...]:
+        """The sources that are inputs, in the order of their tokens."""
+        return tuple(source for source in self.sources if isinstance(source, Source))
+
+    @property
     def tokens(self) -> int:
         return sum(source.tokens for source in self.sources)
 

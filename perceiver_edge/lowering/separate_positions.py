@@ -29,12 +29,11 @@ def separate_positions(program: Program) -> tuple[Program, Decision]:
     def no(reason: str) -> tuple[Program, Decision]:
         return program, Decision("separate_positions", False, reason)
 
-    inputs = [source for source in program.sources if isinstance(source, Source)]
-    found = {id(source): positions for source in inputs if (positions := separated(source)) is not None}
+    found = {id(source): positions for source in program.inputs if (positions := separated(source)) is not None}
     if not found:
         return no("no table of positions over several axes, or it is not separable")
     sources = tuple(
-        replace(source, positions=found[id(source)]) if id(source) in found else source  # type: ignore[call-arg]
+        replace(source, positions=found[id(source)]) if isinstance(source, Source) and id(source) in found else source
         for source in program.sources
     )
     rows = sum(source.tokens for source in program.sources if id(source) in found)

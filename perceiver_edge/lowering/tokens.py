@@ -67,7 +67,7 @@ def tokens_and_context(
         case ContextScale() as scale:
             parts = [
                 _scaled_rows(source, batch, tensor)
-                if isinstance(source, Learned) or moments is None
+                if isinstance(source, Learned)
                 else _scaled(part, source, moments, tensor)
                 for (part, source), moments in zip(pairs, scale.moments, strict=True)
             ]
@@ -152,14 +152,14 @@ def _scaled_rows(source: Learned, batch: int, tensor: ToTensor) -> tuple[tf.Tens
 
 
 def _scaled(
-    data: tf.Tensor, source: Source, scale: Moments, tensor: ToTensor
+    data: tf.Tensor, source: Source, scale: Moments | None, tensor: ToTensor
 ) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
     """Data and positions, each divided by σ and then put together: no table of all positions is ever needed.
 
     The context ``[B, T, C]``, and what gives it as ``[B, C, T]``, where engines multiply long rows with 1 / σ.
     """
     positions = source.positions
-    assert positions is not None, "a scale is known only with positions"
+    assert positions is not None and scale is not None, "a scale is known only with positions"
     tables = positions.tables if isinstance(positions, AxisPositions) else (positions,)
     inverse_sigma = _inverse_sigma(data, scale, source.channels, tensor=tensor)
     sizes = tuple(len(table) for table in tables)
