@@ -8,6 +8,7 @@ from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Ob
 from perceiver_edge.calibration.partition import Part, split
 from perceiver_edge.calibration.quant_params import QuantParams, Range, quant_params
 from perceiver_edge.calibration.ranges import Ranges
+from perceiver_edge.calibration.repeated import one_range_for_all_uses
 from perceiver_edge.calibration.samples import Sample, Samples, SampleSource
 from perceiver_edge.calibration.sources import open_source
 
@@ -30,6 +31,7 @@ __all__ = [
     "as_source",
     "give_room",
     "observe",
+    "one_range_for_all_uses",
     "open_source",
     "quant_params",
     "split",

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perceiver_edge.calibration import DEFAULT_METHOD, CoreRange, Range, Sample, give_room, observe, quant_params
+from perceiver_edge.calibration import (
+    DEFAULT_METHOD,
+    CoreRange,
+    Range,
+    Sample,
+    give_room,
+    observe,
+    one_range_for_all_uses,
+    quant_params,
+)
 from perceiver_edge.converters.core_params import Affine, CoreParams
 from perceiver_edge.lowering import Decision
 from perceiver_edge.lowering.integer_core import (
@@ -80,6 +89,7 @@ def calibrate(
     samples: Iterable[Sample],
     *,
     method: str = DEFAULT_METHOD,
+    repeated: Mapping[str, str] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Range], dict[str, CoreRange], Decision]:
     """The range of every quantisation point, the cores that are to run in int8, and the reason for these.
@@ -88,6 +98,7 @@ def calibrate(
         survey: from a batch of one to activations by point, and extents by core.
         losses: from a batch of one, and a bound by core, to the losses by core.
         samples: without batch; read twice.
+        repeated: layers that are others once more (`Program.repeated_layers`).
 
     Raises:
         BadInputError: as `calibration.observe`.
@@ -100,6 +111,7 @@ def calibrate(
         return points
 
     points = give_room(observe(taps, samples, method=method, on_progress=on_progress))
+    points = one_range_for_all_uses(points, repeated or {})
     return points, *choose_cores(observer.extents(), losses, samples)
 
 

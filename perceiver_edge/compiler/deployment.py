@@ -47,6 +47,7 @@ class Deployment:
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
         core_rows: the rows of scores of every core that has an int8 form.
+        repeated: layers that are others once more, by name (`Program.repeated_layers`).
         integer_form: what an int8 model of a format is converted from.
         head: the site of the last product, where the outputs are a vector.
     """
@@ -59,6 +60,7 @@ class Deployment:
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
     core_rows: Mapping[str, int]
+    repeated: Mapping[str, str]
     integer_form: Callable[[Ranges, str], IntegerForm]
     head: str | None
 
@@ -104,7 +106,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     return Deployment(
         traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
-        {} if with_mask else _core_rows(program), integer_form,
+        {} if with_mask else _core_rows(program), program.repeated_layers(), integer_form,
         OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
 

@@ -234,6 +234,17 @@ class Program:
             asked = count, width
         return found
 
+    def repeated_layers(self) -> dict[str, str]:
+        """The name of every layer that is one of before (``layers.7``) → that one's (``layers.1``)."""
+        first: dict[int, str] = {}
+        repeated: dict[str, str] = {}
+        for stack in self.stacks:
+            for index, layer in enumerate(stack.layers):
+                name = f"{stack.name}.{index}"
+                if first.setdefault(id(layer), name) != name:
+                    repeated[name] = first[id(layer)]
+        return repeated
+
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block of every stack in order of execution."""
         for stack in self.stacks:
