@@ -81,7 +81,7 @@ def test_calibration_can_be_fed_back_and_edited(compiled, make, tmp_path):
             {"my-1.0_int8.onnx", "my-1.0_int8.tflite"},
         ),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_just_the_artefacts_asked_for(options, files, make):
     bundle = make(*options)

@@ -90,7 +90,7 @@ def test_without_the_cache_everything_is_made_again_and_nothing_is_written(run, 
         (["--batch", "2"], {"calibrate", "run the float reference"}),
         (["--seed", "1"], set()),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_an_option_repeats_the_stages_that_depend_on_it(options, still_cached, run, filled):
     assert cached(run(*options)[1]) == still_cached

@@ -114,7 +114,7 @@ def test_nothing_is_published_when_a_gate_fails(compile_to, tmp_path):
         ({"samples": []}, "no samples"),
         ({"samples": [np.zeros((16, 16, 3)), np.zeros((16, 15, 3))]}, "sample 1"),
         ({"samples": 3}, "int"),
-        ({"samples": iter(np.zeros((8, 16, 16, 3)))}, "can be read only once"),
+        pytest.param({"samples": iter(np.zeros((8, 16, 16, 3)))}, "can be read only once", id="an iterator"),
     ],
     ids=str,
 )
