@@ -78,7 +78,8 @@ class OnnxRuntimeCudaRunner(Runner):
     def __init__(self, content: bytes, *, where: str) -> None:
         """
         Raises:
-            NotRunError: this onnxruntime has no CUDA provider, finds no GPU or CUDA libraries, or left nodes elsewhere.
+            NotRunError: this onnxruntime has no CUDA provider, finds no GPU or CUDA libraries, left nodes elsewhere, or
+                is too old to say where they are.
             BadInputError: the model is damaged, has open shapes or operators that CUDA lacks, or the GPU failed.
             MissingExtraError: no onnxruntime at all.
         """
@@ -88,6 +89,9 @@ class OnnxRuntimeCudaRunner(Runner):
             raise MissingExtraError("onnxruntime", "onnxruntime") from None
         if _PROVIDER not in onnxruntime.get_available_providers():
             raise NotRunError(RUNTIME, missing=f"an onnxruntime with {_PROVIDER}", fix=_FIX)
+        if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+            needed = "an onnxruntime that says where each node runs, 1.24.1 or newer"
+            raise NotRunError(RUNTIME, missing=f"{needed} (this is {onnxruntime.__version__})", fix=_FIX)
         onnxruntime.preload_dlls()  # CUDA and cuDNN from their pip packages, where there are any
         options = optimising(onnxruntime.SessionOptions())
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")

@@ -10,6 +10,10 @@ from perceiver_edge.runtime.onnxruntime_cuda import Binding, OnnxRuntimeCudaRunn
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 HAS_CUDA = CUDA in onnxruntime.get_available_providers()
+ASSIGNMENT = "get_provider_graph_assignment_info"
+SAYS_WHERE = pytest.mark.skipif(
+    not hasattr(onnxruntime.InferenceSession, ASSIGNMENT), reason="needs onnxruntime 1.24.1 or newer"
+)
 
 
 @pytest.fixture
@@ -26,6 +30,13 @@ def test_without_cuda_it_does_not_run_and_says_what_to_install(float_onnx):
     assert caught.value.runtime == "ONNX Runtime CUDA"
 
 
+def test_one_that_cannot_say_where_nodes_run_is_refused(float_onnx, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", object)
+    with pytest.raises(NotRunError, match=r"1\.24\.1 or newer"):
+        OnnxRuntimeCudaRunner(float_onnx, where="model")
+
+
 def test_a_binding_computes_on_what_was_put_last(session, float_onnx, batch, expected):
     specs = load(float_onnx)
     binding = Binding(session, specs.inputs, specs.outputs, device="cpu")
@@ -39,10 +50,12 @@ def test_a_binding_computes_on_what_was_put_last(session, float_onnx, batch, exp
     np.testing.assert_allclose(doubled, specs(2 * batch), rtol=1e-6)  # the arrays are the caller's
 
 
+@SAYS_WHERE
 def test_nodes_are_counted_by_provider(session):
     assert nodes_by_provider(session) == {CPU: 5}
 
 
+@SAYS_WHERE
 def test_a_node_on_the_cpu_is_no_silent_fallback(session):
     require_all_on(CPU, session.get_providers(), nodes_by_provider(session))
     with pytest.raises(NotRunError, match=r"elsewhere: \{'CPUExecutionProvider': 5\}"):
@@ -71,7 +84,8 @@ def test_only_a_gpu_that_is_not_here_did_not_run(message, kind, monkeypatch):
         raise RuntimeError(message)
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA])
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(fail, ASSIGNMENT, None, raising=False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
     with pytest.raises(kind):
         OnnxRuntimeCudaRunner(b"", where="model")
