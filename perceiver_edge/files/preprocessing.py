@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,11 @@ MOST_PIXELS = 1 << 27
 """Of one picture as it is in the file: more than any phone's camera takes. Unpacked it is a gigabyte, turned and made
 RGB some more, and a file of 1,600 bytes may ask for that."""
 
-Picture = str | PathLike[str] | NDArray[np.uint8] | Any
+Picture = Union[str, PathLike, NDArray[np.uint8], Any]
 """A file; uint8 ``[height, width]`` or ``[height, width, channels]``; or an image of Pillow's."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Pictures:
     """How pictures become float32 ``[height, width, channels]``, ``(pixel / 255 - mean) / std``.
 
@@ -68,7 +68,7 @@ class Pictures:
             from PIL import Image
         except ModuleNotFoundError as error:
             raise MissingExtraError("pillow", "convert") from error
-        is_file = isinstance(picture, str | PathLike)
+        is_file = isinstance(picture, (str, PathLike))
         try:
             if isinstance(picture, np.ndarray):
                 return self._fitted(Image.fromarray(picture))
@@ -121,7 +121,7 @@ def _require_usable(image: Any) -> None:
         raise ValueError(f"more than 8 bits a channel (mode {image.mode})")  # convert() would clip it to white
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Text:
     """How texts become integers: CLS, the bytes of UTF-8 plus `FIRST_BYTE`, SEP; then PAD up to ``length``."""
 
@@ -133,7 +133,7 @@ class Text:
         Raises:
             BadInputError: not a text, or one of more than ``length`` - 2 bytes.
         """
-        if not isinstance(text, str | bytes):
+        if not isinstance(text, (str, bytes)):
             raise BadInputError("This is not a text.", expected="str or bytes", got=type(text).__name__)
         content = text.encode() if isinstance(text, str) else text
         if len(content) > self.length - 2:
@@ -147,7 +147,7 @@ class Text:
         return {"input": ids, "mask": np.arange(self.length) < len(symbols)}
 
 
-Preprocessing = Pictures | Text
+Preprocessing = Union[Pictures, Text]
 _KINDS: dict[str, type[Pictures] | type[Text]] = {"pictures": Pictures, "text": Text}
 
 

@@ -6,18 +6,30 @@
 import ast
 
 import pytest
-from rooms import FILES, PACKAGE
+from rooms import FILES, PACKAGE, imported
 
 OLDEST = (3, 9)
-ON_A_DEVICE = (PACKAGE, "errors", "installation", "memory", "commands", "measure", "measure.worker")
-"""Beside the runtime part: what it stands on, and what says that the rest needs a newer Python."""
+LOADED_FIRST = (PACKAGE, "registration", "installation", "commands", "measure.worker")
+"""Beside the runtime part: what is imported with the package, measures a device, or says that all else needs more."""
 NEWER_ARGUMENTS = {"kw_only", "slots", "strict"}
 NEWER_NAMES = {"file_digest", "Self", "StrEnum", "TypeAlias", "UTC", "assert_never", "pairwise", "tomllib"}
 
-SOURCES = {
-    name: path for name, path in FILES.items()
-    if name.startswith(f"{PACKAGE}.runtime") or name.removeprefix(f"{PACKAGE}.") in ON_A_DEVICE
-}  # fmt: skip
+
+def on_a_device():
+    """The runtime part and `LOADED_FIRST`, with what they import, and the packages all of it lies in."""
+    reached = set()
+    waiting = {n for n in FILES if n.startswith(f"{PACKAGE}.runtime") or n.removeprefix(f"{PACKAGE}.") in LOADED_FIRST}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        parent = name.rpartition(".")[0]
+        later = name in (PACKAGE, f"{PACKAGE}.registration")  # the public names, which first ask for a newer Python
+        imports = set() if later else imported(FILES[name].read_text(encoding="utf-8"), set(FILES), types=False)
+        waiting |= ({parent} | imports) & set(FILES) - reached
+    return {name: FILES[name] for name in reached}
+
+
+SOURCES = on_a_device()
 
 
 def too_new(source):
@@ -40,10 +52,18 @@ def _newer(node, tree, annotations_are_read):
         yield "an annotation with | that is evaluated"
     if node in tree.body and isinstance(node, ast.Assign) and _is_union(node.value):
         yield "a type made with |"
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+        yield from ("a test of types with |" for argument in node.args if _is_union(argument))
 
 
 def _is_union(node):
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
+
+
+def test_what_the_runtime_stands_on_is_among_them():
+    names = {name.removeprefix(f"{PACKAGE}.") for name in SOURCES}
+    assert names >= {"errors", "memory", "files", "files.reading", "files.preprocessing", "measure.turn"}
+    assert not {name for name in names if name.startswith(("compiler", "lowering", "converters", "model"))}
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -61,6 +81,7 @@ def test_it_can_be_read(name):
         "import hashlib\nhashlib.file_digest",
         "def f(a: int | None): pass",
         "Feeds = int | None",
+        "isinstance(1, int | str)",
         "with (open('a') as a, open('b') as b):\n    pass\ntype A = int",
     ],
 )
