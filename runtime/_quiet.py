@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -20,6 +22,23 @@ _one_redirection = threading.RLock()
 def without_notices() -> AbstractContextManager[None]:
     """Let everything through but lines that start with INFO."""
     return stderr_held_back(shows=lambda line: not line.startswith(b"INFO"))
+
+
+_TENSORFLOW_NOTICE = re.compile(rb"INFO|[IW]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl")
+"""How lines begin that TensorFlow's C++ writes while all is well: the last two are absl's form of a log line."""
+
+
+@contextmanager
+def without_tensorflow_notices() -> Iterator[None]:
+    """Hold back what TensorFlow says while it converts: from C++, and from Python, which a notebook shows twice."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with stderr_held_back(shows=lambda line: not _TENSORFLOW_NOTICE.match(line)):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def without_litert_notices() -> AbstractContextManager[None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.commands.tables import mark, new_table, print_json, print_notices
+from perceiver_edge.commands.tables import mark, print_json, print_notices, print_table
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
-    from perceiver_edge.proof.parity import ParityReport
+    from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 
 _LAYERS_SHOWN = 12
@@ -28,27 +28,31 @@ def show_parity(
         print_json("parity", {**report.to_dict(), "notices": list(notices), "conclusion": conclusion})
         return
     console = result_console()
-    table = new_table("artefact", "engine", "gate", "value", "bound", "")
     for artefact in report.artefacts:
-        for check in artefact.judgement.checks:
-            table.add_row(
-                artefact.name, artefact.engine, check.name, f"{check.value:.5g}", check.bound, mark(check.passed)
-            )
-    console.print(table)
+        checks = [
+            {
+                "gate": check.name, "value": f"{check.value:.5g}", "bound": check.bound, "": mark(check.passed)
+            }
+            for check in artefact.judgement.checks
+        ]  # fmt: skip
+        print_table(console, checks, title=f"{artefact.name} in {artefact.engine}")
     for artefact in report.artefacts:
-        if artefact.passed or not artefact.layers:
-            continue
-        layers = new_table("layer", "relative L2", "SQNR", "cosine", "", title=f"{artefact.name}: error by layer")
-        entry = artefact.error_enters_at
-        for layer in _around(artefact.layers, entry):
-            pointer = "[red]← enters here[/red]" if layer is entry else ""
-            layers.add_row(
-                layer.name, f"{layer.relative_l2:.3g}", f"{layer.sqnr_db:.1f} dB", f"{layer.cosine:.5f}", pointer
-            )
-        console.print(layers)
+        if not artefact.passed and artefact.layers:
+            print_table(console, _layers(artefact), title=f"{artefact.name}: error by layer")
     print_notices(console, notices)
     if conclusion is not None:
         console.print(conclusion, style="bold", markup=False, soft_wrap=True)
+
+
+def _layers(artefact: ArtefactParity) -> list[dict[str, str]]:
+    entry = artefact.error_enters_at
+    return [
+        {
+            "layer": layer.name, "relative L2": f"{layer.relative_l2:.3g}", "SQNR": f"{layer.sqnr_db:.1f} dB",
+            "cosine": f"{layer.cosine:.5f}", "": "[red]← enters here[/red]" if layer is entry else "",
+        }
+        for layer in _around(artefact.layers, entry)
+    ]  # fmt: skip
 
 
 def _around(layers: tuple[Any, ...], entry: Any) -> tuple[Any, ...]:

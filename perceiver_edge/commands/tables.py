@@ -13,28 +13,32 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Of the JSON documents: counts up when a key goes or changes its meaning, not when one is added."""
 
-_WHOLE = {"artefact", "engine", "gate", "value", "bound", "layer", "operator"}
-"""Columns whose text is never broken into lines."""
-
 _NO_TERMINAL_IS_WIDER = 10_000
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:
+    """Of sentences: a cell that is too long for the terminal goes on in the next line."""
     from rich import box
     from rich.table import Table
 
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
-        column.no_wrap = column.header in _WHOLE
     return table
 
 
-def print_table(console: Console, rows: Sequence[Mapping[str, str]], *, least_needed: Sequence[str]) -> None:
-    """Rows of one set of columns, as many of these as the terminal has room for; no text is ever cut or broken."""
+def print_table(
+    console: Console, rows: Sequence[Mapping[str, str]], *, least_needed: Sequence[str] = (), title: str | None = None
+) -> None:
+    """Of names and figures: as many columns as the terminal has room for, and no text is ever cut or broken.
+
+    Args:
+        rows: cells by column, the same columns in each; styles are written as rich's markup.
+        least_needed: columns that a narrow terminal goes without, in this order.
+    """
     left_out: list[str] = []
     for column in (*least_needed, None):
-        table = new_table(*(name for name in rows[0] if name not in left_out))
+        table = new_table(*(name for name in rows[0] if name not in left_out), title=title)
         table.collapse_padding = True
         for shown in table.columns:
             shown.no_wrap = True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
 from perceiver_edge.memory import give_back_memory
 from perceiver_edge.proof.gates import PRECISIONS
+from perceiver_edge.runtime._quiet import without_tensorflow_notices
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -96,18 +96,15 @@ class _Converters(Generic[M]):
     int8: Callable[[M, Mapping[str, tuple[float, float]], tuple[str, ...]], M]
     with_int8_cores: Callable[[M, Mapping[str, CoreParams]], M]
     to_bytes: Callable[[M], bytes]
-    while_making: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def _tflite() -> _Converters[bytes]:
     from perceiver_edge.converters.tflite.convert import to_tflite
     from perceiver_edge.converters.tflite.core import with_int8_cores
     from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
-    from perceiver_edge.runtime._quiet import without_notices
 
     return _Converters(
         to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, to_bytes=bytes,
-        while_making=without_notices,  # the quantiser runs an interpreter of its own
     )  # fmt: skip
 
 
@@ -161,7 +158,7 @@ def _maker(
     }
 
     def make(precision: str) -> bytes:
-        with load().while_making():
+        with without_tensorflow_notices():
             return load().to_bytes(makers[precision]())
 
     return make

@@ -1,3 +1,4 @@
+import logging
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from perceiver_edge.runtime._quiet import without_notices
+from perceiver_edge.runtime._quiet import without_notices, without_tensorflow_notices
 
 
 def test_notices_are_held_back_and_warnings_are_not(capfd):
@@ -73,3 +74,16 @@ def test_what_the_import_of_tensorflow_says_is_shown_only_if_it_fails(fails, cap
         if fails:
             raise ValueError
     assert capfd.readouterr().err == ("cannot register\n" if fails else "")
+
+
+def test_what_tensorflow_says_while_all_is_well_is_held_back(capfd):
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    with without_tensorflow_notices():
+        os.write(
+            2, b"I0000 00:00:1795687657.801170   12446 port.cc:153] oneDNN\nW0000 00:00:1795687737.5 1 a.cc:1] b\n"
+        )
+        os.write(2, b"E0000 00:00:1795687657.801170   12446 port.cc:153] wrong\nIt is so.\n")
+        assert not logger.isEnabledFor(logging.INFO)
+    assert capfd.readouterr().err == "E0000 00:00:1795687657.801170   12446 port.cc:153] wrong\nIt is so.\n"
+    assert logger.level == before
