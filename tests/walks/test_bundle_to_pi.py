@@ -74,7 +74,10 @@ def test_the_cards_programs_name_the_class(pi, tmp_path):
     folder = tmp_path / "digits"
     programs = re.findall(r"^```python\n(.*?)^```$", (folder / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert len(programs) == 4
-    sample = 'import numpy as np; held = np.load("held_out.npz"); sample = held["input.input"][0]; print(held["labels"][0])'
+    sample = "; ".join([
+        "import numpy as np", 'held = np.load("held_out.npz")',
+        'sample = held["input.input"][0]', 'print(held["labels"][0])',
+    ])  # fmt: skip
     for program in programs:
         without_picture = re.sub(r"^(from PIL|picture =|fitted =|pixels =).*\n", "", program, flags=re.MULTILINE)
         ready = re.sub(r"^sample =.*$", sample, without_picture, flags=re.MULTILINE)
