@@ -62,7 +62,7 @@ def _convert(model: NamedModel, batch: int, files: dict[Kind, Path]) -> None:
     from perceiver_edge.compiler.deployment import deploy
 
     traced = deploy(model, batch=batch, with_mask=False).half_traced()  # what GPUs compute best
-    made = build(traced, KINDS, half_traced=lambda: traced, integer_form=None, opset=OPSET)
+    made = build(traced, KINDS, half_traced=lambda: traced, integer_form=None, product_inputs=dict, opset=OPSET)
     for kind, file in files.items():
         _write(file, made[kind])
 

@@ -108,6 +108,19 @@ def draw(source: SampleSource, count: int, *, seed: int, exclude: Collection[byt
     return Part(source, dict(sorted(digest_of.items())), num_repeated)
 
 
+def find(source: SampleSource, digests: Collection[bytes], *, seed: int) -> Part:
+    """The samples with these digests, as far as the source has them: with its seed, those that `split` drew before."""
+    missing, found = set(digests), dict[int, bytes]()
+    looks = source.digests(np.random.default_rng(seed))
+    for index, digest in itertools.islice(looks, _LOOKS_PER_SAMPLE * len(missing)):
+        if digest in missing:
+            missing.discard(digest)
+            found[index] = digest
+            if not missing:
+                break
+    return Part(source, dict(sorted(found.items())))
+
+
 def _different(
     source: SampleSource, wanted: int, rng: np.random.Generator, exclude: Collection[bytes] = ()
 ) -> tuple[dict[int, bytes], int]:

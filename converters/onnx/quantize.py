@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
 from onnxruntime.quantization.calibrate import TensorsData
@@ -22,13 +26,17 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
+from perceiver_edge.converters.onnx.rounding import MOST, rounded
 from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
-from perceiver_edge.converters.sites import require_sites, scalable
+from perceiver_edge.converters.sites import Site, require_sites, scalable
+
+Inputs = Mapping[str, NDArray[np.float32]]
 
 
 def onnx_int8(
-    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = ()
-) -> onnx.ModelProto:
+    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = (),
+    inputs: Inputs = MappingProxyType({}),
+) -> onnx.ModelProto:  # fmt: skip
     """Static int8 as QDQ: weights int8 per channel and symmetric, activations uint8 per tensor (fast on x86 and Arm).
 
     The scales of weights are such that nothing saturates on any x86: see `unsaturated`.
@@ -36,6 +44,8 @@ def onnx_int8(
     Args:
         ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
         float_sites: sites without ranges, which stay in float.
+        inputs: what products are fed, ``[rows, in]`` by site: their weights are rounded by it (`rounding`). Those of
+            other sites are rounded each on its own.
 
     Raises:
         ConversionError: sites and ranges do not match.
@@ -45,8 +55,9 @@ def onnx_int8(
     require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "ONNX")
     tensors = {site.input: ranges[f"{name}.input"] for name, site in sites.items()}
     tensors |= {site.output: ranges[f"{name}.output"] for name, site in sites.items()}
+    on_grids, grids = _on_grids(model, sites, inputs)
     quantizer = QDQQuantizer(
-        _copy(model),
+        on_grids,
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
@@ -57,7 +68,7 @@ def onnx_int8(
         nodes_to_quantize=[site.operator for site in sites.values()],
         nodes_to_exclude=[],
         op_types_to_quantize=list(GEMM_OPERATORS),
-        extra_options={"WeightSymmetric": True} | _ranges_of_weights(model),
+        extra_options={"WeightSymmetric": True} | grids,
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
@@ -66,17 +77,18 @@ def onnx_int8(
     return quantised
 
 
-def onnx_dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
+def onnx_dynamic(model: onnx.ModelProto, inputs: Inputs = MappingProxyType({})) -> onnx.ModelProto:
     """Dynamic range: int8 weights per channel as in `onnx_int8`, activations quantised at run time."""
+    on_grids, grids = _on_grids(model, onnx_sites(model.graph), inputs)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dynamic.onnx"
         quantize_dynamic(
-            _copy(model),
+            on_grids,
             path,
             op_types_to_quantize=list(GEMM_OPERATORS),
             weight_type=QuantType.QInt8,
             per_channel=True,
-            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True} | _ranges_of_weights(model),
+            extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True} | grids,
         )
         return onnx.load(path)
 
@@ -92,14 +104,25 @@ def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     return converted.model
 
 
-def _ranges_of_weights(model: onnx.ModelProto) -> dict[str, Any]:
-    """As onnxruntime's quantizers take them."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    overrides = {}
-    for site in onnx_sites(model.graph).values():
-        largest = largest_magnitudes(numpy_helper.to_array(weights[site.weight])).tolist()
-        overrides[site.weight] = [{"axis": 1, "rmin": -limit, "rmax": limit} for limit in largest]
-    return {"TensorQuantOverrides": overrides}
+def _on_grids(
+    model: onnx.ModelProto, sites: Mapping[str, Site], inputs: Inputs
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    """A copy whose weights lie on their grids where ``inputs`` tell how, and the grids as the quantizers take them."""
+    copy, users = _copy(model), defaultdict[str, list[str]](list)
+    for name, site in sites.items():
+        users[site.weight].append(name)
+    grids = {}
+    for tensor in copy.graph.initializer:
+        if (names := users.get(tensor.name)) is None:
+            continue
+        weight = numpy_helper.to_array(tensor)
+        largest = largest_magnitudes(weight)
+        grids[tensor.name] = [{"axis": 1, "rmin": -limit, "rmax": limit} for limit in largest.tolist()]
+        if rows := [inputs[name] for name in names if name in inputs]:
+            scale = np.where(largest > 0, largest, 1) / MOST
+            whole = rounded(weight, scale, np.concatenate(rows))
+            tensor.CopyFrom(numpy_helper.from_array((whole * scale).astype(weight.dtype), tensor.name))
+    return copy, {"TensorQuantOverrides": grids}
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
+from perceiver_edge.lowering import Decision
 from perceiver_edge.memory import give_back_memory
 from perceiver_edge.proof.gates import PRECISIONS
 from perceiver_edge.runtime._quiet import without_tensorflow_notices
 
 if TYPE_CHECKING:
+    import numpy as np
     from onnx import ModelProto
 
     from perceiver_edge.compiler.cores import IntegerForm
@@ -37,6 +39,9 @@ class Kind:
         return f"{model_name}_{self.precision}.{self.format}"
 
 
+_ROUNDED_BY_INPUTS = (Kind("onnx", "int8"), Kind("onnx", "dynamic"))
+
+
 def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
     """The artefacts to publish: the float32 peer of the quantised models is one of them unless ``only``.
 
@@ -46,16 +51,30 @@ def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only
     return tuple(Kind(format_, precision) for format_ in formats for precision in PRECISIONS if precision in made)
 
 
+def rounding_decision(kinds: Collection[Kind], num_samples: int) -> tuple[Decision, ...]:
+    """How the weights of ONNX models are rounded, where there are quantised ones."""
+    if not {*kinds} & {*_ROUNDED_BY_INPUTS}:
+        return ()
+    reason = (
+        "ONNX weights are rounded so that each makes good what those before it lost on calibration's samples"
+        if num_samples
+        else "each ONNX weight is rounded on its own: the ranges were given, and their samples are not among the data"
+    )
+    return (Decision("compensate_rounding", num_samples > 0, reason),)
+
+
 def build(
     traced: Traced,
     kinds: tuple[Kind, ...],
     *,
     half_traced: Callable[[], Traced],
     integer_form: Callable[[str], IntegerForm] | None,
+    product_inputs: Callable[[], Mapping[str, np.ndarray]],
     opset: int,
     cache: Cache = NO_CACHE,
     trace_key: object = None,
     integer_key: object = None,
+    samples_key: object = None,
 ) -> dict[Kind, bytes]:
     """Convert and quantise.
 
@@ -63,8 +82,11 @@ def build(
         traced: what float models are made from.
         half_traced: gives what half-precision models are made from.
         integer_form: from a format to what its int8 model is made from; needed for int8.
+        product_inputs: gives what products are fed, ``[rows, in]`` by site: ONNX weights are rounded by it; nothing
+            where no samples calibrate.
         cache: of this model's results: its basis tells models apart.
         trace_key, integer_key: JSON-ready; what the trace, and the integer form, depend on besides.
+        samples_key: JSON-ready; what ``product_inputs`` depends on.
 
     Raises:
         ConversionError: a model cannot be expressed in the format, or sites and ranges do not match.
@@ -76,11 +98,12 @@ def build(
         make = (
             _maker(_tflite, traced, half_traced, form)
             if format_ == "tflite"
-            else _maker(lambda: _onnx(opset), traced, half_traced, form)
+            else _maker(lambda: _onnx(opset, product_inputs), traced, half_traced, form)
         )  # fmt: skip
         for kind in (kind for kind in kinds if kind.format == format_):
-            used = integer_key if kind.precision == "int8" else None
-            parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, used]
+            used = [integer_key if kind.precision == "int8" else None]
+            used += [samples_key if kind in _ROUNDED_BY_INPUTS else None]
+            parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, *used]
             give_back_memory()
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
     return artefacts
@@ -108,13 +131,14 @@ def _tflite() -> _Converters[bytes]:
     )  # fmt: skip
 
 
-def _onnx(opset: int) -> _Converters[ModelProto]:
+def _onnx(opset: int, inputs: Callable[[], Mapping[str, np.ndarray]]) -> _Converters[ModelProto]:
     from perceiver_edge.converters.onnx.convert import to_onnx
     from perceiver_edge.converters.onnx.core import with_int8_cores
     from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16, onnx_int8
 
     return _Converters(
-        functools.partial(to_onnx, opset=opset), onnx_fp16, onnx_dynamic, onnx_int8, with_int8_cores,
+        functools.partial(to_onnx, opset=opset), onnx_fp16, lambda model: onnx_dynamic(model, inputs()),
+        lambda model, limits, float_sites: onnx_int8(model, limits, float_sites, inputs()), with_int8_cores,
         to_bytes=lambda model: model.SerializeToString(),
     )  # fmt: skip
 

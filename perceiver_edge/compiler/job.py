@@ -112,7 +112,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
 def _fewer(options: Options, calibrating: Samples, proving: Samples) -> list[str]:
     """What was asked for in vain: a sentence, or none."""
     asked = {
-        "calibrate": (options.num_samples if len(calibrating) else 0, len(calibrating)),
+        "calibrate": (0 if options.calibration is not None else options.num_samples, len(calibrating)),
         "prove": (options.num_held_out or 0, len(proving)),
     }
     told = [f"{got} instead of {wanted} to {what} with" for what, (wanted, got) in asked.items() if got < wanted]

@@ -18,7 +18,8 @@ from perceiver_edge.bundle.manifest import Manifest, seal
 from perceiver_edge.bundle.report import render_report
 from perceiver_edge.cache import Cache, default_folder
 from perceiver_edge.calibration import DEFAULT_METHOD, Ranges
-from perceiver_edge.compiler.artefacts import Kind, build
+from perceiver_edge.calibration.product_inputs import product_inputs
+from perceiver_edge.compiler.artefacts import Kind, build, rounding_decision
 from perceiver_edge.compiler.cores import calibrate, given_cores
 from perceiver_edge.compiler.describe import describe
 from perceiver_edge.compiler.head import HeadObserver, decide_head, float_sites, without_head
@@ -97,11 +98,14 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     if "int8" in options.precisions:
         ranges, more = _ranges(job, deployment, cache, progress)
         decisions += more
+    decisions += rounding_decision(job.kinds, len(job.calibrating))
     with _cached_stage(cache, progress, "convert"):
         artefacts = build(
             deployment.traced, job.kinds, half_traced=deployment.half_traced, opset=options.opset, cache=cache,
             integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
+            product_inputs=functools.cache(lambda: product_inputs(deployment.taps, job.calibrating)),
             trace_key=options.optimize_for, integer_key=ranges.to_json() if ranges else None,
+            samples_key=[digest.hex() for digest in job.calibrating.digests.values()],
         )  # fmt: skip
     if job.ranges is not None:  # perhaps edited; an engine may end its process over numbers like 1e30
         with progress("load in a process apart"):

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from perceiver_edge.calibration import ArraySource, Part, Ranges, SampleSource, as_source, open_source, split
-from perceiver_edge.calibration.partition import draw
+from perceiver_edge.calibration.partition import draw, find
 from perceiver_edge.compiler.labels import label_samples
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.data import load_digits
@@ -37,8 +37,8 @@ def choose_samples(
         data: what `open_source` opens if it is text or a path, arrays or an iterable of samples otherwise, or None
             for the model's embedded data.
         num_held_out: None means `NUM_HELD_OUT`, or all there are for embedded data.
-        exclude: digests of the samples that an earlier calibration saw. None of them is held out, and as there is
-            nothing left to calibrate, no sample is for calibration.
+        exclude: digests of the samples that an earlier calibration saw. None of them is held out; they are what
+            calibrates, as far as ``data`` still has them.
         labels: a file with the right classes of ``data``.
         held_out_data: as ``data``, to prove with; ``data`` then only calibrates.
 
@@ -59,14 +59,15 @@ def choose_samples(
         count = num_held_out or NUM_HELD_OUT
         label_samples(source, model.checkpoint, labels)
     if held_out_data is not None:
-        seen = draw(calibration or source, num_calibration, seed=seed)
+        drawn_from = calibration or source
+        seen = find(drawn_from, exclude, seed=seed) if exclude else draw(drawn_from, num_calibration, seed=seed)
         apart = _source(model, held_out_data, seed)
         label_samples(apart, model.checkpoint, None)
         apart.description += UNTRAINED
         excluded = exclude or seen.digests.values()
-        return Part(source, {}) if exclude else seen, _unseen(apart, num_held_out or NUM_HELD_OUT, seed, {*excluded})
+        return seen, _unseen(apart, num_held_out or NUM_HELD_OUT, seed, {*excluded})
     if exclude:
-        return Part(source, {}), _unseen(source, count, seed, exclude)
+        return find(calibration or source, exclude, seed=seed), _unseen(source, count, seed, exclude)
     if calibration is not None:
         return draw(calibration, num_calibration, seed=seed), draw(source, count, seed=seed)
     return split(source, num_calibration=num_calibration, num_held_out=count, seed=seed)

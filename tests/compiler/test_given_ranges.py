@@ -39,7 +39,8 @@ def earlier(prepared) -> Ranges:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_another_seed_proves_with_nothing_that_calibrated(seed, prepared, earlier):
     job = prepared(calibration=earlier, seed=seed)
-    assert (len(job.calibrating), len(job.proving)) == (0, 10)
+    assert len(job.proving) == 10
+    assert {*job.calibrating.digests.values()} == earlier.digests  # by which weights are rounded again
     assert not set(job.proving.digests.values()) & earlier.digests
 
 

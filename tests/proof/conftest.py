@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge.calibration import ArraySource, Ranges
+from perceiver_edge.calibration.product_inputs import product_inputs
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.compiler.artefacts import FORMATS, Kind, build
 from perceiver_edge.compiler.cores import calibrate
@@ -115,6 +116,7 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
         half_traced=deployment.half_traced,
         opset=18,
         integer_form=functools.partial(deployment.integer_form, ranges),
+        product_inputs=lambda: product_inputs(deployment.taps, calibrating),
     )
     held_out = ask_reference(model.proven_against, proving, with_mask=with_mask, on_progress=lambda _: None)
     return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))

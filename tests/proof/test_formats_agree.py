@@ -26,6 +26,7 @@ def test_int8_formats_agree_on_digits(subject):
 def test_int8_formats_agree_on_photographs():
     datasets = pytest.importorskip("sklearn.datasets")
     from perceiver_edge.calibration import ArraySource, Ranges
+    from perceiver_edge.calibration.product_inputs import product_inputs
     from perceiver_edge.compiler.cores import calibrate
     from perceiver_edge.compiler.deployment import deploy
     from perceiver_edge.compiler.resolve import resolve_model
@@ -53,6 +54,7 @@ def test_int8_formats_agree_on_photographs():
         half_traced=deployment.half_traced,
         opset=18,
         integer_form=functools.partial(deployment.integer_form, ranges),
+        product_inputs=lambda: product_inputs(deployment.taps, calibrating),
     )
     tflite, onnx = (
         np.stack([np.asarray(load(artefacts[kind])(sample[np.newaxis])).reshape(-1) for sample in samples[8:]])
