@@ -60,7 +60,10 @@ class OnnxRuntimeRunner(Runner):
             options.intra_op_num_threads = execution.threads
             if execution.idle == "sleep":  # its workers spin while an inference runs, and not for tens of ms after it
                 options.add_session_config_entry("session.force_spinning_stop", "1")
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # With a fallback it prints what went wrong where programs print their answers, and tries the same again.
+            return onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
 
         def build() -> Any:
             try:

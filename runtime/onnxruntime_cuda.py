@@ -97,7 +97,7 @@ class OnnxRuntimeCudaRunner(Runner):
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=[_PROVIDER])
+            session = onnxruntime.InferenceSession(content, options, providers=[_PROVIDER], enable_fallback=False)
         except Exception as error:  # its exceptions have no base class of their own
             if any(sign in str(error) for sign in _NOT_HERE):
                 raise NotRunError(

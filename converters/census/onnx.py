@@ -63,7 +63,7 @@ def _optimize(model: bytes, path: Path, onnxruntime: Any) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(path)
     options.log_severity_level = _LOG_FATAL_ONLY
-    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)
 
 
 def _tensors(optimized: Any, path: Path, onnx: Any, onnxruntime: Any) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ def _tensors(optimized: Any, path: Path, onnx: Any, onnxruntime: Any) -> dict[st
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _LOG_FATAL_ONLY
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=False)
     for argument in (*session.get_inputs(), *session.get_outputs()):
         shape = argument.shape
         tensors[argument.name] = Tensor(

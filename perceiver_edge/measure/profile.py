@@ -46,7 +46,9 @@ def onnx_profile(model: bytes, feeds: Mapping[str, np.ndarray], *, threads: int)
         options.intra_op_num_threads = threads
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "profile"))
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
         for _ in range(1 + _RUNS):
             session.run(None, dict(feeds))
         return summed(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")))

@@ -153,3 +153,13 @@ def test_loading_is_quiet(model, capfd):
     with pytest.raises(BadInputError):
         load(model[:-20])
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\x00", b"\xf0"])
+def test_a_refused_model_prints_nothing(float_onnx, damage, capfd):
+    """Standard output is the program's own: ONNX Runtime would print that it falls back."""
+    name = b"MatMul"
+    assert float_onnx.count(name)
+    with pytest.raises(BadInputError):
+        load(float_onnx.replace(name, damage + name[1:]))
+    assert capfd.readouterr() == ("", "")
