@@ -44,7 +44,7 @@ def outputs_of(
         place = Path(name)
         (place / "model").write_bytes(model)
         np.savez(place / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy's stub takes a name for a keyword
-        _copy_runtime(place / "code")
+        copy_runtime(place / "code")
         files = [str(place / file) for file in ("model", "inputs.npz", "output.npy")]
         path = os.pathsep.join(str(folder) for folder in (place / "code", packages) if folder)
         done = subprocess.run(
@@ -60,7 +60,7 @@ def outputs_of(
         return np.load(place / "output.npy")
 
 
-def _copy_runtime(destination: Path) -> None:
+def copy_runtime(destination: Path) -> None:
     """This version's `perceiver_edge.runtime` and what it imports: some modules of the package, and two folders."""
     package = Path(errors.__file__).parent
     (destination / "perceiver_edge").mkdir(parents=True)

@@ -46,9 +46,18 @@ def outputs(model: bytes, inputs: Mapping[str, np.ndarray], *, cpu: Cpu, runtime
         NotRunError: qemu is not installed, or this machine is no x86-64 Linux.
         BadInputError: the engine refuses the model.
     """
+    return outputs_of(interpreter(cpu, runtime=runtime), model, inputs)
+
+
+def interpreter(cpu: Cpu, *, runtime: str) -> list[str]:
+    """The command of this very Python on an emulated CPU.
+
+    Raises:
+        NotRunError: qemu is not installed, or this machine is no x86-64 Linux.
+    """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise NotRunError(runtime, missing="an x86-64 Linux machine", fix="run it on one")
     qemu = shutil.which(_QEMU)
     if qemu is None:
         raise NotRunError(runtime, missing=f"{_QEMU}, which runs other processors' code", fix="apt install qemu-user")
-    return outputs_of([qemu, "-cpu", cpu.title, sys.executable], model, inputs)
+    return [qemu, "-cpu", cpu.title, sys.executable]

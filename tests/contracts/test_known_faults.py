@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from contracts.operators import total
 
 from perceiver_edge.converters.census.take import census
 from perceiver_edge.converters.core_params import Affine
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.devices import x86
+from perceiver_edge.errors import BadInputError, NotRunError
 from perceiver_edge.runtime import load
 from perceiver_edge.runtime._known_faults import refuse_known_faults
 
@@ -53,3 +55,16 @@ def test_dynamic_weights_per_channel_are_refused_in_tflite_runtime_alone():
 @pytest.mark.parametrize(("scales", "activation"), [(1, np.float32), (8, np.int8)], ids=["per tensor", "static"])
 def test_what_tflite_runtime_runs_rightly_is_not_refused(scales, activation):
     refuse_known_faults(_Interpreter(scales, activation), engine="tflite_runtime", where="bytes")
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize(("cpu", "tokens"), [("nehalem", 8000), ("haswell", 16384)])
+def test_sums_of_more_tokens_than_a_chunk_has_overflow(cpu, tokens):
+    """Why chunks have `MOST_TOKENS`: should it ever be mended in LiteRT, this says so."""
+    (emulated,) = (known for known in x86.CPUS if known.name == cpu)
+    form = total(tokens)
+    try:
+        got = x86.outputs(form.model, form.feeds, cpu=emulated, runtime="contract")
+    except NotRunError as error:
+        pytest.skip(str(error))
+    assert np.abs(got - form.exact).max() > 100
