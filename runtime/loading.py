@@ -14,6 +14,7 @@ from perceiver_edge.runtime.external_data import require_weights_inside
 from perceiver_edge.runtime.formats import format_of, is_tflite
 from perceiver_edge.runtime.guard import InputGuard, engine_errors
 from perceiver_edge.runtime.runner import Runner
+from perceiver_edge.runtime.structure import require_structure
 
 
 def load(
@@ -67,6 +68,8 @@ def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None,
     format_ = format_of(content, where)
     if format_ == "onnx":
         require_weights_inside(content, where)
+    else:
+        require_structure(content, where)
     chosen = _choose(engine, engines_for(format_), where)
     _require_idle(execution, chosen)
     return ENGINES[chosen].runner_class()(content, execution=execution, where=where)
