@@ -88,9 +88,9 @@ def test_no_core_where_a_context_is_not_shared_or_scores_are_scaled(plain):
     )
 
 
-def test_no_core_whose_int32_sums_could_overflow(plain):
+def test_no_core_whose_sums_could_overflow(plain):
     """A prime number of tokens cannot be taken in equal chunks."""
-    for tokens, possible in ((66_301, True), (66_361, False)):
+    for tokens, possible in ((4093, True), (4099, False), (2 * 4093, True)):
         program = lower(plain(input_shape=(1, tokens), num_latents=1, **ABSORBED))[0]
         assert bool(form.integer_blocks(program)) == possible
 
