@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,13 +81,17 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
     output_name = config.output_name
     module = LoweredPerceiver(program)
-    traced = trace(module, inputs=inputs, output_name=output_name)
+    traced = trace(_in_order(module, inputs), inputs=inputs, output_name=output_name)
     watch = _Watch(module, inputs)
 
     @functools.cache
     def half_traced() -> Traced:
         whole = with_maximum(program)
-        return traced if whole is program else trace(module.of(whole), inputs=inputs, output_name=output_name)
+        return (
+            traced
+            if whole is program
+            else trace(_in_order(module.of(whole), inputs), inputs=inputs, output_name=output_name)
+        )
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
@@ -98,7 +102,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
         tapped_names: list[str] = []
         tapped = functools.partial(module.of(rewritten), tap=lambda name, _: tapped_names.append(name))
-        integer = trace(tapped, inputs=inputs, output_name=output_name)
+        integer = trace(_in_order(tapped, inputs), inputs=inputs, output_name=output_name)
         known = ranges.points | site_ranges(ranges.cores)
         names = tuple(name for name in tapped_names if not name.endswith(HULL_SUFFIX))
         points = {name: known[name] for name in names if name in known}
@@ -109,6 +113,17 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         {} if with_mask else _core_rows(program), program.repeated_layers(), integer_form,
         OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
+
+
+def _in_order(function: Callable[..., tf.Tensor], names: Iterable[str]) -> Callable[..., tf.Tensor]:
+    """Of a function of inputs by name, and a mask, one of these in order."""
+
+    def call(*tensors: tf.Tensor) -> tf.Tensor:
+        feeds = dict(zip(names, tensors, strict=True))
+        mask = feeds.pop(MASK, None)
+        return function(feeds, mask)
+
+    return call
 
 
 def _core_rows(program: Program) -> dict[str, int]:

@@ -65,6 +65,11 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     )  # fmt: skip
     if named.checkpoint.config.vocabulary:  # texts are of different lengths, and what pads them is nobody's word
         options = replace(options, with_mask=True)
+    if named.beside and options.with_mask:
+        raise BadInputError(
+            f"{option('with_mask')} is for models of one input.", expected="no mask",
+            got=f"a model of the inputs input and {', '.join(named.beside)}",
+        )  # fmt: skip
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if not dry_run:
         require_writable(destination, overwrite=options.overwrite)
