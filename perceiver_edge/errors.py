@@ -88,6 +88,11 @@ class BadInputError(PerceiverEdgeError):
     """A model, sample, file or option that cannot be used as it is."""
 
 
+def installing(extras: str) -> str:
+    """The command that brings optional dependencies, from an index or from a clone."""
+    return f"pip install 'perceiver-edge[{extras}]', or in a clone of the repository: pip install -e '.[{extras}]'"
+
+
 class MissingExtraError(PerceiverEdgeError):
     """A library is not installed; the message names the extra that brings it."""
 
@@ -95,7 +100,7 @@ class MissingExtraError(PerceiverEdgeError):
         super().__init__(
             f"{library} is not installed.",
             expected=f"the Python package {library!r}",
-            fix=f"pip install 'perceiver-edge[{extra}]'",
+            fix=installing(extra),
         )
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from perceiver_edge.errors import BadInputError, MissingExtraError, PerceiverEdgeError
+from perceiver_edge.errors import BadInputError, MissingExtraError, PerceiverEdgeError, installing
 
 OLDEST_TENSORFLOW = (2, 18)
 """The oldest that the tests run with (docs/install.md)."""
@@ -57,7 +57,7 @@ def require_python() -> None:
             "This Python is too old for all but perceiver_edge.runtime.",
             expected=f"Python {_dotted(first)} or newer; to compile, up to {_dotted(last)}",
             got=f"Python {_dotted(sys.version_info[:2])}",
-            fix=f"in an environment of Python {_dotted(last)}: pip install 'perceiver-edge[convert,tensorflow]'",
+            fix=f"in an environment of Python {_dotted(last)}: {installing('convert,tensorflow')}",
         )
 
 
@@ -111,7 +111,7 @@ def missing_tensorflow() -> PerceiverEdgeError:
             "There is no TensorFlow for this Python.",
             expected=f"Python {_dotted(first)} to {_dotted(last)} to compile (the runtime part runs here)",
             got=f"Python {_dotted(sys.version_info[:2])}",
-            fix=f"in an environment of Python {_dotted(last)}: pip install 'perceiver-edge[convert,tensorflow]'",
+            fix=f"in an environment of Python {_dotted(last)}: {installing('convert,tensorflow')}",
         )
     if platform.machine() not in _MACHINES.get(platform.system(), ()):
         return BadInputError(

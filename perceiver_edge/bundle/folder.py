@@ -47,6 +47,38 @@ def read_bundle(path: Path | str) -> Bundle:
         raise BadInputError("The bundle cannot be read.", got=error, where=path) from error
 
 
+def require_replaceable(folder: Path, *, overwrite: bool) -> None:
+    """Nothing is there, or what may be replaced: an empty folder, and with ``overwrite`` a bundle alone.
+
+    Raises:
+        BadInputError: the message says what is in the way.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise BadInputError("The output is a file.", expected="a folder", where=folder, fix=_another())
+    if not (folder / MANIFEST_NAME).is_file():
+        raise BadInputError(
+            "The output folder is not empty and is no bundle; it is never overwritten.",
+            expected=f"no such folder, an empty one, or one with a {MANIFEST_NAME}",
+            where=folder,
+            fix=_another(),
+        )
+    manifest, _ = _manifest_there(folder / MANIFEST_NAME)
+    if not overwrite:
+        raise BadInputError(
+            "The output already is a bundle.", where=folder, fix=f"pass {option('overwrite', True)} to replace it"
+        )
+    known = {MANIFEST_NAME, *manifest.all_files()}
+    if strangers := sorted(entry.name for entry in folder.iterdir() if entry.name not in known):
+        raise BadInputError(
+            "The bundle's folder has files that are not the bundle's; replacing it would delete them.",
+            got=", ".join(strangers),
+            where=folder,
+            fix=f"move them elsewhere, or {_another()}",
+        )
+
+
 def require_writable(destination: Path | str, *, overwrite: bool) -> None:
     """Fail now, before the long work, where `publish` would fail later.
 
@@ -55,7 +87,7 @@ def require_writable(destination: Path | str, *, overwrite: bool) -> None:
     """
     folder = Path(destination).resolve()
     try:
-        _require_replaceable(folder, overwrite=overwrite)
+        require_replaceable(folder, overwrite=overwrite)
         nearest = next(path for path in folder.parents if path.exists())
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:
@@ -81,7 +113,7 @@ def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: b
         folder.parent.mkdir(parents=True, exist_ok=True)
         with exclusive_lock(folder.parent):
             _put_back(folder)
-            _require_replaceable(folder, overwrite=overwrite)
+            require_replaceable(folder, overwrite=overwrite)
             _clear_leftovers(folder)
             try:
                 _write_all(files, new)
@@ -145,33 +177,6 @@ def _clear_leftovers(folder: Path) -> None:
     if folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
         _aside(folder).rename(new)  # first, so that what a crash leaves half removed is still known as ours
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _require_replaceable(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not folder.is_dir():
-        raise BadInputError("The output is a file.", expected="a folder", where=folder, fix=_another())
-    if not (folder / MANIFEST_NAME).is_file():
-        raise BadInputError(
-            "The output folder is not empty and is no bundle; it is never overwritten.",
-            expected=f"no such folder, an empty one, or one with a {MANIFEST_NAME}",
-            where=folder,
-            fix=_another(),
-        )
-    manifest, _ = _manifest_there(folder / MANIFEST_NAME)
-    if not overwrite:
-        raise BadInputError(
-            "The output already is a bundle.", where=folder, fix=f"pass {option('overwrite', True)} to replace it"
-        )
-    known = {MANIFEST_NAME, *manifest.all_files()}
-    if strangers := sorted(entry.name for entry in folder.iterdir() if entry.name not in known):
-        raise BadInputError(
-            "The bundle's folder has files that are not the bundle's; replacing it would delete them.",
-            got=", ".join(strangers),
-            where=folder,
-            fix=f"move them elsewhere, or {_another()}",
-        )
 
 
 def _write_all(files: Mapping[str, bytes], folder: Path) -> None:

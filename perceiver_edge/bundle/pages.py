@@ -41,8 +41,24 @@ def render(template: str, view: Mapping[str, Any]) -> str:
         cell=_cell,
         words=lambda key: key.replace("_", " "),
         breakable=_breakable,
+        told=_told,
     )
     return environment.get_template(template).render(view)
+
+
+def _told(values: Mapping[str, Any]) -> str:
+    """A mapping in words: counts of operators as ``3 Add, 2 Mul``, other facts by their names."""
+    if set(values) == {"operators"}:
+        return ", ".join(f"{count} {name}" for name, count in values["operators"].items())
+    return ", ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in values.items())
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value)) or "scalar"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _breakable(name: str) -> Markup:

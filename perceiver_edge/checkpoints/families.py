@@ -77,6 +77,19 @@ _FAMILIES = (
 )
 
 
+def require_perceiver(names: Collection[str], *, where: object = None) -> None:
+    """Raises BadInputError where no canonical name is one of a Perceiver's: something else lies in the file."""
+    if not any(
+        name == "latents" or re.match(r"layers\.\d+\.(cross_attn|cross_ff|self_attns)\.", name) for name in names
+    ):
+        raise BadInputError(
+            "These are not the weights of a Perceiver.",
+            expected="names such as latents and layers.0.cross_attn.fn.to_q.weight",
+            got=few(names) if names else "no tensors", where=where,
+            fix="docs/scope.md says which models can be compiled",
+        )  # fmt: skip
+
+
 def refuse_foreign(names: Collection[str], *, where: object = None) -> None:
     """Raises BadInputError where ``names`` are of a model that perceiver_edge does not compute; it says which."""
     for family in _FAMILIES:

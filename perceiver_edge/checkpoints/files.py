@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.checkpoints.checkpoint import Checkpoint
-from perceiver_edge.checkpoints.families import refuse_foreign
+from perceiver_edge.checkpoints.families import refuse_foreign, require_perceiver
 from perceiver_edge.checkpoints.huggingface import load_huggingface
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
@@ -81,6 +81,7 @@ def load_checkpoint(
     refuse_foreign(file.tensors, where=weights_path)
     tensors = own_tensors(file.tensors, where=weights_path)
     names = canonical_names(tensors, where=weights_path)
+    require_perceiver(names.values(), where=weights_path)
     values = complete_config(
         values, {canonical: tensors[name] for name, canonical in names.items()}, bands=bands_of(tensors),
         is_call=has_config, input_shape=input_shape, where=weights_path,

@@ -121,7 +121,7 @@ def _complete_heads(
     if heads in values or channels in values:
         return []
     why = f"{heads} × {channels} is {width}; perceiver-pytorch's default is {usual}"
-    return [_Asked(heads, why, usual if width % usual == 0 else UNKNOWN)]
+    return [_Asked(heads, why, UNKNOWN)]  # its default may divide the width and be wrong all the same
 
 
 def _complete_context(

@@ -16,10 +16,11 @@ import numpy as np
 
 from perceiver_edge.errors import BadInputError
 
-SAVE_AS_SAFETENSORS = """where PyTorch is installed, run
+SAVE_AS_SAFETENSORS = """where PyTorch and safetensors are installed (pip install safetensors), run
 import torch, safetensors.torch
 state = {load}
 safetensors.torch.save_file({{n: t.clone().contiguous() for n, t in state.items()}}, "{stem}.safetensors")
+(of a training checkpoint first take the weights out: state = state["model"], or what their name is there)
 and pass --model {stem}.safetensors"""
 
 _HYPER_PARAMETERS = ("hyper_parameters", "hparams", "config", "model_config", "model_args", "model_kwargs")

@@ -25,7 +25,9 @@ def show_plan(job: Job, *, as_json: bool) -> None:
         "write to": f"{job.destination}{' (exists: needs --overwrite)' if _needs_overwrite(job) else ''}",
         "files": ", ".join(job.file_names()),
     }
-    if sentence := pixels_become(job.model.checkpoint.config, job.model.input_spec):
+    if job.answers is not None:
+        facts["reference"] = "compared with your answers before anything is converted; a dry run does not"
+    if job.proving.are_pictures and (sentence := pixels_become(job.model.checkpoint.config, job.model.input_spec)):
         facts["pictures"] = sentence
     if as_json:
         print_json("plan", {

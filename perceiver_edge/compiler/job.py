@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from perceiver_edge.bundle.folder import require_writable
+from perceiver_edge.bundle.folder import require_replaceable, require_writable
 from perceiver_edge.bundle.pictures import UNDECLARED
 from perceiver_edge.calibration import Ranges, Samples
 from perceiver_edge.compiler.artefacts import Kind, planned_kinds
@@ -71,7 +71,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
             got=f"a model of the inputs input and {', '.join(named.beside)}",
         )  # fmt: skip
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
-    if not dry_run:
+    if dry_run:
+        require_replaceable(destination, overwrite=True)
+    else:
         require_writable(destination, overwrite=options.overwrite)
     answers = None
     if options.reference is not None:

@@ -200,7 +200,7 @@ def _no_such_model(text: str) -> BadInputError:
         return BadInputError(
             "There is no such folder or file; if this is a name on the Hugging Face Hub, fetch the model first.",
             expected=f"a folder with config.json and weights, or one of {DIGITS}, {', '.join(PRESETS)}", got=repr(text),
-            fix=f"where there is network: {option('model', SCHEME + text)}, or\n"
+            fix=f"where there is network: pip install huggingface_hub, then {option('model', SCHEME + text)}, or\n"
             f"hf download {text} --local-dir {text.split('/')[1]}\n"
             f"then, also without network: {option('model', text.split('/')[1])}",
         )  # fmt: skip

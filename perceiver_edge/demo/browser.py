@@ -16,7 +16,7 @@ import numpy as np
 from perceiver_edge.demo.packages import engine_files
 from perceiver_edge.demo.server import Site, served
 from perceiver_edge.demo.site import page_files
-from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
+from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError, installing
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -126,9 +126,7 @@ def headless_browser(*, width_px: int = 390, height_px: int = 844, flags: Sequen
         from selenium import webdriver
         from selenium.common.exceptions import WebDriverException
     except ImportError:
-        raise NotRunError(
-            "The browser", missing="the Python package 'selenium'", fix="pip install 'perceiver-edge[browser]'"
-        ) from None
+        raise NotRunError("The browser", missing="the Python package 'selenium'", fix=installing("browser")) from None
     options = webdriver.ChromeOptions()
     options.binary_location = _found("a Chromium", _BROWSERS, package="chromium")
     driver = _found("ChromeDriver", ("chromedriver",), package="chromium-driver")

@@ -103,7 +103,7 @@ def test_what_was_fetched_is_there_without_network(talk, folder):
 def test_without_network_the_error_says_what_helps(talk):
     told = talk(TRY, "hf://user/never", online=False).stdout
     assert "The Hub did not answer." in told
-    assert "without network, pass the folder of a bundle" in told
+    assert "without network, pass a folder that was fetched" in told
 
 
 def test_a_repository_that_is_not_there_is_refused_with_the_hubs_words(talk):

@@ -134,10 +134,10 @@ class TestShapes:
             "max_freq: as Perceiver(…) was given it",
             "input_shape: the sizes of the input axes",
             "num_latents 4, latent_dim 6, depth 2",
-            "--config cross_heads=1,latent_heads=8,num_freq_bands=2,max_freq=… --input-shape …",
+            "--config cross_heads=…,latent_heads=…,num_freq_bands=2,max_freq=… --input-shape …",
         ):
             assert line in message, line
-        python = "config={'cross_heads': 1, 'latent_heads': 8, 'num_freq_bands': 2, 'max_freq': '…'}"
+        python = "config={'cross_heads': '…', 'latent_heads': '…', 'num_freq_bands': 2, 'max_freq': '…'}"
         assert python in told(file)
 
     def test_nothing_is_assumed(self, file):
@@ -190,6 +190,22 @@ def test_arguments_of_perceiver_pytorch_that_are_off_change_nothing(keys, file, 
 @pytest.mark.parametrize("keys", ON, ids=str)
 def test_and_those_that_are_on_are_named(keys, file):
     assert f"trained with {next(iter(keys))}, which" in told(file, config={**UNTOLD, **keys}, input_shape=(4, 5))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["conv1.weight", "bn1.running_mean", "fc.bias"],
+        ["encoder.layers.0.self_attn.in_proj_weight", "cls_token"],
+        ["0.weight"],
+    ],
+)
+@pytest.mark.parametrize("config", [None, UNTOLD])
+def test_weights_of_no_perceiver_are_refused_before_anything_is_asked(names, config, tmp_path):
+    save_file({name: np.ones((2, 2), "f4") for name in names}, tmp_path / "a.safetensors")
+    message = told(tmp_path / "a.safetensors", config=config, input_shape=(4, 5))
+    assert message.startswith("These are not the weights of a Perceiver.")
+    assert names[0] in message
 
 
 @pytest.mark.parametrize(

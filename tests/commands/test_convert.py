@@ -208,6 +208,15 @@ def test_a_dry_run_writes_nothing_and_says_why(is_json, tiny, tmp_path, capsys):
             assert words in told.out
 
 
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(overwrite, tiny, tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("years")
+    for dry_run in (["--dry-run"], []):
+        assert convert.main([*tiny, *dry_run, *overwrite, "--output", str(tmp_path)]) == 2
+        assert "is no bundle; it is never overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_json_is_all_of_stdout_and_quiet_leaves_stderr_empty(tiny, tmp_path):
     command = [
         sys.executable,
