@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent
 RESULTS = ROOT / "build" / "matrix"
 BUNDLE = RESULTS / "digits"
 MAIN_JOB = ("python", "-m", "perceiver_edge.convert", "--quantize", "int8", "--overwrite", "--quiet", "--output")
+TENSORFLOW_WORKS = "import tensorflow as tf; tf.reduce_sum(tf.ones(3)); print(tf.__version__)"
 
 # pyenv keeps its interpreters off the path; its shims answer only where a version is chosen.
 for folder in sorted(Path.home().glob(".pyenv/versions/3.*/bin")):
@@ -117,11 +118,27 @@ def compiler(session: nox.Session, tensorflow: str) -> None:
     session.run("python", "-m", "pip", "install", "--quiet", f".[{extras}]")
     output = _main_job(session)
     session.run("python", "-m", "pip", "check")
-    works = "import tensorflow as tf; tf.reduce_sum(tf.ones(3)); print(tf.__version__)"
-    is_there = session.run("python", "-c", works, silent=True).split()[-1]
+    is_there = session.run("python", "-c", TENSORFLOW_WORKS, silent=True).split()[-1]
     if version not in (NOTHING, is_there):
         session.error(f"TensorFlow {version} was there, {is_there} is now")
     _keep(session, {"TensorFlow": tensorflow, "answers": {m: _answer(session, output / m) for m in (TFLITE, ONNX)}})
+
+
+@nox.session(python="3.11")
+def walk(session: nox.Session) -> None:
+    """Where a TensorFlow is: the documented command and the main job; then a second one over it, noticed and mended."""
+    session.install("pip", "tensorflow==2.19.1")
+    session.run("python", "-m", "pip", "install", "--quiet", ".[convert]")
+    output = _main_job(session)
+    session.run("python", "-c", TENSORFLOW_WORKS)
+    session.run("python", "-m", "pip", "install", "--quiet", "tensorflow-cpu==2.21.0")
+    told = session.run(*MAIN_JOB, str(output), success_codes=[2], silent=True)
+    session.log(told)
+    uninstall, install = re.findall(r"pip (?:un)?install [^\n]*", told)
+    for line in (uninstall, install):
+        session.run("python", "-m", *line.split())
+    session.run(*MAIN_JOB, str(output))
+    session.run("python", "-c", TENSORFLOW_WORKS)
 
 
 @nox.session(tags=["matrix"])

@@ -88,6 +88,8 @@ def require_writable(destination: Path | str, *, overwrite: bool) -> None:
     folder = Path(destination).resolve()
     try:
         require_replaceable(folder, overwrite=overwrite)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            _staging(folder).stat()  # an error where this name is too long, the longest that is written
         nearest = next(path for path in folder.parents if path.exists())
         tempfile.TemporaryFile(dir=nearest).close()
     except OSError as error:

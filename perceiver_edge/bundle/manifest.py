@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,8 +183,7 @@ class Manifest:
                 got=f"{type(error).__name__}: {error}",
                 where=where,
             ) from error
-        for name in manifest.all_files():
-            _require_plain_name(name, where=where)
+        _require_usable_names(manifest.all_files(), where=where)
         return manifest
 
 
@@ -198,13 +197,26 @@ def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
     Raises:
         BadInputError: an artefact of the manifest is not among the files or is not those bytes; an unusable name.
     """
-    for name in files:
-        _require_plain_name(name, where="the files of the bundle")
+    _require_usable_names(files, where="the files of the bundle")
     records = {name: FileRecord.of(content) for name, content in files.items()}
     for name, artefact in manifest.artefacts.items():
         if records.pop(name, None) != FileRecord(size_bytes=artefact.size_bytes, sha256=artefact.sha256):
             raise BadInputError("The manifest does not describe this artefact's bytes.", where=name)
     return {**files, MANIFEST_NAME: dataclasses.replace(manifest, files=records).to_json()}
+
+
+def _require_usable_names(names: Iterable[str], *, where: object) -> None:
+    """Plain names, and still different ones where case makes no difference: on macOS and on Windows."""
+    by_folded = {MANIFEST_NAME.casefold(): MANIFEST_NAME}
+    for name in names:
+        _require_plain_name(name, where=where)
+        other = by_folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise BadInputError(
+                "Two files of the bundle differ only in capitals.",
+                expected="names that stay different on macOS and on Windows",
+                got=f"{other!r} and {name!r}", where=where,
+            )  # fmt: skip
 
 
 def _require_plain_name(name: str, *, where: object) -> None:

@@ -22,6 +22,10 @@ EXIT_DEFECT = 70
 """EX_SOFTWARE of sysexits.h: an exception that nobody expected, not to be mistaken for a gate's verdict."""
 
 
+_FILENAME_EXCED_RANGE = 206
+"""Windows' word for it."""
+
+
 class Parser(argparse.ArgumentParser):
     """Argparse, but for bad usage: the error, the nearest known word, and one line of usage."""
 
@@ -102,9 +106,9 @@ def run(command: Callable[[], int]) -> int:
             print("interrupted", file=sys.stderr)
             return EXIT_INTERRUPTED
         except Exception as error:
-            if full := disk_full(error):
-                print(f"error: {full}", file=sys.stderr)
-                return full.exit_code
+            if told := disk_full(error) or path_too_long(error):
+                print(f"error: {told}", file=sys.stderr)
+                return told.exit_code
             traceback.print_exc()
             print("error: this is a defect of perceiver_edge; please report it with the lines above", file=sys.stderr)
             return EXIT_DEFECT
@@ -128,3 +132,16 @@ def disk_full(error: BaseException) -> BadInputError | None:
             )  # fmt: skip
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def path_too_long(error: BaseException) -> BadInputError | None:
+    """What to say of a path that the system refuses for its length, whatever was to be done with it; else None."""
+    if not isinstance(error, OSError) or not (
+        error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) == _FILENAME_EXCED_RANGE
+    ):
+        return None
+    return BadInputError(
+        "A path is too long.", expected="one that this system takes: 260 characters on Windows without long paths",
+        got=f"{len(os.fsdecode(error.filename or ''))} characters", where=error.filename,
+        fix="choose a shorter one, or a folder nearer to the root",
+    )  # fmt: skip

@@ -151,7 +151,7 @@ def _load(
     seed: int,
 ) -> tuple[str, Checkpoint, bool, Reference | None]:
     """(default name, weights, whether they are random, the user's object)."""
-    if isinstance(model, Checkpoint) or model in (DIGITS, *PRESETS):
+    if isinstance(model, Checkpoint) or (isinstance(model, str) and model in (DIGITS, *PRESETS)):
         require_no_choice(chosen)
     if isinstance(model, Checkpoint):
         if isinstance(model.config, PerceiverConfig):

@@ -77,6 +77,12 @@ class TestRefused:
         self.refuse(check, make_files(NEW), published, overwrite=False, says="overwrite=True")
         assert content(published) == OLD
 
+    @pytest.mark.parametrize("length", [240, 300])
+    def test_a_name_too_long_for_the_system(self, check, tmp_path, make_files, length):
+        """Of 240 characters, what the folder is called while it is written, is too long."""
+        self.refuse(check, make_files(NEW), tmp_path / ("x" * length), overwrite=False, says="too long")
+        assert names_in(tmp_path) == []
+
     def test_a_folder_that_is_no_bundle(self, check, tmp_path, make_files):
         (tmp_path / "thesis.tex").write_text("years of work")
         self.refuse(check, make_files(NEW), tmp_path, overwrite=True, says="never overwritten")

@@ -51,6 +51,17 @@ def test_names_that_leave_the_folder_are_refused(make_manifest, name):
         Manifest.from_json(json.dumps(values).encode(), where="here")
 
 
+@pytest.mark.parametrize("name", ["Tiny_Int8.onnx", "readme.md", "Manifest.json"])
+def test_names_that_differ_only_in_capitals_are_refused(make_manifest, name):
+    """On macOS and on Windows they are one file."""
+    with pytest.raises(BadInputError, match="capitals"):
+        seal(make_manifest(b"x"), {"tiny_int8.onnx": b"x", "README.md": b"", name: b""})
+    values = json.loads(make_manifest().to_json())
+    values["files"] |= {taken: {"size_bytes": 0, "sha256": ""} for taken in ("README.md", name)}
+    with pytest.raises(BadInputError, match="capitals"):
+        Manifest.from_json(json.dumps(values).encode(), where="here")
+
+
 def damaged(**changes):
     def change(values):
         for key, value in changes.items():

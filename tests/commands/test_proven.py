@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,12 @@ def test_a_full_disk_is_no_defect(error, capsys):
 
     assert cli.run(command) == 2
     assert "There is no room left to write to" in capsys.readouterr().err
+
+
+def test_a_path_too_long_is_no_defect(capsys):
+    assert cli.run(lambda: Path("x" * 300).stat().st_size) == 2
+    assert "A path is too long" in (told := capsys.readouterr().err)
+    assert "300 characters" in told
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x9b31m", "\x07", "\u202eexe.png", "\r"])
