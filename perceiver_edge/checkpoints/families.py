@@ -20,7 +20,11 @@ class _Family(NamedTuple):
     help: str
 
 
-_PLAIN = "perceiver_edge compiles perceiver_pytorch.Perceiver; train that on the same data"
+_PLAIN = "perceiver_edge compiles perceiver_pytorch.Perceiver, PerceiverIO and PerceiverLM; train one on the same data"
+_IO_ARGUMENTS = (
+    'put a config.json beside the file: {"model": "PerceiverIO", "depth": …, "dim": …, "queries_dim": …} and the other '
+    "arguments of its constructor (docs/config.md), and store the decoder's queries with the weights as 'queries'"
+)
 
 _FAMILIES = (
     _Family(
@@ -31,7 +35,7 @@ _FAMILIES = (
     _Family(
         "a PerceiverIO of perceiver-pytorch",
         re.compile(r"(^|\.)(cross_attend_blocks?|decoder_cross_attn)\."),
-        "its decoder's queries are no part of the file; perceiver_edge compiles perceiver_pytorch.Perceiver",
+        _IO_ARGUMENTS,
     ),
     _Family("a gated Perceiver (perceiver_pytorch.gated)", re.compile(r"\.gru\.(weight|bias)_[ih]h$"), _PLAIN),
     _Family(
@@ -72,7 +76,7 @@ _FAMILIES = (
     _Family(
         "a Perceiver resampler (Flamingo)",
         re.compile(r"(^|\.)(media_pos_emb|media_time_embeds)$|\.norm_media\."),
-        "it is a part of a vision-language model; perceiver_edge compiles whole classifiers",
+        "it is a part of a vision-language model; perceiver_edge compiles whole Perceivers",
     ),
 )
 
@@ -95,7 +99,7 @@ def refuse_foreign(names: Collection[str], *, where: object = None) -> None:
     for family in _FAMILIES:
         if found := [name for name in names if family.tensors.search(name)]:
             raise BadInputError(
-                f"The weights are of {family.name}, which perceiver_edge does not read.",
+                f"The weights are of {family.name}, which cannot be read like this.",
                 expected="the state dict of a perceiver_pytorch.Perceiver, 0.5 or later, or of perceiver_edge's own",
                 got=few(found), where=where, fix=family.help,
             )  # fmt: skip
