@@ -13,7 +13,7 @@ from perceiver_edge.errors import BadInputError
 MODEL_KEY = "model"
 PERCEIVER_IO, PERCEIVER_LM = "PerceiverIO", "PerceiverLM"
 
-_OFF = {"attn_residual": False, "inverted_cross_attn": False}
+_OFF = {"attn_residual": False}
 """Arguments that are not computed, and what they have to be; those of dropout change nothing here."""
 
 _IGNORED = ("attn_residual_rank", "seq_dropout_prob")
@@ -44,6 +44,7 @@ class PerceiverIOConfig:
     latent_dim_head: int = 64
     weight_tie_layers: bool = False
     decoder_ff: bool = False
+    inverted_cross_attn: bool = False
     num_queries: int = 0
     num_tokens: int | None = None
     max_seq_len: int | None = None
@@ -53,7 +54,7 @@ class PerceiverIOConfig:
             raise _wrong(MODEL_KEY, f"{PERCEIVER_IO} or {PERCEIVER_LM}", self.model)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("weight_tie_layers", "decoder_ff"):
+            if field.name in ("weight_tie_layers", "decoder_ff", "inverted_cross_attn"):
                 if not isinstance(value, bool):
                     raise _wrong(field.name, "true or false", value)
             elif field.name != MODEL_KEY and not (value is None and field.default is None):

@@ -69,10 +69,10 @@ def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tupl
         (block, extent)
         for stack, extent in zip(program.stacks, program.extents(), strict=True)
         for block in stack.cross_attentions()
-        if getattr(block, field) is not None
+        if getattr(block, field) is not None and not block.is_inverted
     ]
     if not blocks:
-        return program, Decision(rule, False, f"no cross-attend has a {field} projection")
+        return program, Decision(rule, False, f"no cross-attend has a {field} projection that can be absorbed")
     if any(block.context_norm is not None for block, _ in blocks):
         return program, Decision(rule, False, "the context is not shared yet")
     uses = Counter(id(getattr(block, field)) for block, _ in blocks)

@@ -33,9 +33,9 @@ def chunk_keys(program: Program) -> tuple[Program, Decision]:
         id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
         for stack, extent in zip(program.stacks, program.extents(), strict=True)
         for block in stack.cross_attentions()
-        if block.has_maximum  # the others are in chunks already
+        if block.has_maximum and not block.is_inverted  # those without are in chunks already
     }
-    blocks = [block for block in program.cross_attentions() if block.has_maximum]
+    blocks = [block for block in program.cross_attentions() if id(block) in chunks]
     if all(chunks[id(block)] == block.chunks for block in blocks):
         return program, Decision("chunk_keys", False, f"no scores of over {CHUNK_BYTES:,} bytes that can be divided")
 

@@ -33,7 +33,8 @@ def chunk_rows(program: Program) -> tuple[Program, Decision]:
 
 def _chunked(stack: Stack, extent: Extent) -> Stack:
     blocks = [block for _, block in stack.named_blocks()]
-    if stack.rows is not None or any(isinstance(block, SelfAttention) for block in blocks):
+    know_each_other = any(isinstance(b, SelfAttention) or getattr(b, "is_inverted", False) for b in blocks)
+    if stack.rows is not None or know_each_other:
         return stack
     heads = max((block.heads for block in blocks if isinstance(block, CrossAttention)), default=0)
     scores_bytes = 4 * heads * extent.rows * extent.tokens

@@ -130,7 +130,11 @@ def _carried(queries: Array, block: CrossAttention) -> Array:
 def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack, Extent]]:
     for stack, extent in zip(program.stacks, program.extents(), strict=True):
         for block in {id(block): block for block in stack.cross_attentions()}.values():
-            if 4 * block.heads * extent.rows * extent.tokens > CHUNK_BYTES and block.has_maximum:
+            if (
+                4 * block.heads * extent.rows * extent.tokens > CHUNK_BYTES
+                and block.has_maximum
+                and not block.is_inverted
+            ):
                 yield block, stack, extent
 
 

@@ -32,20 +32,20 @@ def attend(
         ``[B, h, N, e]``.
     """
     if chunks == 1:
-        scores = masked(scaled(_product(query, context, keys, transpose=True), scale), mask)
-        return _product(tf.nn.softmax(scores), context, values, transpose=False)
+        scores = masked(scaled(product(query, context, keys, transpose=True), scale), mask)
+        return product(tf.nn.softmax(scores), context, values, transpose=False)
     size = context.shape[1] // chunks
     merged: tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None = None
     for start in range(0, size * chunks, size):
         own_context, own_keys, own_values = (_part(t, context, start, size) for t in (context, keys, values))
         own_mask = None if mask is None else mask[..., start : start + size]
-        scores = masked(scaled(_product(query, own_context, own_keys, transpose=True), scale), own_mask)
+        scores = masked(scaled(product(query, own_context, own_keys, transpose=True), scale), own_mask)
         largest = tf.reduce_max(scores, axis=-1, keepdims=True)
         if merged is not None:
             largest = tf.maximum(merged[0], largest)
         weights = tf.exp(scores - largest)
         total = tf.reduce_sum(weights, axis=-1, keepdims=True)
-        weighted = _product(weights, own_context, own_values, transpose=False)
+        weighted = product(weights, own_context, own_values, transpose=False)
         if merged is not None:
             kept = tf.exp(merged[0] - largest)
             total, weighted = merged[1] * kept + total, merged[2] * kept + weighted
@@ -69,7 +69,7 @@ def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:
     return scores if scale == 1.0 else scores * scale
 
 
-def _product(left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, *, transpose: bool) -> tf.Tensor:
+def product(left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, *, transpose: bool) -> tf.Tensor:
     """Multiply ``left`` ``[B, h, N, …]`` with each head's keys or values, or with the context all heads share."""
     batch, heads, _, channels = left.shape
     if projected is not None:

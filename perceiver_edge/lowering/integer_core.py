@@ -105,6 +105,7 @@ def integer_blocks(program: Program) -> dict[str, CrossAttention]:
         name: block
         for name, block in stack.named_blocks()
         if isinstance(block, CrossAttention)
+        and not block.is_inverted
         and (block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None))
     }
 

@@ -21,7 +21,9 @@ def plain_perceiver_io(
         input_shape: the number of tokens.
     """
     read, block = Reader(weights), "cross_attend_block"
-    encode = read.cross_attention(f"{block}.cross_attn", config.cross_heads, config.cross_dim_head)
+    encode = read.cross_attention(
+        f"{block}.cross_attn", config.cross_heads, config.cross_dim_head, is_inverted=config.inverted_cross_attn
+    )  # fmt: skip
     first = Layer((("cross_attn", encode), ("cross_ff", read.feed_forward(f"{block}.cross_ff"))))
     distinct = 1 if config.weight_tie_layers else config.depth
     layers = [

@@ -82,7 +82,8 @@ class CrossAttention:
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
     is aggregated. ``scale`` multiplies the scores. ``chunks``: the context is attended to in so many. ``core`` is None
     where softmax is computed in float. ``has_maximum``: softmax is computed with its maximum (`drop_maximum`).
-    ``is_residual``: what is attended to is added to the rows, or replaces them.
+    ``is_residual``: what is attended to is added to the rows, or replaces them. ``is_inverted``: softmax is over the
+    rows (`inverted_attention`).
     """
 
     norm: Norm
@@ -97,6 +98,7 @@ class CrossAttention:
     core: IntegerCore | None = None
     has_maximum: bool = True
     is_residual: bool = True
+    is_inverted: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,13 +26,13 @@ class Reader:
         return Linear(np.ascontiguousarray(self.array(f"{prefix}.weight").T), bias)
 
     def cross_attention(
-        self, prefix: str, heads: int, head_channels: int, *, is_residual: bool = True
+        self, prefix: str, heads: int, head_channels: int, *, is_residual: bool = True, is_inverted: bool = False
     ) -> CrossAttention:
         query, key, value, output = self._attention(f"{prefix}.fn")
         return CrossAttention(
             norm=self.norm(f"{prefix}.norm"), context_norm=self.norm(f"{prefix}.norm_context"),
             query=query, key=key, value=value, output=output,
-            heads=heads, scale=head_channels**-0.5, is_residual=is_residual,
+            heads=heads, scale=head_channels**-0.5, is_residual=is_residual, is_inverted=is_inverted,
         )  # fmt: skip
 
     def self_attention(

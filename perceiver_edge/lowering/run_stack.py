@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering import exponential_attention, float_attention, integer_attention
+from perceiver_edge.lowering import exponential_attention, float_attention, integer_attention, inverted_attention
 from perceiver_edge.lowering.activations import ACTIVATIONS
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import (
@@ -115,7 +115,9 @@ class StackRun:
         context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
-        if block.has_maximum:
+        if block.is_inverted:
+            attended = inverted_attention.attend(query, context, keys, values, scale=block.scale, mask=self.mask)
+        elif block.has_maximum:
             attended = float_attention.attend(
                 query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
             )

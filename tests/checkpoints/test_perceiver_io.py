@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from perceiver_edge.checkpoints import load_checkpoint
 from perceiver_edge.checkpoints.perceiver_io import perceiver_io_shapes
 from perceiver_edge.config import parse_config
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.lowering import lower, plain_program
+from perceiver_edge.lowering import chunk_keys, drop_maximum, lower, plain_program
 from perceiver_edge.lowering.execute import LoweredPerceiver
 
 SIZES = {
@@ -25,6 +26,9 @@ CASES = {
     "tied, decoder_ff": {
         "model": "PerceiverIO", **SIZES, "queries_dim": 5, "logits_dim": 3, "num_queries": 1, "decoder_ff": True,
         "weight_tie_layers": True, "depth": 3,
+    },
+    "inverted": {
+        "model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 7, "inverted_cross_attn": True,
     },
     "no logits": {"model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 2},
     "latents": {"model": "PerceiverIO", **SIZES, "queries_dim": 5},
@@ -96,6 +100,26 @@ def test_lowering_keeps_what_is_computed(folder):
     np.testing.assert_allclose(run(lower(program)[0], inputs, mask), run(program, inputs, mask), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("values", [CASES["inverted"] | {"input_shape": [9]}])
+def test_it_is_not_what_usual_attention_computes(folder):
+    checkpoint = load_checkpoint(folder)
+    usual = dataclasses.replace(checkpoint.config, inverted_cross_attn=False)
+    inputs, mask = inputs_of(checkpoint.config)
+    got, other = (run(plain_program(config, checkpoint.weights, (9,)), inputs, mask) for config in
+                  (checkpoint.config, usual))  # fmt: skip
+    assert np.linalg.norm(got - other) > 1e-3 * np.linalg.norm(got)
+
+
+def test_in_chunks_too(folder, monkeypatch):
+    monkeypatch.setattr(chunk_keys, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(drop_maximum, "CHUNK_BYTES", 1)
+    checkpoint = load_checkpoint(folder)
+    program = plain_program(checkpoint.config, checkpoint.weights, (9,))
+    inputs, mask = inputs_of(checkpoint.config)
+    lowered, _ = lower(program, optimize_for="memory")
+    np.testing.assert_allclose(run(lowered, inputs, mask), run(program, inputs, mask), rtol=1e-9, atol=1e-9)
+
+
 def test_a_wrapper_of_a_language_model_is_taken_off(values, weights, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values))
     own = ("token_emb", "pos_emb", "queries")
@@ -107,7 +131,7 @@ def test_a_wrapper_of_a_language_model_is_taken_off(values, weights, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"inverted_cross_attn": True}, "inverted_cross_attn"),
+        ({"inverted_cross_attn": [True, False]}, "inverted_cross_attn"),
         ({"attn_residual": True}, "attn_residual"),
         ({"num_queries": 4}, "wrong shape"),
         ({"depth": 0}, "depth"),
