@@ -49,7 +49,8 @@ ADAPTERS = {
     "tensorflow": {
         "compiler.deployment", "converters.tflite.convert", "converters.tflite.weights", "converters.trace",
         "lowering.activations", "lowering.core_survey", "lowering.exponential_attention", "lowering.execute",
-        "lowering.float_attention", "lowering.integer_attention", "lowering.inverted_attention", "lowering.run_stack", "lowering.shared_context",
+        "lowering.float_attention", "lowering.integer_attention", "lowering.inverted_attention", "lowering.run_stack",
+        "lowering.shared_context",
         "lowering.tokens", "compiler.plain_reference",
         "model.attention", "model.backend", "model.saved", "proof.reference", "commands.train",
     },
