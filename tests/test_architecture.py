@@ -177,6 +177,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
         "exponential_attention",
         "float_attention",
         "integer_attention",
+        "inverted_attention",
         "run_stack",
         "shared_context",
         "tokens",
