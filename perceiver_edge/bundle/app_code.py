@@ -23,14 +23,14 @@ SIGNATURE = "serving_default"
 WEB_VERSION = "1.30.0"
 """Of onnxruntime-web: the one of the demo's ``package.json``, which is what was tested."""
 
-_NUMBERS = {
+_NUMBERS: dict[str, dict[str, str | bool]] = {
     "float32": {
         "numpy": "float32", "file": "sample.f32", "javascript": "Float32Array", "tensor": "float32", "cpp": "float",
-        "kotlin": "Float", "swift": "Float32",
+        "kotlin": "Float", "swift": "Float32", "is_float": True,
     },
     "int32": {
         "numpy": "int32", "file": "sample.i32", "javascript": "Int32Array", "tensor": "int32", "cpp": "int32_t",
-        "kotlin": "Int", "swift": "Int32",
+        "kotlin": "Int", "swift": "Int32", "is_float": False,
     },
 }  # fmt: skip
 """What the numbers of an input are called, by dtype."""

@@ -72,7 +72,8 @@ class Artefact(FileRecord):
     """One model file. ``format``: ``tflite`` or ``onnx``; ``precision``: ``fp32``, ``fp16``, ``dynamic`` or ``int8``.
 
     ``census`` is what was found inside, JSON-ready (see `perceiver_edge.converters.census`). The report shows it whole,
-    and its ``int8_gemm_share`` (0 to 1), if there is one, beside the size.
+    and its ``int8_gemm_share`` (0 to 1), if there is one, beside the size. ``oldest_runtimes``: those that ran files of
+    this kind, name and version.
     """
 
     format: str
@@ -80,9 +81,11 @@ class Artefact(FileRecord):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     census: Mapping[str, Any] = field(default_factory=dict)
+    oldest_runtimes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _require(all(isinstance(runtime, str) for runtime in self.oldest_runtimes))
         _require(self.format in _FORMATS, self.precision in PRECISIONS, isinstance(self.census, Mapping))
         _require(bool(self.inputs), bool(self.outputs), all(tensor.shape for tensor in self.inputs))
 
@@ -262,4 +265,5 @@ def _artefact(values: dict[str, Any]) -> Artefact:
         tuple(TensorSpec(**{**tensor, "shape": tuple(tensor["shape"])}) for tensor in values.pop(side))
         for side in ("inputs", "outputs")
     )
-    return Artefact(inputs=inputs, outputs=outputs, **values)
+    oldest = tuple(values.pop("oldest_runtimes", ()))
+    return Artefact(inputs=inputs, outputs=outputs, oldest_runtimes=oldest, **values)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from perceiver_edge.bundle.manifest import Artefact, CalibrationInfo, FileRecord, Manifest, TensorSpec
+from perceiver_edge.bundle.oldest_runtimes import oldest_runtimes
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.compiler.artefacts import Kind
 from perceiver_edge.compiler.resolve import NamedModel
@@ -84,6 +85,7 @@ def _artefact(kind: Kind, content: bytes, float_sites: tuple[str, ...]) -> Artef
     return Artefact(
         size_bytes=record.size_bytes, sha256=record.sha256, format=kind.format, precision=kind.precision,
         inputs=inputs, outputs=outputs, census=inside.to_dict(),
+        oldest_runtimes=oldest_runtimes(kind.format, kind.precision),
     )  # fmt: skip
 
 

@@ -61,6 +61,7 @@ def _content(content: bytes | Path) -> bytes:
 
 
 _TYPES = {
+    ".txt": "text/plain; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

@@ -11,9 +11,11 @@ import numpy as np
 from perceiver_edge.bundle.evidence import read_gates, read_held_out
 from perceiver_edge.bundle.folder import Bundle
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
+from perceiver_edge.demo.licences import FILE, licences
 from perceiver_edge.demo.packages import VERSIONS, engine_files
 from perceiver_edge.demo.server import Site
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.proof.held_out import DIGITS_TEST
 
 _PAGE = Path(__file__).parent / "page"
 _NUM_EXAMPLES = 10
@@ -38,6 +40,7 @@ def demo_site(bundle: Bundle, *, node_modules: Path | None) -> Site:
         **engine_files(node_modules),
         **{f"bundle/{name}": bundle.path / name for name in names},
         "demo.json": _demo_data(bundle),
+        FILE: licences(node_modules, has_digits=DIGITS_TEST in bundle.parity.samples_source),
     }
 
 

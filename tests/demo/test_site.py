@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from perceiver_edge.demo.licences import licences
 from perceiver_edge.demo.site import demo_site, write_site
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.gates import INT8_RELATIVE_L2
@@ -23,6 +24,19 @@ def test_page_engines_and_models(site, tiny):
     assert {f"bundle/{name}" for name in tiny.manifest.artefacts} <= set(site)
     assert "node_modules/@litertjs/core/dist/index.js" in site
     assert f"bundle/{HELD_OUT_NAME}" not in site
+
+
+def test_it_says_under_which_licences_its_parts_are(site):
+    text = site["LICENCES.txt"].decode()
+    assert "onnxruntime-web 1" in text and "@litertjs/core 2" in text and "CC BY" not in text
+
+
+def test_the_digits_are_said_to_be_whose_they_are(node_modules):
+    (node_modules / "onnxruntime-web/package.json").write_text(
+        json.dumps({"version": "1", "license": "MIT", "author": {"name": "them"}, "repository": {"url": "there"}})
+    )
+    text = licences(node_modules, has_digits=True).decode()
+    assert "licence MIT, by them, there" in text and "CC BY 4.0" in text
 
 
 def test_the_examples_are_held_out_samples_with_the_references_answers(site, tiny):
