@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, object]:
         "architecture": platform.machine(),
         "instructions": [name for name in _INSTRUCTIONS if name in flags],
         "processors": usable_processors(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {_number(platform.release())}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
@@ -34,6 +34,12 @@ def machine_name() -> str:
     """The processor as a part of a file's name, such as ``amd-epyc`` or ``intel-xeon-processor``."""
     words = re.sub(r"\((R|TM)\)|@.*", " ", processor(), flags=re.IGNORECASE)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def _number(release: str) -> str:
+    """The kernel's number, without whose build it is: ``6.1.0-18-amd64`` → ``6.1.0``."""
+    found = re.match(r"[0-9.]*[0-9]", release)
+    return found[0] if found else ""
 
 
 def _cpu_fields() -> dict[str, str]:

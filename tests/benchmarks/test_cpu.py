@@ -135,6 +135,14 @@ def test_a_result_is_named_by_its_processor(processor, name, monkeypatch):
     assert machine.machine_name() == name
 
 
+def test_a_kernels_build_is_left_out_of_a_result(monkeypatch):
+    import machine
+
+    monkeypatch.setattr(machine.platform, "release", lambda: "6.1.0-18-cloud-amd64")
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    assert machine.describe_machine()["system"] == "Linux 6.1.0"
+
+
 def test_another_machines_result_is_not_overwritten(tmp_path):
     import cpu
     from machine import describe_machine
