@@ -44,6 +44,13 @@ from perceiver_edge.lowering.rule import Decision
 CHUNK_BYTES = 2 << 20
 """Of float32 scores at a time. Scores that fit at once stay whole: in one piece it is no faster than softmax."""
 
+FEW_ROWS_BYTES = 1 << 20
+"""Of float32 scores from which on it is faster even in one piece, where rows are few (`is_by_token`)."""
+
+FEW_ROWS = 64
+"""Engines pack the right side of a product anew each time, which takes as long as multiplying it with some tens of
+rows. Fewer rows than these are better the right side themselves (`exponential_attention.attend_by_token`)."""
+
 HEADROOM = 2.0
 """Natural logarithms kept free under the largest float32: the values are not quite as short as √C (`fold_centring`)."""
 
@@ -52,7 +59,7 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
     """Let every cross-attend with many scores, and with a proof, take its tokens in chunks and without a maximum."""
     large = list(_with_large_scores(program))
     if not large:
-        return program, Decision("drop_maximum", False, f"no cross-attend has scores of over {CHUNK_BYTES:,} bytes")
+        return program, Decision("drop_maximum", False, "the scores of every cross-attend are few")
     bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
     limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
     chunks = {
@@ -90,6 +97,11 @@ def with_maximum(program: Program) -> Program:
         return replace(block, has_maximum=True, chunks=1)
 
     return map_blocks(program, rewrite)
+
+
+def is_by_token(block: CrossAttention, extent: Extent) -> bool:
+    """Whether a core without a maximum has a row of weights for each token: its rows are few, and read the context."""
+    return block.key is None and block.value is None and block.heads * extent.rows < FEW_ROWS
 
 
 def largest_score(block: CrossAttention, stack: Stack, extent: Extent) -> float:
@@ -130,11 +142,10 @@ def _carried(queries: Array, block: CrossAttention) -> Array:
 def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack, Extent]]:
     for stack, extent in zip(program.stacks, program.extents(), strict=True):
         for block in {id(block): block for block in stack.cross_attentions()}.values():
-            if (
-                4 * block.heads * extent.rows * extent.tokens > CHUNK_BYTES
-                and block.has_maximum
-                and not block.is_inverted
-            ):
+            if block.is_inverted or not block.has_maximum:
+                continue
+            least_bytes = FEW_ROWS_BYTES if is_by_token(block, extent) else CHUNK_BYTES
+            if 4 * block.heads * extent.rows * extent.tokens > least_bytes:
                 yield block, stack, extent
 
 

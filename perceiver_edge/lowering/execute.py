@@ -11,7 +11,7 @@ import tensorflow as tf
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
 from perceiver_edge.lowering.run_stack import CoreTap, RunLinear, StackRun
-from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context
+from perceiver_edge.lowering.tokens import columns_of, layer_norm, tokens_and_context
 
 OUTPUT_SITE = "classifier"
 """The name of the last projection, whatever it is for."""
@@ -68,7 +68,7 @@ class LoweredPerceiver(tf.Module):
                 norm = stack.context_norm
                 assert not isinstance(norm, ContextScale), "only tokens have positions"
                 context = asked if norm is None else self._norm(asked, norm)
-                columns = functools.partial(tf.transpose, context, [0, 2, 1])
+                columns = functools.partial(columns_of, context)
                 mask = None
             run = StackRun(
                 stack,

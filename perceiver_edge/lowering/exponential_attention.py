@@ -8,17 +8,43 @@ from __future__ import annotations
 import tensorflow as tf
 
 from perceiver_edge.lowering.float_attention import scaled, split_heads
-from perceiver_edge.lowering.program import CrossAttention, Extent
-
-ROWS_FOR_A_CHANNEL = 64
-"""With so many rows, the weights are summed up by a channel of ones among the values: the product pads to more channels
-than there are, so that it costs nothing, and a pass over the weights is saved. With few rows that pass is cheaper than
-one more channel in the context."""
+from perceiver_edge.lowering.program import CrossAttention
+from perceiver_edge.lowering.tokens import zeros_like
 
 
-def wants_a_one(block: CrossAttention, extent: Extent) -> bool:
-    """Whether the weights are summed up by a channel of the context."""
-    return block.value is None and block.heads * extent.rows >= ROWS_FOR_A_CHANNEL
+def attend_by_token(
+    query: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, *, chunks: int, scale: float, mask: tf.Tensor | None
+) -> tf.Tensor:
+    """What few queries attend to, with a row of weights for each token; the result is that of `attend`.
+
+    Args:
+        rows, columns: the context and, as its last channel, ones ``[B, T, C + 1]``, and the same ``[B, C + 1, T]``.
+    """
+    batch, heads, count, channels = query.shape
+    query = scaled(query, scale)
+    weight_of_token = None
+    if mask is not None:
+        query, weight_of_token = _masked(query, mask)
+        weight_of_token = tf.reshape(weight_of_token, [batch, -1, 1])
+    right = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
+    # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
+    right = tf.pad(right, [[0, 0], [0, 1], [0, 0]]) + zeros_like(rows[:, :1, -1:])
+    weighted: tf.Tensor = None
+    size = rows.shape[1] // chunks
+    for start in range(0, size * chunks, size):
+        weights = tf.exp(tf.matmul(tf.slice(rows, [0, start, 0], [batch, size, channels + 1]), right))
+        if weight_of_token is not None:
+            weights = weights * weight_of_token[:, start : start + size]
+        own = tf.matmul(tf.slice(columns, [0, 0, start], [batch, channels + 1, size]), weights)
+        weighted = own if weighted is None else weighted + own
+    weighted = tf.reshape(tf.transpose(weighted, [0, 2, 1]), [batch, heads, count, channels + 1])
+    return weighted[..., :-1] / weighted[..., -1:]
+
+
+def wants_a_one(block: CrossAttention) -> bool:
+    """Whether the weights are summed up by a channel of ones among the values: the product pads to more channels than
+    there are, so that it costs nothing, and a pass over the weights is saved."""
+    return block.value is None
 
 
 def attend(
@@ -42,10 +68,7 @@ def attend(
     query = scaled(query, scale)
     weight_of_token = None
     if mask is not None:
-        # Softmax over tokens that are all masked is uniform: their scores become 0 and their weights 1.
-        any_token = tf.cast(tf.reduce_any(mask, axis=-1, keepdims=True), query.dtype)
-        query = query * any_token
-        weight_of_token = tf.cast(mask, query.dtype) + (1.0 - any_token)
+        query, weight_of_token = _masked(query, mask)
     if last_is_one and keys is None:
         query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
     weighted: tf.Tensor = None
@@ -61,6 +84,12 @@ def attend(
             own_total = tf.reduce_sum(weights, axis=-1, keepdims=True)
             total = own_total if total is None else total + own_total
     return weighted[..., :-1] / weighted[..., -1:] if last_is_one else weighted / total
+
+
+def _masked(query: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Softmax over tokens that are all masked is uniform: their scores become 0 and their weights 1."""
+    any_token = tf.cast(tf.reduce_any(mask, axis=-1, keepdims=True), query.dtype)
+    return query * any_token, tf.cast(mask, query.dtype) + (1.0 - any_token)
 
 
 def _product(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from perceiver_edge.lowering import exponential_attention, float_attention, integer_attention, inverted_attention
 from perceiver_edge.lowering.activations import ACTIVATIONS
+from perceiver_edge.lowering.drop_maximum import is_by_token
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import (
     Block,
@@ -23,7 +24,7 @@ from perceiver_edge.lowering.program import (
     Stack,
 )
 from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
-from perceiver_edge.lowering.tokens import layer_norm
+from perceiver_edge.lowering.tokens import Columns, layer_norm
 
 CoreTap = Callable[[str, CoreOperands], None]
 """Called with the name of a cross-attend and what its int8 form would compute with."""
@@ -38,8 +39,6 @@ class RunLinear(Protocol):
 class StackRun:
     """One stack, once, on a context ``[B, T, C]`` (normalised if it is shared) with a mask ``[B, ...]`` of T booleans.
 
-    ``columns`` gives the context with a row for each channel ``[B, C, T]``.
-
     B batch, T tokens, C context channels, N rows, D their channels, h heads, d per head.
     """
 
@@ -50,7 +49,7 @@ class StackRun:
         context: tf.Tensor,
         mask: tf.Tensor | None,
         *,
-        columns: Callable[[], tf.Tensor],
+        columns: Columns,
         linear: RunLinear,
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
@@ -121,8 +120,13 @@ class StackRun:
             attended = float_attention.attend(
                 query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
             )
+        elif is_by_token(block, self.extent):
+            attended = exponential_attention.attend_by_token(
+                query, self.shared.rows_with_one(), self.shared.columns(with_one=True),
+                chunks=block.chunks, scale=block.scale, mask=self.mask,
+            )  # fmt: skip
         else:
-            has_one = exponential_attention.wants_a_one(block, self.extent)
+            has_one = exponential_attention.wants_a_one(block)
             is_read = keys is None or values is None
             attended = exponential_attention.attend(
                 query, self.shared.columns(with_one=has_one) if is_read else None, keys, values,

@@ -30,17 +30,19 @@ from perceiver_edge.lowering.source import (
 ToTensor = Callable[[Array], tf.Tensor]
 """Gives an array as a tensor, the same for the same array."""
 
+Columns = Callable[[bool], tf.Tensor]
+"""Gives the context with a row for each channel ``[B, C, T]``; asked for it, with a last row of ones."""
+
 RunLinear = Callable[[tf.Tensor, Linear, str], tf.Tensor]
 """Runs a projection of a matrix under a name."""
 
 
 def tokens_and_context(
     feeds: Mapping[str, tf.Tensor], program: Program, *, linear: RunLinear, tensor: ToTensor
-) -> tuple[tf.Tensor, tf.Tensor, Callable[[], tf.Tensor]]:
+) -> tuple[tf.Tensor, tf.Tensor, Columns]:
     """Inputs ``[B, *shape]`` by name → the tokens ``[B, T, C]``, and the encoder's context: normalised if shared.
 
-    The context stands for the tokens where no stack's rows are made of them. Last comes what gives the context with a
-    row for each channel ``[B, C, T]``.
+    The context stands for the tokens where no stack's rows are made of them.
     """
     batch = next(iter(feeds.values())).shape[0]
     data = [
@@ -76,9 +78,20 @@ def tokens_and_context(
             return (
                 tokens() if is_read else context,
                 context,
-                lambda: _joined([columns() for _, columns in parts], axis=2),
+                lambda with_one: _joined([columns(with_one) for _, columns in parts], axis=2),
             )
-    return given, context, functools.partial(tf.transpose, context, [0, 2, 1])
+    return given, context, functools.partial(columns_of, context)
+
+
+def columns_of(context: tf.Tensor, with_one: bool) -> tf.Tensor:
+    """See `Columns`."""
+    columns = tf.transpose(context, [0, 2, 1])
+    return tf.concat([columns, zeros_like(columns[:, :1]) + 1.0], axis=1) if with_one else columns
+
+
+def zeros_like(x: tf.Tensor) -> tf.Tensor:
+    """Zeros that are computed: constants of this shape would be stored in the model."""
+    return tf.minimum(tf.abs(x), 0.0)
 
 
 def layer_norm(x: tf.Tensor, norm: Norm, *, tensor: ToTensor) -> tf.Tensor:
@@ -144,19 +157,17 @@ def _joined(parts: list[tf.Tensor], *, axis: int) -> tf.Tensor:
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=axis)
 
 
-def _scaled_rows(source: Learned, batch: int, tensor: ToTensor) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
+def _scaled_rows(source: Learned, batch: int, tensor: ToTensor) -> tuple[tf.Tensor, Columns]:
     """As `_scaled`, of tokens that are constants, and so is their σ."""
     rows = source.rows / np.sqrt(source.rows.var(axis=1, keepdims=True) + LAYER_NORM_EPSILON)
     context = tf.tile(tensor(rows)[None], [batch, 1, 1])
-    return context, functools.partial(tf.transpose, context, [0, 2, 1])
+    return context, functools.partial(columns_of, context)
 
 
-def _scaled(
-    data: tf.Tensor, source: Source, scale: Moments | None, tensor: ToTensor
-) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
+def _scaled(data: tf.Tensor, source: Source, scale: Moments | None, tensor: ToTensor) -> tuple[tf.Tensor, Columns]:
     """Data and positions, each divided by σ and then put together: no table of all positions is ever needed.
 
-    The context ``[B, T, C]``, and what gives it as ``[B, C, T]``, where engines multiply long rows with 1 / σ.
+    The context ``[B, T, C]``, and what gives it by channels: then engines multiply long rows with 1 / σ.
     """
     positions = source.positions
     assert positions is not None and scale is not None, "a scale is known only with positions"
@@ -165,11 +176,13 @@ def _scaled(
     sizes = tuple(len(table) for table in tables)
     scaled = [_with_axis(tf.multiply, inverse_sigma, tensor(table), axis, sizes) for axis, table in enumerate(tables)]
 
-    def columns() -> tf.Tensor:
+    def columns(with_one: bool) -> tf.Tensor:
         batch, count, channels = data.shape
         one = tf.reshape(inverse_sigma, [batch, 1, count])
         given = tf.reshape(data, [batch, 1, count]) if channels == 1 else tf.transpose(data, [0, 2, 1])
         parts = [_axis_columns(one, tensor(table), axis, sizes) for axis, table in enumerate(tables)]
+        if with_one:
+            parts.append(zeros_like(one) + 1.0)
         return tf.concat([given * one, *parts], axis=1)
 
     return tf.concat([data * inverse_sigma, *scaled], axis=-1), columns
@@ -192,6 +205,10 @@ def _axis_columns(one: tf.Tensor, table: tf.Tensor, axis: int, sizes: tuple[int,
 def _inverse_sigma(data: tf.Tensor, scale: Moments, channels: int, *, tensor: ToTensor) -> tf.Tensor:
     """1 / σ of every token ``[B, T, 1]``; `fold_centring` has the equations, here with s² = square − m²."""
     share = 1.0 - data.shape[-1] / channels  # of the positions among all channels
+    per_channel, of_positions_share, epsilon = (
+        # Of as many axes as the rest: where the last axis is 1, ONNX Runtime takes 50 times as long for a bare number.
+        tf.constant(number, data.dtype, [1, 1, 1]) for number in (1 / channels, share, LAYER_NORM_EPSILON)
+    )  # fmt: skip
     sizes = tuple(len(moment) for moment in scale.mean)
 
     def plus(x: tf.Tensor, moments: tuple[Array, ...], factor: float) -> tf.Tensor:
@@ -199,11 +216,11 @@ def _inverse_sigma(data: tf.Tensor, scale: Moments, channels: int, *, tensor: To
             x = _with_axis(tf.add, x, tensor(moment) * factor, axis, sizes)
         return x
 
-    mean = plus(tf.reduce_sum(data, axis=-1, keepdims=True) / channels, scale.mean, share)
-    of_data = tf.reduce_sum(tf.math.squared_difference(data, mean), axis=-1, keepdims=True) / channels
+    mean = plus(tf.reduce_sum(data, axis=-1, keepdims=True) * per_channel, scale.mean, share)
+    of_data = tf.reduce_sum(tf.math.squared_difference(data, mean), axis=-1, keepdims=True) * per_channel
     # s² + (mean − m)² = square + mean (mean − 2 m), which an axis after the other can be added to
     of_positions = plus(mean * plus(mean, scale.mean, -2.0), scale.square, 1.0)
-    return tf.math.rsqrt(of_data + share * of_positions + LAYER_NORM_EPSILON)
+    return tf.math.rsqrt(of_data + of_positions_share * of_positions + epsilon)
 
 
 def _with_axis(

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from perceiver_edge.lowering import drop_maximum as rule
-from perceiver_edge.lowering import exponential_attention, lower, plain_program
+from perceiver_edge.lowering import lower, plain_program
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.program import CrossAttention, Linear, map_blocks, scaled, single_precision
 
@@ -19,6 +19,7 @@ KEPT = {"cross_heads": 2, "cross_dim_head": 4, "num_freq_bands": 12}
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(rule, "CHUNK_BYTES", 128)
+    monkeypatch.setattr(rule, "FEW_ROWS_BYTES", 128)
 
 
 @pytest.fixture(params=[ABSORBED, ABSORBED_HEADS, KEPT], ids=["absorbed", "3 heads", "kept"])
@@ -49,9 +50,9 @@ def inputs_of_all_kinds():
         yield lonely.reshape(noise.shape)
 
 
-@pytest.mark.parametrize("rows", [1, 10**6], ids=["summed by a channel", "summed by an operator"])
-def test_on_the_grid(golden_case, rows, execute, relative_l2, monkeypatch):
-    monkeypatch.setattr(exponential_attention, "ROWS_FOR_A_CHANNEL", rows)
+@pytest.mark.parametrize("few", [1, 10**6], ids=["row by row", "token by token"])
+def test_on_the_grid(golden_case, few, execute, relative_l2, monkeypatch):
+    monkeypatch.setattr(rule, "FEW_ROWS", few)
     program = plain_program(golden_case.config, golden_case.weights, golden_case.inputs.shape[1:-1])
     without, decision = rule.drop_maximum(lower(program)[0])
     assert not decision.applied  # `lower` has done it
@@ -68,6 +69,7 @@ def test_large_cross_attends_lose_their_maximum(lowered):
 
 def test_small_ones_keep_it(plain, monkeypatch):
     monkeypatch.setattr(rule, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(rule, "FEW_ROWS_BYTES", 1 << 20)
     program, decisions = lower(plain(input_shape=(6, 8)))
     assert all(block.has_maximum for block in program.cross_attentions())
     assert not {decision.rule: decision for decision in decisions}["drop_maximum"].applied
@@ -123,3 +125,20 @@ def test_a_sample_that_is_masked_fully_attends_uniformly(lowered, execute, relat
     mask[1] = False
     expected = execute(rule.with_maximum(lowered), inputs, mask)
     assert relative_l2(execute(lowered, inputs, mask), expected) < 1e-9
+
+
+def test_scores_of_a_constant_query_are_no_product_with_weights(plain):
+    """For a converter a product with a constant on its right is a layer, which a quantiser would take."""
+    from perceiver_edge.converters.onnx.convert import to_onnx
+    from perceiver_edge.converters.onnx.graph import onnx_sites
+    from perceiver_edge.converters.tflite.convert import to_tflite
+    from perceiver_edge.converters.tflite.graph import tflite_sites
+    from perceiver_edge.converters.trace import trace
+
+    program = single_precision(lower(plain(input_shape=(6, 8), **ABSORBED))[0])
+    assert any(not isinstance(block.query, Linear) for block in program.cross_attentions())
+    assert all(rule.is_by_token(block, program.extents()[0]) for block in program.cross_attentions())
+    given = {"inputs": {"input": ((1, 6, 8, 3), tf.float32)}, "output_name": "logits"}
+    traced, whole = (trace(LoweredPerceiver(of), **given) for of in (program, rule.with_maximum(program)))
+    assert set(onnx_sites(to_onnx(traced).graph)) == set(onnx_sites(to_onnx(whole).graph))
+    assert set(tflite_sites(to_tflite(traced))) == set(tflite_sites(to_tflite(whole)))

@@ -111,3 +111,19 @@ def test_an_operator_that_onnx_lacks_is_named(trace_module):
 
     with pytest.raises(ConversionError, match="Betainc"):
         to_onnx(trace_module(lambda x: tf.math.betainc(x, x, x)))
+
+
+@pytest.mark.parametrize("case", ["image_non_square", "video_masked_heads"])
+def test_no_bare_number_meets_a_last_axis_of_one(subject, case):
+    """ONNX Runtime 1.32 takes 50 times as long for ``[B, T, 1] * number`` as for ``[B, T, 1] * [1, 1, 1]``."""
+    model = onnx.shape_inference.infer_shapes(subject(case).onnx)
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    for value in (*model.graph.value_info, *model.graph.input):
+        shapes[value.name] = [size.dim_value for size in value.type.tensor_type.shape.dim]
+    tokens = int(np.prod(next(iter(subject(case).feeds.values())).shape[1:-1]))
+    for node in model.graph.node:
+        if node.op_type in ("Add", "Sub", "Mul", "Div") and not node.name.endswith("_const_fold"):
+            left, right = (shapes[name] for name in node.input)
+            longer = max(left, right, key=len)
+            is_of_tokens = len(longer) == 3 and longer[1:] == [tokens, 1]
+            assert not is_of_tokens or len(left) == len(right), node.name
