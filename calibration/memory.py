@@ -68,7 +68,7 @@ class ArraySource(IndexedSource):
         for name, array in arrays.items():
             single = mask_shape(shape, vocabulary) if name == MASK else beside.get(name, shape)
             check_form(
-                name, array.dtype, array.shape, expected=(len(array), *single), where=description,
+                name, array.dtype, array.shape[1:], expected=single, where=description, count=len(array),
                 vocabulary=None if name in beside else vocabulary,
             )  # fmt: skip
         if labels is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perceiver_edge.calibration.labels import take_label
 from perceiver_edge.calibration.tensors import as_numpy
-from perceiver_edge.errors import BadInputError, printable
+from perceiver_edge.errors import BadInputError, option, printable
 
 Sample = dict[str, NDArray[Any]]
 """``input`` float32 [*axes, channels], optionally ``mask`` bool [*axes] (True is attended to); no batch dimension.
@@ -191,6 +191,17 @@ def check_names(names: Mapping[str, object], *, where: str, beside: Beside = NOT
         )
 
 
+def _reshaping(shape: tuple[int, ...], expected: tuple[int, ...]) -> str | None:
+    """What makes one shape of the other; None where nothing is likely."""
+    if len(shape) > 1 and (*shape[1:], shape[0]) == expected:
+        return "move the channels to the end: np.moveaxis(sample, 0, -1)"
+    if (*shape, 1) == expected:
+        return "add the axis of the one channel: sample[..., np.newaxis]"
+    if len(shape) == len(expected) > 1 and shape[-1] == expected[-1]:
+        return f"bring the samples to that size, or compile for theirs: {option('input_shape', shape[:-1])}"
+    return None
+
+
 def check_form(
     name: str,
     dtype: np.dtype,
@@ -199,21 +210,22 @@ def check_form(
     expected: tuple[int, ...],
     where: str,
     vocabulary: int | None = None,
+    count: int | None = None,
 ) -> None:
     """Raises BadInputError unless an array of ``dtype`` and ``shape`` can be the input ``name``.
 
-    ``vocabulary``: how many different integers the input is made of; None for numbers.
+    ``vocabulary``: how many different integers the input is made of; None for numbers. ``count``: of samples in an
+    array of many, for the message; ``shape`` is that of one of them all the same.
     """
     where = f"{where}, input {name!r}"
     if shape != expected:
+        many = [] if count is None else [count]
         raise BadInputError(
             "A sample has the wrong shape.",
-            got=list(shape),
+            got=[*many, *shape],
             where=where,
-            expected=f"{list(expected)}" if vocabulary else f"{list(expected)}, channels last",
-            fix="move the channels to the end: np.moveaxis(sample, 0, -1)"
-            if len(shape) > 1 and (*shape[1:], shape[0]) == expected
-            else None,
+            expected=f"{[*many, *expected]}{'' if vocabulary else ', channels last'}",
+            fix=_reshaping(shape, expected),
         )
     if name == MASK:
         if dtype != np.bool_:

@@ -30,7 +30,7 @@ from perceiver_edge.config import (
 )
 from perceiver_edge.config.huggingface import is_huggingface
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, MissingExtraError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 CONFIG_FILE = "config.json"
@@ -141,6 +141,7 @@ def _weights_in(folder: Path) -> Path:
         raise BadInputError(
             "There is no model in the folder.", expected=f"{CONFIG_FILE} and {WEIGHTS_FILE}",
             got=", ".join(sorted(file.name for file in folder.iterdir())[:5]) or "an empty folder", where=folder,
+            fix=f"if these are samples, pass them with {option('samples')}",
         )  # fmt: skip
     return found[0] if found else folder / WEIGHTS_FILE
 

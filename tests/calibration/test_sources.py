@@ -241,3 +241,17 @@ class TestAsSource:
     def test_nothing_usable(self, nothing: object) -> None:
         with pytest.raises(BadInputError):
             as_source(nothing, shape=SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((2, 1, 4, 5), "np.moveaxis(sample, 0, -1)"),
+        ((2, 4, 5), "sample[..., np.newaxis]"),
+        ((2, 6, 6, 1), "input_shape=(6, 6)"),
+    ],
+)
+def test_a_wrong_shape_says_what_makes_it_right(shape, said):
+    with pytest.raises(BadInputError, match="wrong shape") as caught:
+        as_source(np.zeros(shape, np.float32), shape=(4, 5, 1))[0]
+    assert said in str(caught.value)
