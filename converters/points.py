@@ -27,6 +27,17 @@ def observable_outputs(model: bytes) -> dict[str, str]:
     return onnx_observable_outputs(onnx.load_model_from_string(model).graph)
 
 
+def output_tensor(model: bytes) -> str:
+    """The name of the tensor that is the model's output."""
+    if is_tflite(model):
+        from perceiver_edge.converters.tflite.graph import tflite_output
+
+        return tflite_output(model)
+    import onnx
+
+    return str(onnx.load_model_from_string(model).graph.output[0].name)
+
+
 def quantised_points(model: bytes) -> dict[str, tuple[float, int]]:
     """(scale, int8 zero point) of every activation that a site reads or writes in int8, by quantisation point."""
     if is_tflite(model):

@@ -47,7 +47,9 @@ ENDS = {"model", "lowering", "converters", "calibration", "runtime"}
 
 ADAPTERS = {
     "tensorflow": {
-        "compiler.deployment", "converters.tflite.convert", "converters.tflite.weights", "converters.trace",
+        "compiler.deployment", "compiler.integer_arithmetic", "compiler.integer_model", "converters.tflite.convert",
+        "converters.tflite.weights",
+        "converters.trace",
         "lowering.activations", "lowering.core_survey", "lowering.exponential_attention", "lowering.execute",
         "lowering.float_attention", "lowering.integer_attention", "lowering.inverted_attention", "lowering.run_stack",
         "lowering.shared_context",

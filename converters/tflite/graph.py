@@ -26,6 +26,12 @@ def tflite_sites(model: bytes) -> dict[str, Site]:
     return sites
 
 
+def tflite_output(model: bytes) -> str:
+    """See `points.output_tensor`."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    return str(graph.Tensors(graph.Outputs(0)).Name().decode())
+
+
 def tflite_points(model: bytes) -> dict[str, tuple[float, int]]:
     """See `points.quantised_points`."""
     graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)

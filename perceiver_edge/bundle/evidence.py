@@ -26,4 +26,4 @@ def read_gates(bundle: Bundle) -> tuple[dict[str, Gates], Mapping[str, float]]:
     """
     precisions = (artefact.precision for artefact in bundle.manifest.artefacts.values())
     overrides = bundle.parity.gate_overrides
-    return gates_by_precision(precisions, overrides), overrides
+    return gates_by_precision(precisions, overrides, is_random_weights=bundle.manifest.is_random_weights), overrides

@@ -30,6 +30,9 @@ CHECK_LABELS = {
     "sensitivity_ratio": "input sensitivity",
     "centred_cosine": "centred cosine",
     "top1_agreement": "top-1 agreement",
+    "layer_error": "worst layer",
+    "accuracy_lost": "accuracy lost",
+    "above_chance": "float accuracy above chance",
 }
 
 

@@ -49,7 +49,8 @@ def _layers(artefact: ArtefactParity) -> list[dict[str, str]]:
     return [
         {
             "layer": layer.name, "relative L2": f"{layer.relative_l2:.3g}", "SQNR": f"{layer.sqnr_db:.1f} dB",
-            "cosine": f"{layer.cosine:.5f}", "": "[red]← enters here[/red]" if layer is entry else "",
+            "cosine": f"{layer.cosine:.5f}", "alone": "" if layer.own is None else f"{layer.own:.2g}",
+            "": "[red]← enters here[/red]" if layer is entry else "",
         }
         for layer in _around(artefact.layers, entry)
     ]  # fmt: skip

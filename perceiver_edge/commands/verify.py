@@ -22,8 +22,9 @@ _FEWEST_SAMPLES = 2
 
 DESCRIPTION = """\
 Check every file of a bundle against its hash, run every artefact on the held-out samples that the bundle carries, and
-hold the outputs to this version's gates, with the bounds that were chosen for the bundle. Writes nothing, but what
---output names."""
+hold the outputs to this version's gates, with the bounds that were chosen for the bundle. The error of single int8
+layers is taken over from the bundle: it is a property of the file, and its measurement needs TensorFlow and the float
+weights. Writes nothing, but what --output names."""
 
 
 def _add_arguments(p: argparse.ArgumentParser) -> None:
@@ -77,14 +78,16 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     """
     from perceiver_edge.bundle.evidence import read_gates, read_held_out
     from perceiver_edge.progress import on_console
+    from perceiver_edge.proof.inside import look_inside
     from perceiver_edge.proof.parity import ParityReport
-    from perceiver_edge.proof.prove import layer_outputs, prove
+    from perceiver_edge.proof.prove import prove
     from perceiver_edge.runtime.isolated import require_survivable
 
     progress = on_console(quiet=quiet)
     manifest = bundle.manifest
     held_out, (gates, overrides) = read_held_out(bundle), read_gates(bundle)
     proven = []
+    layers = {artefact.name: artefact.worst_layer for artefact in bundle.parity.artefacts}
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
             require_survivable(bundle.read(name), where=name)  # a bundle may come from anywhere
@@ -92,11 +95,12 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
             reference: dict[str, np.ndarray] = {}
             if peer is not None and peer != name:
                 batch_size = manifest.artefacts[peer].inputs[0].shape[0]
-                reference = layer_outputs(bundle.read(peer), held_out, batch_size=batch_size)
+                reference = look_inside(bundle.read(peer), held_out, batch_size=batch_size).rows
             proven.append(
                 prove(
                     name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
-                    is_classifier=manifest.is_classifier, layer_reference=reference, threads=threads,
+                    is_classifier=manifest.is_classifier, layer_reference=reference,
+                    proven_layer=layers.get(name), threads=threads,
                 )
             )  # fmt: skip
     return ParityReport(

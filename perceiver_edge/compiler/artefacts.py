@@ -39,7 +39,7 @@ class Kind:
         return f"{model_name}_{self.precision}.{self.format}"
 
 
-_ROUNDED_BY_INPUTS = (Kind("onnx", "int8"), Kind("onnx", "dynamic"))
+ROUNDED_BY_INPUTS = (Kind("onnx", "int8"), Kind("onnx", "dynamic"))
 
 
 def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
@@ -53,7 +53,7 @@ def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only
 
 def rounding_decision(kinds: Collection[Kind], num_samples: int) -> tuple[Decision, ...]:
     """How the weights of ONNX models are rounded, where there are quantised ones."""
-    if not {*kinds} & {*_ROUNDED_BY_INPUTS}:
+    if not {*kinds} & {*ROUNDED_BY_INPUTS}:
         return ()
     reason = (
         "ONNX weights are rounded so that each makes good what those before it lost on calibration's samples"
@@ -102,7 +102,7 @@ def build(
         )  # fmt: skip
         for kind in (kind for kind in kinds if kind.format == format_):
             used = [integer_key if kind.precision == "int8" else None]
-            used += [samples_key if kind in _ROUNDED_BY_INPUTS else None]
+            used += [samples_key if kind in ROUNDED_BY_INPUTS else None]
             parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, *used]
             give_back_memory()
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))

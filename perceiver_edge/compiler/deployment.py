@@ -12,8 +12,10 @@ import tensorflow as tf
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
+from perceiver_edge.compiler.artefacts import ROUNDED_BY_INPUTS, Kind
 from perceiver_edge.compiler.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
 from perceiver_edge.compiler.head import float_sites
+from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
@@ -49,6 +51,7 @@ class Deployment:
         core_rows: the rows of scores of every core that has an int8 form.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
         integer_form: what an int8 model of a format is converted from.
+        integer_model: what the layers of an artefact have to compute; None for float ones.
         head: the site of the last product, where the outputs are a vector.
     """
 
@@ -62,6 +65,7 @@ class Deployment:
     core_rows: Mapping[str, int]
     repeated: Mapping[str, str]
     integer_form: Callable[[Ranges, str], IntegerForm]
+    integer_model: Callable[[Ranges | None, Callable[[], Feeds], Kind], IntegerModel | None]
     head: str | None
 
 
@@ -93,13 +97,30 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             else trace(_in_order(module.of(whole), inputs), inputs=inputs, output_name=output_name)
         )
 
+    def integer_program(ranges: Ranges, format_: str) -> Program:
+        return with_integer_cores(program, bounds_of(ranges.cores), exponential=EXPONENTIALS[format_])
+
+    def integer_model(ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind) -> IntegerModel | None:
+        inputs = product_inputs() if kind in ROUNDED_BY_INPUTS else {}
+        if kind.precision == "dynamic":
+            return IntegerModel(module, kind.format, is_dynamic=True, inputs=inputs)
+        if kind.precision != "int8" or ranges is None:
+            return None
+        if not ranges.cores:
+            return IntegerModel(module, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
+        return IntegerModel(
+            module.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
+            points=ranges.points | site_ranges(ranges.cores),
+            cores=params_of(ranges.cores, EXPONENTIALS[kind.format]), inputs=inputs,
+        )  # fmt: skip
+
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         if not ranges.cores:
             names = watch.point_names
             points = {name: ranges.points[name] for name in names if name in ranges.points}
             return IntegerForm(traced, points, {}, float_sites(names, points))
         exponential = EXPONENTIALS[format_]
-        rewritten = with_integer_cores(program, bounds_of(ranges.cores), exponential=exponential)
+        rewritten = integer_program(ranges, format_)
         tapped_names: list[str] = []
         tapped = functools.partial(module.of(rewritten), tap=lambda name, _: tapped_names.append(name))
         integer = trace(_in_order(tapped, inputs), inputs=inputs, output_name=output_name)
@@ -110,7 +131,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     return Deployment(
         traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
-        {} if with_mask else _core_rows(program), program.repeated_layers(), integer_form,
+        {} if with_mask else _core_rows(program), program.repeated_layers(), integer_form, integer_model,
         OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
 

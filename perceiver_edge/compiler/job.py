@@ -57,7 +57,6 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
         BadInputError: anything that cannot be used as it is.
     """
     kinds = planned_kinds(precisions=options.precisions, formats=options.formats, only=options.only)
-    gates = gates_by_precision((kind.precision for kind in kinds), options.gates)
     named = resolve_model(
         options.model, config=options.config, name=options.name, input_shape=options.shape,
         image_mean=options.image_mean, image_std=options.image_std, resize=options.resize, seed=options.seed,
@@ -70,6 +69,9 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
             f"{option('with_mask')} is for models of one input.", expected="no mask",
             got=f"a model of the inputs input and {', '.join(named.beside)}",
         )  # fmt: skip
+    gates = gates_by_precision(
+        (kind.precision for kind in kinds), options.gates, is_random_weights=named.is_random_weights
+    )
     destination = Path(options.output) if options.output is not None else Path("build") / named.name
     if dry_run:
         require_replaceable(destination, overwrite=True)

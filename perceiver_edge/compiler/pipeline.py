@@ -31,9 +31,11 @@ from perceiver_edge.measure.latency import Latencies, measure_latency
 from perceiver_edge.memory import give_back_memory
 from perceiver_edge.progress import Progress, Stage
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut, ask_reference
+from perceiver_edge.proof.inside import layer_reference
+from perceiver_edge.proof.layers import ExpectLayers
 from perceiver_edge.proof.outputs import task_of
 from perceiver_edge.proof.parity import ParityError, ParityReport
-from perceiver_edge.proof.prove import layer_reference, prove
+from perceiver_edge.proof.prove import prove
 from perceiver_edge.provenance import provenance
 from perceiver_edge.runtime.isolated import require_survivable
 
@@ -99,11 +101,12 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         ranges, more = _ranges(job, deployment, cache, progress)
         decisions += more
     decisions += rounding_decision(job.kinds, len(job.calibrating))
+    inputs = functools.cache(lambda: product_inputs(deployment.taps, job.calibrating))
     with _cached_stage(cache, progress, "convert"):
         artefacts = build(
             deployment.traced, job.kinds, half_traced=deployment.half_traced, opset=options.opset, cache=cache,
             integer_form=functools.partial(deployment.integer_form, ranges) if ranges else None,
-            product_inputs=functools.cache(lambda: product_inputs(deployment.taps, job.calibrating)),
+            product_inputs=inputs,
             trace_key=options.optimize_for, integer_key=ranges.to_json() if ranges else None,
             samples_key=[digest.hex() for digest in job.calibrating.digests.values()],
         )  # fmt: skip
@@ -125,7 +128,10 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
         )  # fmt: skip
     with progress("prove", len(artefacts)) as stage:
         layers = layer_reference(deployment.taps, held_out)
-        parity = _prove(job, artefacts, held_out, layers, stage, is_classifier=task == "classification")
+        parity = _prove(
+            job, artefacts, held_out, layers, stage, is_classifier=task == "classification",
+            integer_model=functools.partial(deployment.integer_model, ranges, inputs),
+        )  # fmt: skip
     if not parity.passed:
         raise ParityError(parity, outcome="nothing was published")
     models = {kind.file_name(model.name): content for kind, content in artefacts.items()}
@@ -208,6 +214,7 @@ def _prove(
     stage: Stage,
     *,
     is_classifier: bool,
+    integer_model: Callable[[Kind], ExpectLayers | None],
 ) -> ParityReport:
     proven = []
     for done, (kind, content) in enumerate(artefacts.items(), start=1):
@@ -216,7 +223,7 @@ def _prove(
             prove(
                 kind.file_name(job.model.name), content, held_out,
                 precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                threads=job.options.num_threads, is_classifier=is_classifier,
+                expect_layers=integer_model(kind), threads=job.options.num_threads, is_classifier=is_classifier,
             )
         )  # fmt: skip
         stage(done)

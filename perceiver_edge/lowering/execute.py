@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
-from perceiver_edge.lowering.run_stack import CoreTap, RunLinear, StackRun
+from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RunLinear, StackRun
 from perceiver_edge.lowering.tokens import columns_of, layer_norm, tokens_and_context
 
 OUTPUT_SITE = "classifier"
@@ -42,6 +42,7 @@ class LoweredPerceiver(tf.Module):
         *,
         tap: Tap | None = None,
         core_tap: CoreTap | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> tf.Tensor:
         """Compute the output.
 
@@ -52,13 +53,14 @@ class LoweredPerceiver(tf.Module):
             tap: sees the input and the output of every projection, and of a cross-attend's output projection also the
                 ``….hull``: the rows whose average its input is.
             core_tap: sees what the core of every cross-attend that has an int8 form computes with.
+            arithmetic: computes the products instead; there are no taps then.
 
         Returns:
             ``[batch, *program.output.shape]``.
         """
         feeds = data if isinstance(data, Mapping) else {self.program.inputs[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
-        linear = functools.partial(self._linear, tap=tap)
+        linear: RunLinear = functools.partial(self._linear, tap=tap) if arithmetic is None else arithmetic.linear
         tokens, context, columns = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
         rows = context
@@ -80,6 +82,7 @@ class LoweredPerceiver(tf.Module):
                 tensor=self.tensor,
                 cores=cores,
                 core_tap=core_tap,
+                arithmetic=arithmetic,
             )
             is_last = stack is self.program.stacks[-1]
             if stack.row_chunks == 1:

@@ -12,6 +12,7 @@ from perceiver_edge.lowering import exponential_attention, float_attention, inte
 from perceiver_edge.lowering.activations import ACTIVATIONS
 from perceiver_edge.lowering.drop_maximum import is_by_token
 from perceiver_edge.lowering.float_attention import scaled, split_heads
+from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.program import (
     Block,
     CrossAttention,
@@ -36,6 +37,18 @@ class RunLinear(Protocol):
     def __call__(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor: ...
 
 
+class Arithmetic(Protocol):
+    """Computes products in other numbers than floats; its name tells each product and each integer core."""
+
+    def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
+        """See `RunLinear`."""
+
+    def attend(
+        self, query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore, shift: tf.Tensor, *, name: str
+    ) -> tf.Tensor:
+        """See `integer_attention.attend`."""
+
+
 class StackRun:
     """One stack, once, on a context ``[B, T, C]`` (normalised if it is shared) with a mask ``[B, ...]`` of T booleans.
 
@@ -54,10 +67,11 @@ class StackRun:
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
         core_tap: CoreTap | None,
+        arithmetic: Arithmetic | None,
     ) -> None:
         self.extent = extent
         self.stack, self.linear, self.tensor, self.cores, self.core_tap = stack, linear, tensor, cores, core_tap
-        self.batch = context.shape[0]
+        self.arithmetic, self.batch = arithmetic, context.shape[0]
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
         self.context = context
@@ -144,7 +158,10 @@ class StackRun:
         values = self.shared.chunks(block.value, core, ones=core.value_ones, name=f"{name}.centred_value")
         query = tf.reshape(query, [self.batch, groups, rows, query.shape[-1]])
         shift = self.tensor(integer_attention.shift_column(core))
-        attended = integer_attention.attend(query, keys, values, core, shift)
+        if self.arithmetic is None:
+            attended = integer_attention.attend(query, keys, values, core, shift)
+        else:
+            attended = self.arithmetic.attend(query, keys, values, core, shift, name=name)
         attended = attended + self.shared.mean_value(core, f"{name}.mean_value")
         return tf.reshape(attended, [self.batch, block.heads, -1, attended.shape[-1]])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,21 +12,60 @@ from numpy.typing import ArrayLike
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof import metrics
 
+OUTPUT = "output"
+"""The name of an artefact's own output among its layers: what follows the last product."""
+
+Layers = dict[str, tuple[np.ndarray, np.ndarray]]
+"""By layer, in order of execution: what it should give, and what it gave; of one shape each."""
+
+ExpectLayers = Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray], int], Layers]
+"""From feeds ``[batch, ...]``, all that an artefact's products gave for them (by ``<site>.output``, and `OUTPUT`), and
+the number of its runs that this took: what each layer should have made of what was given before it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerError:
-    """One named tensor of the artefact against the reference's, over all samples together."""
+    """One named tensor of the artefact against the reference's, over all samples together.
+
+    ``own``: relative L2 of what this layer made of its own inputs, against the model of its integers; None where there
+    is no such model.
+    """
 
     name: str
     relative_l2: float
     sqnr_db: float
     cosine: float
+    own: float | None = None
 
 
-def layer_errors(reference: Mapping[str, ArrayLike], actual: Mapping[str, ArrayLike]) -> tuple[LayerError, ...]:
+@dataclass(frozen=True, kw_only=True)
+class WorstLayer:
+    """The layer that misses most what it should compute. ``error``: relative L2."""
+
+    name: str
+    error: float
+
+
+def own_errors(layers: Layers) -> dict[str, float]:
+    """Relative L2 of what each layer gave against what it should have given; NaN where that is not finite."""
+    return {
+        name: metrics.relative_l2(expected.astype(np.float64), given.astype(np.float64))
+        for name, (expected, given) in layers.items()
+    }
+
+
+def worst_layer(errors: Mapping[str, float]) -> WorstLayer:
+    """The first that is not a number, or the largest."""
+    name = max(errors, key=lambda layer: math.inf if math.isnan(errors[layer]) else errors[layer])
+    return WorstLayer(name=name, error=errors[name])
+
+
+def layer_errors(
+    reference: Mapping[str, ArrayLike], actual: Mapping[str, ArrayLike], *, own: Mapping[str, float] | None = None
+) -> tuple[LayerError, ...]:
     """Errors of the tensors that both sides have, in the reference's order.
 
-    A tensor only one side has is left out: a converter may fuse it away.
+    A tensor only one side has is left out: a converter may fuse it away. ``own``: of `own_errors`.
 
     Raises:
         BadInputError: no name in common, or a tensor whose two shapes differ.
@@ -36,7 +75,10 @@ def layer_errors(reference: Mapping[str, ArrayLike], actual: Mapping[str, ArrayL
         raise BadInputError(
             "The reference and the artefact have no layer in common.", expected=list(reference), got=list(actual)
         )
-    return tuple(_layer_error(name, reference[name], actual[name]) for name in shared)
+    return tuple(
+        replace(_layer_error(name, reference[name], actual[name]), own=(own or {}).get(name.removesuffix(".output")))
+        for name in shared
+    )
 
 
 def _layer_error(name: str, reference: ArrayLike, actual: ArrayLike) -> LayerError:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, GateError
+from perceiver_edge.errors import BadInputError, GateError, option
 from perceiver_edge.proof.judgement import Check, Judgement
-from perceiver_edge.proof.layers import LayerError
+from perceiver_edge.proof.layers import LayerError, WorstLayer
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, Metrics
 from perceiver_edge.proof.outputs import WorstOutput
 
@@ -36,13 +36,24 @@ class ArtefactParity:
         return self.judgement.passed
 
     @property
+    def worst_layer(self) -> WorstLayer | None:
+        """What was found when each layer was held to the model of its integers; None where that was not done."""
+        found = (check for check in self.judgement.checks if check.where is not None)
+        return next((WorstLayer(name=str(check.where), error=check.value) for check in found), None)
+
+    @property
     def error_enters_at(self) -> LayerError | None:
-        """The first layer that is not finite; else the one with the largest rise of relative L2 over the one before.
+        """The first layer that is not finite; else the one that does not compute what it should, if that gate failed;
+        else the one with the largest rise of relative L2 over the one before.
 
         None where no layer has more error than float32 itself (`FLOAT_TOLERANCE`).
         """
         for layer in self.layers:
             if not math.isfinite(layer.relative_l2):
+                return layer
+        wrong = {f"{check.where}.output" for check in self.judgement.failures if check.where is not None}
+        for layer in self.layers:
+            if layer.name in wrong:
                 return layer
         if all(layer.relative_l2 <= FLOAT_TOLERANCE for layer in self.layers):
             return None
@@ -107,7 +118,10 @@ class ParityError(GateError):
 
 
 def _what_failed(artefact: ArtefactParity) -> str:
-    failures = (f"{check.name} {check.value:.4g} (bound {check.bound})" for check in artefact.judgement.failures)
+    failures = (
+        f"{check.name} {check.value:.4g} (bound {check.bound})" + (f" at {check.where}" if check.where else "")
+        for check in artefact.judgement.failures
+    )
     entry = artefact.error_enters_at
     return f"{artefact.name}: {', '.join(failures)}" + (f", most of the error enters at {entry.name}" if entry else "")
 
@@ -123,6 +137,20 @@ def _advice(artefact: ArtefactParity) -> Iterator[str]:
         yield (
             f"the reference's own output varies by only {measured.reference_variation:.2%} over these samples, "
             "less than 8 bits resolve: prove with samples that differ more, or use fp16"
+        )
+    if "above_chance" in failures:
+        yield (
+            f"the float model itself answers only {measured.reference_accuracy:.1%} of the labels: are they numbered "
+            "as the model's classes are (from 0, in its order of names), and the samples prepared as in training? "
+            "Where the model is no better, open the gate "
+            f"({option('gates', {'above_chance': -1})})"
+        )
+        if len(failures) == 1:
+            return
+    if "layer_error" in failures:
+        yield (
+            "one layer computes something else than its integers: the converter or the engine has a fault there, and "
+            "more samples do not help. Try the versions of the tools that perceiver_edge was tested with, and report it"
         )
     yield "see where the error grows layer by layer; more or other calibration samples, or another method, often help"
 
@@ -164,7 +192,7 @@ def _metrics(values: Mapping[str, Any]) -> Metrics:
 def _floats(values: Mapping[str, Any]) -> dict[str, Any]:
     nan_to_float = {text: float(text) for text in ("nan", "inf", "-inf")}
     return {
-        key: nan_to_float[value] if key != "name" and isinstance(value, str) else value
+        key: nan_to_float[value] if key not in ("name", "where") and isinstance(value, str) else value
         for key, value in values.items()
         if key != "passed"
     }

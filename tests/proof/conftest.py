@@ -21,8 +21,9 @@ from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import InputSpec
 from perceiver_edge.proof.gates import PRECISIONS, Gates
 from perceiver_edge.proof.held_out import HeldOut, ask_reference
+from perceiver_edge.proof.inside import layer_reference
 from perceiver_edge.proof.parity import ArtefactParity
-from perceiver_edge.proof.prove import layer_reference, prove
+from perceiver_edge.proof.prove import prove
 
 NUM_CALIBRATION = 32
 NUM_HELD_OUT = 64
@@ -38,6 +39,7 @@ class Subject:
     artefacts: Mapping[Kind, bytes]
     held_out: HeldOut
     layers: Mapping[str, np.ndarray]
+    integer_model: Callable[[Kind], Any]
 
     def prove(self, format_: str, precision: str, *, content: bytes | None = None, gates: Gates | None = None) -> Any:
         """Hold an artefact, or ``content`` in its place, to its precision's gates."""
@@ -50,6 +52,7 @@ class Subject:
             gates=gates or Gates.for_precision(precision),
             is_classifier=self.model.checkpoint.config.final_classifier_head,
             layer_reference=self.layers,
+            expect_layers=self.integer_model(kind),
         )
         return parity
 
@@ -110,13 +113,15 @@ def _compiled(model: NamedModel, calibrating: Any, proving: Any, *, batch: int, 
         points=points, cores=cores, method="minmax", num_samples=len(calibrating), source="", is_random=True,
         digests=frozenset(), fingerprint=model.fingerprint,
     )  # fmt: skip
+    inputs = functools.cache(lambda: product_inputs(deployment.taps, calibrating))
     artefacts = build(
         deployment.traced,
         kinds,
         half_traced=deployment.half_traced,
         opset=18,
         integer_form=functools.partial(deployment.integer_form, ranges),
-        product_inputs=lambda: product_inputs(deployment.taps, calibrating),
+        product_inputs=inputs,
     )
     held_out = ask_reference(model.proven_against, proving, with_mask=with_mask, on_progress=lambda _: None)
-    return Subject(model, artefacts, held_out, layer_reference(deployment.taps, held_out))
+    layers = layer_reference(deployment.taps, held_out)
+    return Subject(model, artefacts, held_out, layers, functools.partial(deployment.integer_model, ranges, inputs))

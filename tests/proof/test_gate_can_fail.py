@@ -2,82 +2,18 @@
 
 import re
 
-import flatbuffers
 import numpy as np
-import onnx
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+from broken.taken_apart import Onnx, Tflite
 from onnx import numpy_helper
 
 import perceiver_edge
 from perceiver_edge.compiler.artefacts import Kind
-from perceiver_edge.converters.onnx.graph import onnx_sites
-from perceiver_edge.converters.tflite.graph import tflite_sites
 from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.parity import ParityError
 
 SITE = "layers.1.self_ff.0.down"
-
-
-class Tflite:
-    """A TFLite model taken apart; ``pack`` puts it together again."""
-
-    def __init__(self, model):
-        self.root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-        (self.graph,) = self.root.subgraphs
-        self.sites = tflite_sites(model)
-        for buffer in self.root.buffers:  # large ones lie behind the flatbuffer; bring them in
-            if buffer.data is None and buffer.size:
-                buffer.data = np.frombuffer(model[buffer.offset : buffer.offset + buffer.size], np.uint8)
-            buffer.offset = buffer.size = 0
-
-    def operator(self, site):
-        return self.graph.operators[int(self.sites[site].operator)]
-
-    def tensor(self, site, which):
-        operator = self.operator(site)
-        index = operator.outputs[0] if which == "output" else operator.inputs[("input", "weight").index(which)]
-        return self.graph.tensors[index]
-
-    def rewrite_weights(self, site, change):
-        tensor = self.tensor(site, "weight")
-        buffer = self.root.buffers[tensor.buffer]
-        weights = np.frombuffer(buffer.data.tobytes(), np.int8).reshape(tensor.shape)
-        buffer.data = np.frombuffer(np.ascontiguousarray(change(weights)).tobytes(), np.uint8)
-
-    def of_kind(self, kind):
-        codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in self.root.operatorCodes]
-        return [o for o in self.graph.operators if codes[o.opcodeIndex] == getattr(schema.BuiltinOperator, kind)]
-
-    def pack(self):
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self.root.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-
-class Onnx:
-    """An ONNX model taken apart; ``pack`` puts it together again."""
-
-    def __init__(self, model):
-        self.proto = onnx.load_model_from_string(model)
-        self.graph = self.proto.graph
-        self.sites = onnx_sites(self.graph)
-        self.made_by = {name: node for node in self.graph.node for name in node.output}
-        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
-
-    def set(self, name, change):
-        array = numpy_helper.to_array(self.constants[name])
-        self.constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(array)), name))
-
-    def rewrite_weights(self, site, change):  # [in, out] here, [out, in] in TFLite
-        self.set(self.made_by[self.sites[site].weight].input[0], lambda w: change(w.T).T)
-
-    def of_kind(self, kind):
-        return [node for node in self.graph.node if node.op_type == kind]
-
-    def pack(self):
-        return self.proto.SerializeToString()
 
 
 def scale_activation(model, *, factor, site=SITE):
@@ -101,7 +37,7 @@ def _own_parameter(model, site, position, change):
     output = model.sites[site].output
     (quantize,) = [n for n in model.of_kind("QuantizeLinear") if n.input[0] == output]
     (dequantize,) = [n for n in model.of_kind("DequantizeLinear") if n.input[0] == quantize.output[0]]
-    value = numpy_helper.to_array(model.constants[dequantize.input[position]])
+    value = numpy_helper.to_array(model.constants_by_name[dequantize.input[position]])
     model.graph.initializer.append(numpy_helper.from_array(np.asarray(change(value)), "broken"))
     dequantize.input[position] = "broken"
 

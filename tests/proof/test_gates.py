@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.proof.gates import PRECISIONS, Gates
-from perceiver_edge.proof.judgement import Check, Judgement, judge
-from perceiver_edge.proof.layers import layer_errors
+from perceiver_edge.proof.gates import PRECISIONS, Gates, gates_by_precision
+from perceiver_edge.proof.judgement import Check, Judgement, by_chance, judge
+from perceiver_edge.proof.layers import WorstLayer, layer_errors, own_errors, worst_layer
 from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 RNG = np.random.default_rng(0)
@@ -215,3 +215,59 @@ def test_a_failure_says_where_and_what_to_do():
     still = 100.0 + 0.01 * REFERENCE
     assert "varies by only" in advice_for(still, still + 0.02 * NOISE)
     assert "varies by only" not in advice_for(REFERENCE, REFERENCE + 2 * NOISE)
+
+
+LABELS = REFERENCE.argmax(axis=1)
+
+
+def failures_with(labels, actual=REFERENCE, **gates):
+    bounds = Gates.for_precision("int8").with_overrides(gates)
+    judgement = judge(REFERENCE, actual, gates=bounds, is_classifier=True, labels=labels)
+    return {check.name for check in judgement.failures}
+
+
+def test_labels_that_the_float_model_answers_by_chance_fail():
+    assert failures_with(LABELS) == set()
+    rolled, shuffled = (LABELS + 1) % 10, np.random.default_rng(3).permutation(LABELS)
+    assert failures_with(rolled) == {"above_chance"}
+    assert failures_with(shuffled) == {"above_chance"}
+    assert failures_with(rolled, above_chance=-1.0) == set()
+    assert by_chance(200, 10) == pytest.approx(0.1424, abs=1e-4)
+    assert by_chance(2, 2) == 1.0, "all right is right"
+
+
+def test_a_file_far_less_accurate_than_the_float_model_fails_whatever_its_agreement_may_be():
+    worse = REFERENCE.copy()
+    worse[:12] = -worse[:12]
+    open_ = {"top1_agreement": 0.0, "relative_l2": 9.0, "cosine": -1.0, "centred_cosine": -1.0, "sensitivity_min": 0.0}
+    assert failures_with(LABELS, worse, **open_) == {"accuracy_lost"}
+    assert failures_with(LABELS, worse, **open_, accuracy_lost=0.1) == set()
+
+
+def test_random_weights_need_not_be_better_than_chance():
+    assert gates_by_precision(["int8"], {}, is_random_weights=True)["int8"].above_chance is None
+    opened = gates_by_precision(["fp32", "int8"], {"above_chance": -1.0, "cosine": 0.5})
+    assert opened["fp32"].above_chance == -1.0, "it says nothing of a file, but of the float model"
+    assert opened["fp32"].cosine is None
+
+
+def test_the_worst_layer_is_held_to_its_bound_and_named():
+    errors = own_errors({"up": (np.ones(4), np.ones(4)), "down": (np.ones(4), np.full(4, 1.01))})
+    assert errors == {"up": 0.0, "down": pytest.approx(0.01)}
+    judgement = judge(
+        REFERENCE, REFERENCE, gates=Gates.for_precision("int8"), is_classifier=True, worst_layer=worst_layer(errors)
+    )
+    (failure,) = judgement.failures
+    assert (failure.name, failure.where) == ("layer_error", "down")
+    assert worst_layer({"up": 0.5, "down": math.nan}).name == "down"
+
+
+def test_what_verify_takes_over_survives_json():
+    judgement = judge(
+        REFERENCE, REFERENCE, gates=Gates.for_precision("int8"), is_classifier=True,
+        worst_layer=WorstLayer(name="nan", error=0.001),
+    )  # fmt: skip
+    proven = ArtefactParity(name="m", engine="litert", precision="int8", judgement=judgement)
+    restored = ParityReport.from_dict(json.loads(json.dumps(report(proven).to_dict(), allow_nan=False)))
+    assert restored.artefacts[0].worst_layer == WorstLayer(name="nan", error=0.001)
+    assert artefact().worst_layer is None
