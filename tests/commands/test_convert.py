@@ -208,6 +208,13 @@ def test_a_dry_run_writes_nothing_and_says_why(is_json, tiny, tmp_path, capsys):
             assert words in told.out
 
 
+def test_a_dry_run_is_free_where_a_bundle_is_and_says_what_it_takes(compiled, tiny, capsys, fingerprint):
+    before = fingerprint(compiled)
+    assert convert.main([*tiny, "--dry-run", "--output", str(compiled)]) == 0
+    assert "needs --overwrite" in capsys.readouterr().out.replace("\n", " ")
+    assert fingerprint(compiled) == before
+
+
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 def test_a_dry_run_refuses_the_folder_that_the_run_would_refuse(overwrite, tiny, tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years")

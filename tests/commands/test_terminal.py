@@ -42,13 +42,6 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path):
     assert len(result.stdout) == 20
 
 
-def test_a_dry_run_is_free_where_a_bundle_is_and_says_what_it_takes(tmp_path, capsys):
-    (tmp_path / "kept.txt").write_text("here first")
-    assert main(["--dry-run", "--output", str(tmp_path)]) == 0
-    assert "needs --overwrite" in capsys.readouterr().out.replace("\n", " ")
-    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
-
-
 @pytest.mark.parametrize("options", [["--quantize", "none"], ["--calibration", "any.json"]])
 def test_a_method_where_no_ranges_are_observed_is_refused_not_dropped(options, capsys):
     assert main(["--method", "mse", *options]) == 2
