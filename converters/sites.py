@@ -52,4 +52,23 @@ def scalable(low: float, high: float) -> tuple[np.float32, np.float32]:
 
     Left to themselves the libraries differ, and a scale of 1e-12 makes the int32 bias overflow.
     """
-    return (np.float32(low), np.float32(high)) if low != 0 or high != 0 else (np.float32(-128), np.float32(127))
+    limits = np.float32(low), np.float32(high)
+    return limits if any(limits) else (np.float32(-128), np.float32(127))
+
+
+FINEST_SUM = 2.0**-20
+"""Of a step of the output: what a step of a product's int32 sum need never be under. Biases that the output's range
+holds then fit 28 bits, and a weight that rounds to nothing changes the output by under a thousandth of a step."""
+
+
+def least_weight(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """What int8's 127 has to stand for at least in a channel of weights, for its bias to fit.
+
+    A bias is stored in steps of input scale times weight scale. Channels of zeros, or nearly, have no scale of their
+    own that says how fine that is: libraries take 1, in which the bias is lost, or next to nothing, and it overflows.
+
+    Args:
+        before, after: (min, max) of the product's input and output, as calibrated.
+    """
+    extents = [max(float(high), 0.0) - min(float(low), 0.0) for low, high in (scalable(*before), scalable(*after))]
+    return 127 * FINEST_SUM * extents[1] / extents[0]

@@ -28,7 +28,7 @@ from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
 from perceiver_edge.converters.onnx.rounding import MOST, rounded
 from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
-from perceiver_edge.converters.sites import Site, require_sites, scalable
+from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
 
 Inputs = Mapping[str, NDArray[np.float32]]
 
@@ -55,7 +55,8 @@ def onnx_int8(
     require_sites(sites, {point.rsplit(".", 1)[0] for point in ranges}, "ONNX")
     tensors = {site.input: ranges[f"{name}.input"] for name, site in sites.items()}
     tensors |= {site.output: ranges[f"{name}.output"] for name, site in sites.items()}
-    on_grids, grids = _on_grids(model, sites, inputs)
+    least = {name: least_weight(ranges[f"{name}.input"], ranges[f"{name}.output"]) for name in sites}
+    on_grids, grids = _on_grids(model, sites, inputs, least)
     quantizer = QDQQuantizer(
         on_grids,
         per_channel=True,
@@ -105,9 +106,13 @@ def onnx_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _on_grids(
-    model: onnx.ModelProto, sites: Mapping[str, Site], inputs: Inputs
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    """A copy whose weights lie on their grids where ``inputs`` tell how, and the grids as the quantizers take them."""
+    model: onnx.ModelProto, sites: Mapping[str, Site], inputs: Inputs,
+    least: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[onnx.ModelProto, dict[str, Any]]:  # fmt: skip
+    """A copy whose weights lie on their grids where ``inputs`` tell how, and the grids as the quantizers take them.
+
+    ``least``: of `least_weight`, by site.
+    """
     copy, users = _copy(model), defaultdict[str, list[str]](list)
     for name, site in sites.items():
         users[site.weight].append(name)
@@ -116,7 +121,7 @@ def _on_grids(
         if (names := users.get(tensor.name)) is None:
             continue
         weight = numpy_helper.to_array(tensor)
-        largest = largest_magnitudes(weight)
+        largest = np.maximum(largest_magnitudes(weight), max(least.get(name, 0.0) for name in names))
         grids[tensor.name] = [{"axis": 1, "rmin": -limit, "rmax": limit} for limit in largest.tolist()]
         if rows := [inputs[name] for name in names if name in inputs]:
             scale = np.where(largest > 0, largest, 1) / MOST

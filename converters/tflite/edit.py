@@ -53,9 +53,13 @@ class TfliteEditor:
     def set_data(self, tensor: int, values: np.ndarray) -> None:
         """Make a constant of a tensor."""
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        buffer.data = _as_bytes(values)
         self.model.buffers.append(buffer)
         self.graph.tensors[tensor].buffer = len(self.model.buffers) - 1
+
+    def replace_data(self, tensor: int, values: np.ndarray) -> None:
+        """Change a constant for all tensors that share it."""
+        self.model.buffers[self.graph.tensors[tensor].buffer].data = _as_bytes(values)
 
     def operator(self, kind: int, inputs: list[int], outputs: list[int], *, version: int = 1) -> Any:
         """An operator that is in no place yet."""
@@ -74,6 +78,10 @@ class TfliteEditor:
         code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), version
         codes.append(code)
         operator.opcodeIndex = len(codes) - 1
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    return np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
 
 
 def _kind(code: Any) -> int:

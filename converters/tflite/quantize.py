@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
-from perceiver_edge.converters.sites import Site, require_sites, scalable
+from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
 from perceiver_edge.converters.tflite.edit import TfliteEditor
 from perceiver_edge.converters.tflite.gpu import for_gpu
 from perceiver_edge.converters.tflite.graph import tflite_sites
@@ -54,32 +54,33 @@ def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]], float_s
                 algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
             )  # fmt: skip
 
-    return _quantize(_without_empty_rows(model, sites), configure, statistics)
+    return _quantize(_without_empty_rows(model, sites, ranges), configure, statistics)
 
 
-_NEARLY_NOTHING = 2e-4
-"""Of a bias: activations of up to ten times their usual size move the sum by under half a step of int8."""
+def _without_empty_rows(model: bytes, sites: Mapping[str, Site], ranges: Mapping[str, tuple[float, float]]) -> bytes:
+    """Rows of weights that leave their bias no scale (`least_weight`) get one weight that does, and is nearly nothing.
 
-
-def _without_empty_rows(model: bytes, sites: Mapping[str, Site]) -> bytes:
-    """Rows of zeros with a bias get one weight that is nearly nothing.
-
-    The quantiser gives a row of zeros the scale 1e-9, and then no 32 bits hold its bias: channels of ones became zeros.
+    The quantiser takes the scale from the largest weight of a row.
     """
     editor = TfliteEditor(model)
-    for site in sites.values():
-        operator = editor.graph.operators[int(site.operator)]
-        if len(operator.inputs) < 3 or operator.inputs[2] < 0:
+    is_changed = False
+    for name, site in sites.items():
+        _, weight, *bias = (int(index) for index in editor.graph.operators[int(site.operator)].inputs)
+        stored = [
+            data.view(np.float32)
+            for index in (weight, *bias)
+            if index >= 0 and (data := editor.data(index)) is not None
+        ]
+        if len(stored) < 2:
             continue
-        weight, bias = (editor.data(index) for index in operator.inputs[1:3])
-        if weight is None or bias is None:
-            continue
-        rows, biases = weight.view(np.float32).reshape(editor.shape(operator.inputs[1])).copy(), bias.view(np.float32)
-        empty = ~rows.any(axis=1) & (biases != 0)
+        rows, biases = stored[0].reshape(editor.shape(weight)).copy(), stored[1]
+        least = least_weight(ranges[f"{name}.input"], ranges[f"{name}.output"])
+        empty = (np.abs(rows).max(axis=1) < least) & (biases != 0)
         if empty.any():
-            rows[empty, 0] = biases[empty] * _NEARLY_NOTHING
-            editor.set_data(operator.inputs[1], rows)
-    return editor.to_bytes()
+            rows[empty, 0] = least
+            editor.replace_data(weight, rows)
+            is_changed = True
+    return editor.to_bytes() if is_changed else model
 
 
 def tflite_dynamic(model: bytes) -> bytes:

@@ -27,6 +27,7 @@ from perceiver_edge.compiler.integer_arithmetic import HIGHEST, LOWEST, attend, 
 from perceiver_edge.converters.core_params import Affine, CoreParams
 from perceiver_edge.converters.onnx.rounding import rounded as rounded_by_inputs
 from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
+from perceiver_edge.converters.sites import FINEST_SUM
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.program import IntegerCore, Linear
@@ -97,19 +98,18 @@ class IntegerModel:
         )
 
     def weights(self, linear: Linear) -> tuple[np.ndarray, np.ndarray]:
-        """In whole numbers, int8 ``[in, out]``, and their scales ``[out]``."""
+        """In whole numbers, int8 ``[in, out]``, and their scales ``[out]``, 0 where there are none."""
         if id(linear) not in self._kept:  # the module keeps it alive
             is_plain = self.format == "tflite"
             largest = np.abs(linear.weight).max(axis=0) if is_plain else largest_magnitudes(linear.weight)
-            scales = (np.where(largest > 0, largest, 1) / HIGHEST).astype(np.float32)
+            divisors = np.where(largest > 0, largest, 1) / HIGHEST
             if rows := [self.inputs[site] for site in self._sites.get(id(linear), ()) if site in self.inputs]:
                 # As the converter computes it, to the last bit: one step decides the next.
-                whole = rounded_by_inputs(
-                    linear.weight, np.where(largest > 0, largest, 1) / HIGHEST, np.concatenate(rows)
-                )
+                whole = rounded_by_inputs(linear.weight, divisors, np.concatenate(rows))
             else:
-                whole = np.clip(np.rint(linear.weight / scales), -HIGHEST, HIGHEST).astype(np.int8)
-            self._kept[id(linear)] = whole, scales
+                whole = np.rint(linear.weight / divisors.astype(np.float32))
+                whole = np.clip(whole, -HIGHEST, HIGHEST).astype(np.int8)
+            self._kept[id(linear)] = whole, (largest / HIGHEST).astype(np.float32)
         return self._kept[id(linear)]
 
 
@@ -152,7 +152,8 @@ class _Run:
         before, after = (_affine(points[f"{name}.{end}"]) for end in ("input", "output"))
         unit = scales * np.float32(before.scale)
         product = tf.matmul(steps(x, before.scale, before.zero_point) - before.zero_point, weight) * unit
-        bias = None if linear.bias is None else np.rint(linear.bias / unit) * unit
+        sum_step = np.maximum(unit, np.float32(FINEST_SUM * after.scale))
+        bias = None if linear.bias is None else np.rint(linear.bias / sum_step) * sum_step
         return rounded(_with_bias(product, bias), after)
 
     def _at_run_time(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

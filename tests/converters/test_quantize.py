@@ -226,6 +226,43 @@ def test_a_weight_column_of_zeros_stays_zero(trace_module):
         np.testing.assert_allclose(output, x @ weight, atol=0.1)
 
 
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+@pytest.mark.parametrize(
+    ("weight", "before", "after"),
+    [
+        pytest.param(0.0, (-8.0, 8.0), (-0.05, 0.1), id="output far smaller than input"),
+        pytest.param(0.0, (-100.0, 100.0), (-4.0, 4.0), id="large input"),
+        pytest.param(0.0, (0.0, 1e-4), (-2.0, 2.0), id="output far larger than input"),
+        pytest.param(1e-12, (-1.0, 1.0), (0.0, 40.0), id="weights next to nothing"),
+    ],
+)
+def test_a_channel_without_weights_keeps_its_bias(trace_module, format_, weight, before, after):
+    """It has no largest weight to take a scale from, in which the bias is stored."""
+    import tensorflow as tf
+
+    from perceiver_edge.converters.onnx.convert import to_onnx
+    from perceiver_edge.converters.tflite.convert import to_tflite
+
+    step, random = (after[1] - after[0]) / 255, np.random.default_rng(0)
+    weights = random.normal(size=(8, 4)).astype(np.float32) * (after[1] / before[1] / 8)
+    weights[:, 1:3] = weight * random.choice([-1, 1], (8, 2))
+    bias = np.array([0.0, 0.9 * after[1], 0.31 * after[1], 0.5 * after[1]], np.float32)
+    captured = tf.constant(weights), tf.constant(bias)
+
+    def projection(x: tf.Tensor) -> tf.Tensor:
+        with tf.name_scope("only"):
+            return tf.nn.bias_add(tf.matmul(x, captured[0]), captured[1])
+
+    traced = trace_module(projection, (2, 8))
+    limits = {"only.input": before, "only.output": after}
+    x = random.uniform(*before, (2, 8)).astype(np.float32)
+    is_tflite = format_ == "tflite"
+    content = (
+        tflite_int8(to_tflite(traced), limits) if is_tflite else onnx_int8(to_onnx(traced), limits).SerializeToString()
+    )
+    assert np.abs(load(content)(x)[:, 1:3] - bias[1:3]).max() < step
+
+
 @pytest.mark.parametrize(("change", "says"), [("lacks", "without calibrated ranges"), ("adds", "lacks products")])
 def test_ranges_of_other_sites_are_refused(subject, change, says):
     model = subject("image_non_square")
