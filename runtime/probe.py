@@ -33,7 +33,7 @@ def probe(model: bytes, tensor_names: Sequence[str], *, threads: int | None = No
 
     TFLite: any tensor that an operator computes, by its name in the file; quantised ones are dequantised,
     ``scale * (q - zero_point)`` per tensor or per channel.
-    ONNX: float tensors only (probe the output of a DequantizeLinear, not of a QuantizeLinear).
+    ONNX: float tensors, and outputs of a QuantizeLinear, which come dequantised.
     A probed tensor becomes an output of the graph: the engine computes it as in deployment but cannot fuse across it.
 
     Args:
@@ -111,14 +111,7 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
         import onnx
     except ImportError:
         raise MissingExtraError("onnx", "convert") from None
-    graph = onnx.load_model_from_string(model).graph
-    _require_known(tensor_names, {name for node in graph.node for name in node.output})
-    outputs = {output.name for output in graph.output}
-    del graph
-    further = onnx.ModelProto()
-    further.graph.output.extend(
-        onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(tensor_names) if name not in outputs
-    )
+    exposed, further = _with_dequantised(onnx.load_model_from_string(model).graph, tensor_names)
     with tempfile.TemporaryDirectory() as folder:  # from a file, because a session keeps the bytes that it is given
         path = Path(folder) / "probed.onnx"
         with path.open(
@@ -132,16 +125,38 @@ def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) 
     def run(feeds: Feeds) -> dict[str, np.ndarray]:
         batch, _ = runner._checked(feeds)
         results = runner._run(batch)
-        for name in tensor_names:
-            if results[name].dtype.kind != "f":
+        values = {name: results[tensor] for name, tensor in exposed.items()}
+        for name, value in values.items():
+            if value.dtype.kind != "f":
                 raise BadInputError(
                     f"Tensor {name!r} is not a float tensor.",
-                    expected="a float tensor, such as the output of DequantizeLinear",
-                    got=results[name].dtype,
+                    expected="a float tensor, or the output of a QuantizeLinear",
+                    got=value.dtype,
                 )
-        return {name: results[name].astype(np.float32, copy=False) for name in tensor_names}
+        return {name: value.astype(np.float32, copy=False) for name, value in values.items()}
 
     return run
+
+
+def _with_dequantised(graph: Any, names: Sequence[str]) -> tuple[dict[str, str], Any]:
+    """The float tensor to read for each name, and what a model has to have besides for it: outputs and operators."""
+    import onnx
+
+    producers = {name: node for node in graph.node for name in node.output}
+    _require_known(names, producers)
+    exposed, further = {}, onnx.ModelProto()
+    for name in names:
+        exposed[name] = name
+        if producers[name].op_type == "QuantizeLinear":
+            exposed[name] = f"{name}:dequantised"
+            node = onnx.helper.make_node("DequantizeLinear", [name, *producers[name].input[1:]], [exposed[name]])
+            node.attribute.extend(a for a in producers[name].attribute if a.name == "axis")
+            further.graph.node.append(node)
+    outputs = {output.name for output in graph.output}
+    further.graph.output.extend(
+        onnx.helper.make_empty_tensor_value_info(name) for name in exposed.values() if name not in outputs
+    )
+    return exposed, further
 
 
 def _require_known(names: Sequence[str], known: Collection[str]) -> None:

@@ -72,12 +72,10 @@ def onnx_observable_outputs(graph: onnx.GraphProto) -> dict[str, str]:
     computed = {name: name for node in graph.node for name in node.output if name.endswith(".output")}
     named = {f"{name}.output": site.output for name, site in onnx_sites(graph).items()}
     dequantised_from = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    # The float tensor behind the QuantizeLinear shows what the engine computes without breaking its fused Gemm.
-    readable = {
-        node.input[0]: dequantised_from[node.output[0]]
-        for node in graph.node
-        if node.op_type == "QuantizeLinear" and node.output[0] in dequantised_from
-    }
+    # What is behind the QuantizeLinear shows what the engine computes without breaking its fused Gemm. An int8 core
+    # reads the whole numbers: then no float tensor is there.
+    rounded = {node.input[0]: node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    readable = {tensor: dequantised_from.get(whole, whole) for tensor, whole in rounded.items()}
     return {point: readable.get(tensor, tensor) for point, tensor in (computed | named).items()}
 
 

@@ -108,9 +108,6 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             return None
         if not ranges.cores:
             return IntegerModel(module, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
-        blocks = integer_blocks(program)
-        if kind.format == "onnx" and any(blocks[name].key is not None for name in ranges.cores):
-            return None  # not modelled: cores of projected keys, in ONNX
         return IntegerModel(
             module.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
             points=ranges.points | site_ranges(ranges.cores),

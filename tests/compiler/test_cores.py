@@ -59,7 +59,12 @@ def test_heads_chunks_and_samples_at_once(heads, tmp_path, monkeypatch):
     monkeypatch.setattr(integer_core, "CHUNK_BYTES", 1 << 12)
     config, spec = PRESETS["tiny"]
     config = dataclasses.replace(config, **heads)
-    checkpoint = Checkpoint(config=config, input_spec=spec, weights=init_weights(config, 0))
+    # Untrained, latents gain so little from the input that what of it is left in the output is mostly rounding.
+    weights = {
+        name: 10 * weight if name.endswith("cross_attn.fn.to_out.weight") else weight
+        for name, weight in init_weights(config, 0).items()
+    }
+    checkpoint = Checkpoint(config=config, input_spec=spec, weights=weights)
     bundle = perceiver_edge.compile(checkpoint, name="tiny", batch=2, output=tmp_path / "bundle", **OPTIONS)
     assert decision(bundle).reason.startswith("2 of 2 cross-attends")
     assert operators(bundle, "tiny_int8.tflite")["ELU"] == {"int8": 8}

@@ -6,7 +6,7 @@
 import numpy as np
 import pytest
 
-from perceiver_edge.compiler.artefacts import Kind
+from perceiver_edge.compiler.artefacts import FORMATS, Kind
 from perceiver_edge.proof.gates import PRECISIONS, Gates
 from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.prove import output_step, outputs
@@ -72,6 +72,13 @@ def test_configuration_passes(subject, configuration, precision, engine):
     if model.model.checkpoint.config.context_channels == 1:  # LayerNorm makes one channel a constant: nothing varies
         gates = Gates(relative_l2=gates.relative_l2, cosine=gates.cosine)
     prove_on(engine, model, precision, gates)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("precision", ["dynamic", "int8"])
+def test_every_layer_gives_what_its_integers_have_to(subject, configuration, precision, format_):
+    worst = subject(configuration).prove(format_, precision).worst_layer
+    assert worst.error < Gates.for_precision("int8").layer_error, worst.name
 
 
 def test_held_out_samples_are_not_those_of_calibration(subject):

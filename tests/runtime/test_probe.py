@@ -58,6 +58,19 @@ def test_an_unknown_tensor_is_an_error(model, request):
         probe(request.getfixturevalue(model), ["hiden"])
 
 
+def test_what_a_quantize_linear_gives_comes_dequantised(float_onnx, batch, hidden):
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_model_from_string(float_onnx)
+    model.graph.initializer.append(helper.make_tensor("step", TensorProto.FLOAT, [], [0.25]))
+    model.graph.initializer.append(helper.make_tensor("middle", TensorProto.UINT8, [], [100]))
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["hidden", "step", "middle"], ["whole"]))
+    got = probe(model.SerializeToString(), ["whole", "hidden"])(batch)
+    np.testing.assert_array_equal(got["whole"], np.round(got["hidden"] * 4) / 4)
+    np.testing.assert_allclose(got["hidden"], hidden, rtol=1e-5)
+
+
 def test_an_onnx_integer_tensor_is_an_error(float_onnx, batch):
     with pytest.raises(BadInputError, match="float tensor"):
         probe(float_onnx, ["class"])(batch)
