@@ -67,9 +67,12 @@ def refusals_are_bad_input(where: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError) as error:
+        is_newer = "Didn't find op" in str(error)  # TFLite's words for an operator's version, and for an operator
         raise BadInputError(
-            "The TFLite model cannot be loaded.", expected="an undamaged .tflite model", got=error, where=where
-        ) from error
+            "The TFLite model cannot be loaded.", got=error, where=where,
+            expected="operators that this version of the engine has" if is_newer else "an undamaged .tflite model",
+            fix="take a newer version of the engine, or an artefact of another precision" if is_newer else None,
+        ) from error  # fmt: skip
 
 
 def require_one_signature(names: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@ import pytest
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.runtime import TensorSpec, load
+from perceiver_edge.runtime._tflite import make_interpreter
 
 
 @pytest.fixture(params=["float_tflite", "float_onnx"])
@@ -163,3 +164,21 @@ def test_a_refused_model_prints_nothing(float_onnx, damage, capfd):
     with pytest.raises(BadInputError):
         load(float_onnx.replace(name, damage + name[1:]))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Didn't find op for builtin opcode 'FULLY_CONNECTED' version '12'.", "a newer version of the engine"),
+        ("Didn't find op for builtin opcode 'GELU'", "a newer version of the engine"),
+        ("Model provided has model identifier 'abcd'", "an undamaged .tflite model"),
+    ],
+)
+def test_a_refusal_says_whether_the_engine_is_too_old_or_the_file_damaged(said, told):
+    def create():
+        raise ValueError(said)
+
+    with pytest.raises(BadInputError) as caught:
+        make_interpreter(create, "a.tflite")
+    assert told in str(caught.value)
+    assert said in str(caught.value)
