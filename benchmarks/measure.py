@@ -195,11 +195,11 @@ def _run(
 
 def judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, Any]:
     """With random weights the largest logit leads by next to nothing, so there the choice of class is not judged."""
-    is_judged_by_class = subject.model.checkpoint.config.is_classifier and not subject.model.is_random_weights
     gates = Gates.for_precision(precision)
     judgement = judge(
-        subject.held_out.reference, outputs, is_classifier=is_judged_by_class, labels=subject.held_out.labels,
-        gates=gates if is_judged_by_class else replace(gates, top1_agreement=None),
+        subject.held_out.reference, outputs, labels=subject.held_out.labels,
+        is_classifier=subject.model.checkpoint.config.is_classifier,
+        gates=replace(gates, top1_agreement=None) if subject.model.is_random_weights else gates,
     )  # fmt: skip
     return {
         "verdict": verdict(judgement), **{name: _number(getattr(judgement.metrics, name)) for name in _METRICS}
