@@ -271,3 +271,18 @@ def test_a_table_of_something_else_is_refused(tmp_path):
     (tmp_path / "other.json").write_text("{}")
     done = run("--table", tmp_path / "other.json", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+@pytest.mark.parametrize(("is_classifier", "verdict"), [(True, "within bounds"), (False, "out of bounds")])
+def test_a_logit_that_hardly_varies_is_no_output_with_gates_of_its_own(is_classifier, verdict):
+    from types import SimpleNamespace
+
+    from measure import judged
+
+    reference = np.random.default_rng(0).normal(size=(16, 5))
+    reference[:, 3] = 2 + 1e-4 * reference[:, 3]
+    config = SimpleNamespace(is_classifier=is_classifier)
+    model = SimpleNamespace(is_random_weights=True, checkpoint=SimpleNamespace(config=config))
+    held_out = SimpleNamespace(reference=reference, labels=None)
+    result = judged(SimpleNamespace(model=model, held_out=held_out), np.round(reference, 1), "int8")
+    assert result["verdict"] == verdict
