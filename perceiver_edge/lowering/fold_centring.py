@@ -21,13 +21,11 @@ from dataclasses import replace
 import numpy as np
 
 from perceiver_edge.lowering.program import (
-    Block,
     ContextScale,
-    CrossAttention,
     Linear,
     Moments,
     Program,
-    map_stack,
+    map_context_products,
 )
 from perceiver_edge.lowering.rule import Decision
 from perceiver_edge.lowering.source import Learned, Source
@@ -50,20 +48,11 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
         return no("tokens have no positions: their statistics need all channels")
     if any(block.key is None or block.value is None for block in stack.cross_attentions()):
         return no("keys or values are absorbed already")
-    made: dict[int, Linear] = {}  # layers may share a projection without being the same
 
     def centred(linear: Linear) -> Linear:
-        weight = linear.weight - linear.weight.mean(axis=0, keepdims=True)
-        return made.setdefault(id(linear), Linear(weight, linear.bias))
+        return Linear(linear.weight - linear.weight.mean(axis=0, keepdims=True), linear.bias)
 
-    def rewrite(block: Block) -> Block:
-        if not isinstance(block, CrossAttention):
-            return block
-        assert block.key is not None
-        assert block.value is not None
-        return replace(block, key=centred(block.key), value=centred(block.value))
-
-    encoder = replace(map_stack(stack, rewrite), context_norm=ContextScale(tuple(moments)))
+    encoder = replace(map_context_products(stack, centred), context_norm=ContextScale(tuple(moments)))
     folded = replace(program, stacks=(encoder, *program.stacks[1:]))
     of_data = ", ".join(str(source.data_channels) for source in inputs)
     reason = f"the statistics of a token come from {of_data} of its {program.context_channels} channels"

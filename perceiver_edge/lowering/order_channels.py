@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perceiver_edge.lowering.program import Array, Block, CrossAttention, Linear, Program, map_stack
+from perceiver_edge.lowering.program import Array, Linear, Program, map_context_products
 from perceiver_edge.lowering.rule import Decision
 from perceiver_edge.lowering.separate_positions import axes_of_channels
 from perceiver_edge.lowering.source import Learned, Source
@@ -42,20 +42,12 @@ def order_channels(program: Program) -> tuple[Program, Decision]:
     order = orders[0]
     if any(of is not None and (np.diff(of[order]) < 0).any() for of in axes):
         return no("the sources want different orders")
-    made: dict[int, Linear] = {}
 
     def ordered(linear: Linear) -> Linear:
-        return made.setdefault(id(linear), replace(linear, weight=linear.weight[order]))
-
-    def rewrite(block: Block) -> Block:
-        if not isinstance(block, CrossAttention):
-            return block
-        assert block.key is not None
-        assert block.value is not None
-        return replace(block, key=ordered(block.key), value=ordered(block.value))
+        return replace(linear, weight=linear.weight[order])
 
     sources = tuple(_reordered(source, order) for source in program.sources)
-    stacks = (map_stack(encoder, rewrite), *program.stacks[1:])
+    stacks = (map_context_products(encoder, ordered), *program.stacks[1:])
     reason = f"{len(order)} channels of a token, of which those of one axis stand together"
     return replace(program, sources=sources, stacks=stacks), Decision("order_channels", True, reason)
 

@@ -277,6 +277,27 @@ def map_stack(stack: Stack, rewrite: Callable[[Block], Block]) -> Stack:
     return replace(stack, layers=tuple(done[id(layer)] for layer in stack.layers))
 
 
+def map_context_products(stack: Stack, change: Callable[[Linear], Linear]) -> Stack:
+    """The stack with every product that makes keys or values changed; none may be absorbed.
+
+    Layers may share a product without being the same: it is changed once, and stays shared.
+    """
+    made: dict[int, Linear] = {}
+
+    def changed(linear: Linear | None) -> Linear:
+        assert linear is not None
+        if id(linear) not in made:
+            made[id(linear)] = change(linear)
+        return made[id(linear)]
+
+    def rewrite(block: Block) -> Block:
+        if not isinstance(block, CrossAttention):
+            return block
+        return replace(block, key=changed(block.key), value=changed(block.value))
+
+    return map_stack(stack, rewrite)
+
+
 def single_precision(program: Program) -> Program:
     """The same program with float32 arrays, in half the memory; what was shared stays shared."""
     done: dict[int, Any] = {}
