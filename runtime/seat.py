@@ -37,7 +37,8 @@ _THIS_TASK = Path("/proc/thread-self")
 _number = itertools.count()
 
 _NOTICED_NS = 500_000
-"""Who waits longer for a processor waits for somebody else's slice of time, which is milliseconds."""
+"""Who waits longer for a processor waits for somebody else's slice of time, which is milliseconds. A kernel's thread
+that cuts in is gone sooner."""
 
 _WANTED_S = (0.1, 3.0)
 """How long a processor counts as wanted by others; each time that it still is, twice as long, up to the second. Calls
@@ -53,7 +54,7 @@ class Seat:
         self._workers: list[int] = []
         self._place: int | None = None
         self._has_run = False
-        self._waits = (0, 0)
+        self._waited_ns = 0
         self._statistics: int | None = None
         self._wanted_until = 0.0
         self._wanted_s = _WANTED_S[0]
@@ -93,7 +94,7 @@ class Seat:
                     self._look_around()
                 else:  # the first run may start more workers, bound as this thread is
                     self._find_workers()
-                    self._waits = self._count_waits()
+                    self._waited_ns = self._count_waited_ns()
                     self._has_run = True
 
     def _sit_down(self) -> None:
@@ -111,8 +112,8 @@ class Seat:
 
     def _look_around(self) -> None:
         """Leave the place where something else wants it; then the system places this thread and its workers."""
-        (preemptions, waited_ns), self._waits = self._waits, self._count_waits()
-        if self._waits[0] == preemptions and self._waits[1] < waited_ns + _NOTICED_NS:
+        before_ns, self._waited_ns = self._waited_ns, self._count_waited_ns()
+        if self._waited_ns < before_ns + _NOTICED_NS:
             self._wanted_s = _WANTED_S[0]
             return
         self._place, self._wanted_until = None, time.monotonic() + self._wanted_s
@@ -125,12 +126,12 @@ class Seat:
         """What this thread and its workers may use together: what was given to them, or what somebody has left them."""
         return set.union(*(_affinity(task) for task in (0, *self._workers)))
 
-    def _count_waits(self) -> tuple[int, int]:
-        """(how often this thread has had to give up its processor while it had work, ns that it has waited for one)."""
-        preemptions = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+    def _count_waited_ns(self) -> int:
+        """How long this thread has had work and no processor. Where the kernel does not count it, each time that it has
+        had to give up its processor is taken for a wait that is noticed."""
         if self._statistics is None:
-            return preemptions, 0
-        return preemptions, int(_pread(self._statistics, 64, 0).split()[1])
+            return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw * _NOTICED_NS
+        return int(_pread(self._statistics, 64, 0).split()[1])
 
     def _find_workers(self) -> None:
         me = threading.get_native_id()

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -23,12 +24,13 @@ pytestmark = [
 ]
 
 TASKS = Path("/proc/self/task")
+COUNT_WAITED_NS = Seat._count_waited_ns
 
 
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
     """Whatever else this machine is doing."""
-    monkeypatch.setattr(Seat, "_count_waits", lambda seat: (0, 0))
+    monkeypatch.setattr(Seat, "_count_waited_ns", lambda seat: 0)
 
 
 @pytest.fixture(params=["float_tflite", "float_onnx"])
@@ -64,15 +66,14 @@ def test_while_it_runs_workers_are_kept_off_its_processor(model, batch):
     assert list(masks.values()) == [usable - here]
 
 
-@pytest.mark.parametrize("waits", [(1, 0), (0, 10**6)])
-def test_where_something_else_wants_its_processor_the_system_places_all_for_a_while(model, batch, monkeypatch, waits):
+def test_where_something_else_wants_its_processor_the_system_places_all_for_a_while(model, batch, monkeypatch):
     usable = os.sched_getaffinity(0)
     monkeypatch.setattr(seat, "_WANTED_S", (1.0, 3.0))
     runner = load(model, threads=2)
     before = runner(batch)
     threads = runner._home.run(_namesakes)
     assert min(map(len, threads.values())) == 1
-    monkeypatch.setattr(Seat, "_count_waits", lambda seat: waits)
+    monkeypatch.setattr(Seat, "_count_waited_ns", lambda seat: 10**6)
     runner(batch)
     assert [os.sched_getaffinity(task) for task in threads] == [usable] * 2
     assert runner._home.run(threading.get_native_id) == threading.get_native_id()
@@ -80,6 +81,14 @@ def test_where_something_else_wants_its_processor_the_system_places_all_for_a_wh
     time.sleep(1.1)
     assert runner._home.run(threading.get_native_id) in threads
     assert min(map(len, runner._home.run(_namesakes).values())) == 1
+
+
+def test_where_the_kernel_counts_no_waits_each_preemption_is_one(monkeypatch):
+    place = Seat(usable_processors())  # has not asked the kernel yet
+    assert COUNT_WAITED_NS(place) % seat._NOTICED_NS == 0
+    for preemptions in (3, 4):
+        monkeypatch.setattr(seat.resource, "getrusage", lambda who, count=preemptions: Mock(ru_nivcsw=count))
+        assert COUNT_WAITED_NS(place) == preemptions * seat._NOTICED_NS
 
 
 def test_the_callers_thread_is_never_bound(model, batch):
