@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from perceiver_edge.errors import BadInputError
@@ -47,9 +48,9 @@ def find_pictures(folder: Path) -> tuple[list[Path], str | None]:
             path = at / entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _holds(entry.is_dir):
                 open_folders[path] = above | {here}
-            elif not entry.is_file():  # a link to nowhere, a pipe, a device
+            elif not _holds(entry.is_file):  # a link to nowhere or to itself, a pipe, a device
                 num_broken += 1
             elif path.suffix.lower() in IMAGE_SUFFIXES:
                 pictures.append(path)
@@ -58,6 +59,14 @@ def find_pictures(folder: Path) -> tuple[list[Path], str | None]:
         if len(pictures) + others.total() + num_broken > MOST_FILES:
             raise BadInputError("There are too many files.", expected=f"at most {MOST_FILES:,}", where=folder)
     return sorted(pictures), _left_out(others, num_broken)
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """False also where the system refuses to say, as of a link to itself."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _left_out(others: Counter[str], num_broken: int) -> str | None:

@@ -21,8 +21,8 @@ class ImageFolder(IndexedSource):
     """The pictures in a folder and the folders in it, sorted by name; see `folder.find_pictures`.
 
     A picture is turned upright (EXIF), made grey or RGB, and scaled to the model's input; pixels become
-    (pixel / 255 - mean) / std. See `preprocessing.Pictures`. Folders in it name
-    classes: see `labels.folders_as_classes`.
+    (pixel / 255 - mean) / std. See `preprocessing.Pictures`. Folders in it name classes: see
+    `labels.folders_as_classes`.
 
     Raises:
         BadInputError: no pictures, a damaged or a gigantic one, or a model that is not fed images.

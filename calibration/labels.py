@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from perceiver_edge.calibration.tensors import as_numpy
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.arrays import open_npy
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 Label = int | str
 """The number of a class, or its name."""
@@ -79,10 +81,10 @@ def read_labels(path: Path) -> list[Label] | dict[str, Label]:
     """
     try:
         if path.suffix == ".npy":
-            return _whole_numbers(np.load(path, allow_pickle=False), path)
-        text = path.read_text(encoding="utf-8-sig")
+            return _whole_numbers(open_npy(path), path)
+        text = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The file of labels").decode("utf-8-sig")
         return _of_json(json.loads(text), path) if path.suffix == ".json" else _of_rows(text, path)
-    except (OSError, ValueError, EOFError, RecursionError) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise _unusable(path, error) from error
 
 

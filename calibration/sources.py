@@ -45,7 +45,7 @@ def open_source(
             empty is a text, cut to what the model takes.
         shape: of one sample, [*axes, channels].
         image_mean: with ``image_std``, what pictures and random pixels in [0, 1] are normalised with.
-        resize: how pictures get the input's size: a key of `images.RESIZE`.
+        resize: how pictures get the input's size: a key of `preprocessing.RESIZE`.
         seed: of the random samples.
         vocabulary: how many different integers the input is made of; None for numbers.
         beside: shapes of the other inputs; random ones are as random pixels.

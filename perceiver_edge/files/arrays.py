@@ -27,8 +27,6 @@ MOST_UNPACKED_BYTES = 64 << 30
 
 MOST_MEMBERS = 1000
 
-Source = Path | IO[bytes]
-
 
 def open_npy(path: Path) -> NDArray[Any]:
     """The array, mapped: only what is asked for is read.
@@ -39,7 +37,11 @@ def open_npy(path: Path) -> NDArray[Any]:
     with _damage(path):
         if not is_regular(path):
             raise OSError("it is no file")
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):  # NumPy goes by the content, and opens an archive of any name
+            array.close()
+            raise ValueError("it is an archive of arrays, a .npz file")
+        return array
 
 
 def open_npz(path: Path, *, most_bytes: int = MOST_UNPACKED_BYTES) -> dict[str, NDArray[Any]]:

@@ -71,7 +71,8 @@ class Pictures:
         is_file = isinstance(picture, (str, PathLike))
         try:
             if isinstance(picture, np.ndarray):
-                return self._fitted(Image.fromarray(picture))
+                is_grey = picture.ndim == 3 and picture.shape[2] == 1  # Pillow knows no axis of one channel
+                return self._fitted(Image.fromarray(picture[..., 0] if is_grey else picture))
             if not is_file:
                 return self._fitted(picture)
             with warnings.catch_warnings():

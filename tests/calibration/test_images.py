@@ -7,6 +7,7 @@ import pytest
 
 from perceiver_edge.calibration import images, open_source, split
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.preprocessing import Pictures
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -158,6 +159,7 @@ def test_links_to_folders_are_followed_and_each_loop_ends(tmp_path: Path) -> Non
     (tmp_path / "data/cats").symlink_to(tmp_path / "elsewhere/cats")
     (tmp_path / "data/dogs/again").symlink_to(tmp_path / "data")
     (tmp_path / "data/c.png").symlink_to(tmp_path / "elsewhere/cats/a.png")
+    (tmp_path / "data/itself.png").symlink_to("itself.png")
     values = [round(float(read[0, 0, 0] * 255)) for read in inputs(tmp_path / "data")]
     assert values == [10, 10, 20]  # c.png, cats/a.png, dogs/b.png
 
@@ -178,6 +180,18 @@ def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
     (notice,) = source.notices
     assert "6 files left out: 3 .heic, 1 without suffix, 1 .txt, 1 that lead nowhere" in notice
     assert "6 files left out" in source.description
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_pictures_in_memory_are_as_those_in_files(tmp_path: Path, channels: int, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, channels), np.uint8)
+    image = Image.fromarray(pixels.squeeze(-1) if channels == 1 else pixels)
+    image.save(tmp_path / "a.png")
+    assert image.mode == mode
+    fit = Pictures(size=(8, 8), channels=channels, mean=(0.5,), std=(0.5,))
+    for picture in (pixels, image, tmp_path / "a.png"):
+        np.testing.assert_array_equal(fit(picture), fit(image))
+        assert fit(picture).shape == (8, 8, channels)
 
 
 def test_an_empty_folder_says_what_it_has_instead(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The right class of each sample: from folders, from files, from what yields samples; and the libraries' data sets."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -87,7 +88,8 @@ class TestFiles:
         ("name", "content"),
         [
             ("a.txt", b""), ("a.txt", b"a,b,c\n"), ("a.txt", b"1\n2,3\n"), ("a.txt", b"\xff\xfe\x00"), ("a.json", b"{"),
-            ("a.json", b"3"), ("a.json", b"[1.5]"), ("a.json", b"[]"), ("a.json", b"[true]"), ("a.npy", b"\x93NUM"),
+            ("a.json", b"3"), ("a.json", b"[1.5]"), ("a.json", b"[]"), ("a.json", b"[true]"),
+            ("a.csv", b"x" * 200_000 + b"\n"),
         ],
     )  # fmt: skip
     def test_what_cannot(self, name, content, tmp_path):
@@ -95,9 +97,20 @@ class TestFiles:
         with pytest.raises(BadInputError, match="labels cannot be read"):
             read_labels(tmp_path / name)
 
-    def test_no_such_file(self, tmp_path):
-        with pytest.raises(BadInputError, match="No such file"):
-            read_labels(tmp_path / "a.txt")
+    @pytest.mark.parametrize("name", ["a.txt", "a.json", "a.npy"])
+    def test_what_is_no_file(self, name, tmp_path):
+        with pytest.raises(BadInputError, match=rf"No such file|it is no file[^$]*{name}"):
+            read_labels(tmp_path / name)
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(BadInputError, match=rf"(a pipe|it is no file)[^$]*{name}"):
+            read_labels(tmp_path / name)
+
+    def test_damaged_and_other_arrays(self, tmp_path):
+        np.savez(tmp_path / "a.npz", labels=np.arange(3))
+        for content in (b"\x93NUM", (tmp_path / "a.npz").read_bytes()):
+            (tmp_path / "a.npy").write_bytes(content)
+            with pytest.raises(BadInputError, match="cannot be read"):
+                read_labels(tmp_path / "a.npy")
 
     def test_floats_are_no_labels(self, tmp_path):
         np.save(tmp_path / "a.npy", np.zeros(3))

@@ -75,6 +75,11 @@ class TestNpy:
             (tmp_path / "a.npy").write_bytes(damaged)
             only(tmp_path / "a.npy", "cannot be read", "a.npy")
 
+    def test_an_archive_under_this_name(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "a.npz", input=floats(5))
+        (tmp_path / "a.npz").rename(tmp_path / "a.npy")
+        only(tmp_path / "a.npy", "archive of arrays", "a.npy")
+
     def test_pickled_objects_are_refused(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
         only(tmp_path / "a.npy", "cannot be read")
