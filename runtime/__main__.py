@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+from perceiver_edge.files.arrays import open_npz
 from perceiver_edge.runtime.loading import load
 
 
@@ -20,11 +21,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="for the engine (default: the processors it may use, at most 4)")
     arguments = parser.parse_args()
     try:
-        with np.load(arguments.inputs) as archive:
-            np.save(arguments.output, np.asarray(load(arguments.model, threads=arguments.threads).batch(dict(archive))))
+        _write(arguments.output, load(arguments.model, threads=arguments.threads).batch(open_npz(arguments.inputs)))
     except PerceiverEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _write(file: Path, outputs: np.ndarray | dict[str, np.ndarray]) -> None:
+    if isinstance(outputs, dict):
+        raise BadInputError("The model has several outputs, and the file is for one.", got=", ".join(outputs))
+    try:
+        np.save(file, outputs)
+    except OSError as error:
+        raise BadInputError("The output cannot be written.", got=error.strerror, where=file) from error
 
 
 if __name__ == "__main__":

@@ -15,22 +15,26 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.runtime.engines import Engine
+from perceiver_edge.runtime.execution import Idle, Placement
 from perceiver_edge.runtime.frames import Arrays, receive, send
 from perceiver_edge.runtime.runner import Runner, TensorSpec
 
 
 class IsolatedRunner(Runner):
-    """Runs a model in a child process; the arguments are those of `load`."""
+    """Runs a model in a child process; the options are those of `load`."""
 
-    def __init__(self, content: bytes, options: Mapping[str, Any], *, where: str) -> None:
+    def __init__(
+        self, content: bytes, *, where: str, engine: Engine | None = None, threads: int | None = None,
+        placement: Placement = "apart", idle: Idle = "sleep",
+    ) -> None:  # fmt: skip
         """
         Args:
             content: the model.
-            options: of `load`, JSON-ready.
             where: the file's name, for messages.
 
         Raises:
-            BadInputError: the engine refuses the model, or ends its process over it.
+            BadInputError: the engine refuses the model, is not installed, or ends its process over the model.
         """
         self._where, self._one_call = where, threading.Lock()
         try:
@@ -42,7 +46,8 @@ class IsolatedRunner(Runner):
             )
         except OSError as error:
             raise BadInputError("No process can be started for the model.", got=error, where=where) from error
-        answer, _ = self._ask({"options": dict(options), "where": where}, {"model": np.frombuffer(content, np.uint8)})
+        how = {"where": where, "engine": engine, "threads": threads, "placement": placement, "idle": idle}
+        answer, _ = self._ask(how, {"model": np.frombuffer(content, np.uint8)})
         self.engine = answer["engine"]
         super().__init__(_specs(answer["inputs"]), _specs(answer["outputs"]))
 
@@ -90,10 +95,10 @@ def require_survivable(content: bytes, *, where: str) -> None:
     """Load a model and run it once on zeros, in a process of its own.
 
     Raises:
-        BadInputError: the engine refuses the model, fails, or ends the process. Better there than here.
-        MissingExtraError: the engine is not installed.
+        BadInputError: the engine is not installed, refuses the model, fails, or ends the process. Better there than
+            here.
     """
-    runner = IsolatedRunner(content, {"threads": 1}, where=where)
+    runner = IsolatedRunner(content, where=where, threads=1)
     try:
         sizes = {name: [max(size, 1) for size in spec.shape] for name, spec in runner.inputs.items()}
         runner({name: np.zeros(sizes[name], spec.dtype) for name, spec in runner.inputs.items()})

@@ -19,6 +19,7 @@ from perceiver_edge.runtime._tflite import refusals_are_bad_input, require_one_s
 from perceiver_edge.runtime.execution import Execution, resolve_execution
 from perceiver_edge.runtime.litert import LiteRtRunner
 from perceiver_edge.runtime.runner import Runner
+from perceiver_edge.runtime.structure import require_structure
 from perceiver_edge.runtime.weight_cache import packed_weights
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -109,13 +110,15 @@ def _require_atomics() -> None:
 
 
 def _pack_and_try(model: Path, packed: Path) -> None:
-    """Pack, and compare answers with those of the interpreter, which verifies the model's bytes first.
+    """Pack, and compare answers with those of the interpreter, once the model's bytes are known to hold together.
 
     XNNPACK's cache has one packing for weights that several int8 layers share, as tied layers do. But a packing has its
     layer's zero point in it: the answers of the others are wrong.
     """
     alone = resolve_execution(threads=1)
-    plain = LiteRtRunner(model.read_bytes(), execution=alone, where=str(model))
+    content = model.read_bytes()
+    require_structure(content, model)
+    plain = LiteRtRunner(content, execution=alone, where=str(model))
     _MappingRunner(model, packed, execution=alone)
     mapped = _MappingRunner(model, packed, execution=alone)
     random = np.random.default_rng(0)

@@ -148,7 +148,7 @@ class LiteRtGpuRunner(Runner):
                 f"{RUNTIME} ended in the middle of a call.",
                 expected=f"an answer within {_LONGEST_S} s",
                 got=f"signal {-status}" if status < 0 else f"exit status {status}",
-                where=self._written().strip().splitlines()[-1:] or None,
+                where=next(reversed(self._written().strip().splitlines()), None),
                 fix="look for a newer driver of the GPU",
             ) from None
         finally:

@@ -56,15 +56,16 @@ def load(
         elif weight_cache is not None:
             runner = _load_cached(model, Path(weight_cache), engine=engine, execution=execution)
         else:
-            runner = _load_whole(model, engine=engine, execution=execution)
+            content, where = _read(model)
+            runner = load_content(content, where=where, engine=engine, execution=execution)
     manifest = {} if isinstance(model, bytes) else manifest_beside(Path(model))
     runner.class_names, runner.preprocessing = class_names_in(manifest), preprocessing_in(manifest)
     runner.guard = InputGuard(input_range_in(manifest)) if check_inputs else None
     return runner
 
 
-def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None, execution: Execution) -> Runner:
-    content, where = _read(model)
+def load_content(content: bytes, *, where: str, engine: Engine | None, execution: Execution) -> Runner:
+    """A model of these bytes in this process; ``where`` is the file's name, for messages. Raises as `load`."""
     format_ = format_of(content, where)
     if format_ == "onnx":
         require_weights_inside(content, where)
@@ -75,13 +76,15 @@ def _load_whole(model: str | os.PathLike[str] | bytes, *, engine: Engine | None,
     return ENGINES[chosen].runner_class()(content, execution=execution, where=where)
 
 
-def _load_isolated(model: str | os.PathLike[str] | bytes, **options: object) -> Runner:
+def _load_isolated(
+    model: str | os.PathLike[str] | bytes, *, engine: Engine | None, threads: int | None, placement: Placement,
+    idle: Idle,
+) -> Runner:  # fmt: skip
     from perceiver_edge.runtime.isolated import IsolatedRunner
 
     content, where = _read(model)
-    if format_of(content, where) == "onnx":
-        require_weights_inside(content, where)
-    return IsolatedRunner(content, {**options, "check_inputs": False}, where=where)  # the parent has checked them
+    chosen = _choose(engine, engines_for(format_of(content, where)), where)
+    return IsolatedRunner(content, where=where, engine=chosen, threads=threads, placement=placement, idle=idle)
 
 
 def _require(condition: bool, option: str, expected: str, got: object) -> None:

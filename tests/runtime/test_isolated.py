@@ -50,6 +50,9 @@ def test_an_end_is_told_by_its_signal(when, float_onnx, batch):
 def test_what_does_not_load_is_told_as_without(masked_onnx):
     with pytest.raises(BadInputError, match="neither a TFLite nor an ONNX"):
         load(b"junk", isolated=True)
+    for content in (b"junk", masked_onnx[:-4]):
+        with pytest.raises(BadInputError, match=r"where: +of_a_stranger\.onnx"):
+            isolated.IsolatedRunner(content, where="of_a_stranger.onnx")
     with pytest.raises(BadInputError, match="'isolated' is not usable"):
         load(masked_onnx, isolated=True, weight_cache="somewhere")
 

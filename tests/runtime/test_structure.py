@@ -92,6 +92,12 @@ def test_a_graph_that_does_not_hold_together_is_refused(float_tflite, change):
         load(broken)
 
 
+def test_a_weight_cache_is_made_for_whole_graphs_only(float_tflite, tmp_path):
+    (tmp_path / "a.tflite").write_bytes(_changed(float_tflite, _reads_a_tensor_that_is_not))
+    with pytest.raises(BadInputError, match="does not hold together"):
+        load(tmp_path / "a.tflite", weight_cache=tmp_path / "cache")
+
+
 def test_scales_that_do_not_fit_are_refused(int8_tflite):
     def change(model):
         quantised = next(t.quantization for t in _graph(model).tensors if t.quantization and _count(t.quantization) > 1)
