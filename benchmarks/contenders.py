@@ -114,10 +114,16 @@ class Contender:
                 with Worker(command) as first:
                     first.start()
             return Worker(command)
-        script = Path(__file__).with_name("serve_peer.py")
-        command = [self.python, script, self.engine, self.mode, self.file, inputs, threads]
-        path = os.pathsep.join(filter(None, (str(_REPOSITORY), os.environ.get("PYTHONPATH"))))
-        return Worker([str(part) for part in command], environment={"PYTHONPATH": path})
+        return peer_worker(self.python, self.engine, self.mode, self.file, inputs=inputs, threads=threads)
+
+
+def peer_worker(
+    python: Path, engine: str, mode: str, file: Path, *, inputs: Path, threads: int, streams: int = 1
+) -> Worker:
+    """A process that serves a model of an engine that perceiver_edge does not use; see `serve_peer`."""
+    command = [python, Path(__file__).with_name("serve_peer.py"), engine, mode, file, inputs, threads, streams]
+    path = os.pathsep.join(filter(None, (str(_REPOSITORY), os.environ.get("PYTHONPATH"))))
+    return Worker([str(part) for part in command], environment={"PYTHONPATH": path})
 
 
 def ours(bundle: Bundle) -> list[Contender]:
