@@ -44,7 +44,7 @@ CONFIGS = {
     "fashion_wide": PerceiverConfig(cross_heads=1, **_WIDE),
     "fashion_wide_4_heads": PerceiverConfig(cross_heads=4, **_WIDE),
 }
-"""The wide ones have the sizes of real models, and take some twenty times as long to train."""
+"""The wide ones have the sizes of real models. A step takes some twenty times as long: fewer will do (``--steps``)."""
 
 
 def main() -> None:
@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("model", choices=CONFIGS)
     parser.add_argument("folder", type=Path, help="gets the model and samples.npz")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"at {SMALL} × {SMALL} (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=BATCH, help="pictures a step (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
 
@@ -67,15 +69,17 @@ def main() -> None:
     model = Perceiver(**config.to_dict())
     images, labels = split("train")
     rng = np.random.default_rng(arguments.seed)
-    for size, steps, rate in ((SMALL, STEPS, LEARNING_RATE), (LARGE, STEPS_AT_LARGE, LEARNING_RATE_AT_LARGE)):
+    for size, steps, rate in ((SMALL, arguments.steps, LEARNING_RATE), (LARGE, STEPS_AT_LARGE, LEARNING_RATE_AT_LARGE)):
         warmup = max(steps // 20, 1)
         schedule = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=rate, warmup_steps=warmup)
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.05, global_clipnorm=1.0)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
         model.compile(optimizer=optimizer, loss=loss, jit_compile=False)
         for step in range(steps):
-            chosen = rng.integers(0, len(images), BATCH)
-            mirrored = np.where(rng.random((BATCH, 1, 1, 1)) < 0.5, images[chosen], images[chosen][:, :, ::-1])
+            chosen = rng.integers(0, len(images), arguments.batch)
+            mirrored = np.where(
+                rng.random((arguments.batch, 1, 1, 1)) < 0.5, images[chosen], images[chosen][:, :, ::-1]
+            )
             got = model.train_on_batch(resampled(mirrored, size), np.eye(10, dtype=np.float32)[labels[chosen]])
             if step % 100 == 0:
                 print(f"{size} × {size}, step {step}: loss {float(np.ravel(got)[0]):.3f}", flush=True)

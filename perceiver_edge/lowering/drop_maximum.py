@@ -94,7 +94,7 @@ def with_maximum(program: Program) -> Program:
     def rewrite(block: Block) -> Block:
         if not isinstance(block, CrossAttention) or block.has_maximum:
             return block
-        return replace(block, has_maximum=True, chunks=1)
+        return replace(block, has_maximum=True, is_by_line=False, chunks=1)
 
     return map_blocks(program, rewrite)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from perceiver_edge.lowering.context_layouts import Layouts, columns_of
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
 from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RunLinear, StackRun
-from perceiver_edge.lowering.tokens import columns_of, layer_norm, tokens_and_context
+from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context
 
 OUTPUT_SITE = "classifier"
 """The name of the last projection, whatever it is for."""
@@ -61,7 +62,7 @@ class LoweredPerceiver(tf.Module):
         feeds = data if isinstance(data, Mapping) else {self.program.inputs[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
         linear: RunLinear = functools.partial(self._linear, tap=tap) if arithmetic is None else arithmetic.linear
-        tokens, context, columns = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
+        tokens, context, layouts = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
         rows = context
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
@@ -70,14 +71,14 @@ class LoweredPerceiver(tf.Module):
                 norm = stack.context_norm
                 assert not isinstance(norm, ContextScale), "only tokens have positions"
                 context = asked if norm is None else self._norm(asked, norm)
-                columns = functools.partial(columns_of, context)
+                layouts = Layouts(functools.partial(columns_of, context))
                 mask = None
             run = StackRun(
                 stack,
                 extent,
                 context,
                 mask,
-                columns=columns,
+                layouts=layouts,
                 linear=linear,
                 tensor=self.tensor,
                 cores=cores,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from perceiver_edge.lowering.context_layouts import zeros_like
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import CrossAttention
-from perceiver_edge.lowering.tokens import zeros_like
 
 
 def attend_by_token(
@@ -24,7 +24,7 @@ def attend_by_token(
     query = scaled(query, scale)
     weight_of_token = None
     if mask is not None:
-        query, weight_of_token = _masked(query, mask)
+        query, weight_of_token = masked(query, mask)
         weight_of_token = tf.reshape(weight_of_token, [batch, -1, 1])
     right = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
     # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
@@ -68,7 +68,7 @@ def attend(
     query = scaled(query, scale)
     weight_of_token = None
     if mask is not None:
-        query, weight_of_token = _masked(query, mask)
+        query, weight_of_token = masked(query, mask)
     if last_is_one and keys is None:
         query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
     weighted: tf.Tensor = None
@@ -86,7 +86,7 @@ def attend(
     return weighted[..., :-1] / weighted[..., -1:] if last_is_one else weighted / total
 
 
-def _masked(query: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def masked(query: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Softmax over tokens that are all masked is uniform: their scores become 0 and their weights 1."""
     any_token = tf.cast(tf.reduce_any(mask, axis=-1, keepdims=True), query.dtype)
     return query * any_token, tf.cast(mask, query.dtype) + (1.0 - any_token)

@@ -152,7 +152,10 @@ def with_integer_cores(
         return made.setdefault((id(linear), ones), with_ones(linear, groups=groups, ones=ones))
 
     def rewritten(name: str, block: Block) -> Block:
-        if not isinstance(block, CrossAttention) or name not in bounds:
+        if not isinstance(block, CrossAttention):
+            return block
+        block = replace(block, is_by_line=False)  # tokens are in the order of chunks
+        if name not in bounds:
             return block
         given = bounds[name]
         groups, rows = groups_and_rows(block, extent.rows)

@@ -15,6 +15,7 @@ from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
 from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
+from perceiver_edge.lowering.take_lines import take_lines
 
 RULES: tuple[Rule, ...] = (
     fold_affine,  # first: only a context without an affine is the same for all layers
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     chunk_rows,
     drop_maximum,  # its bound is that of the scores as they are computed
     separate_positions,  # after `fold_centring`, which reads the table
+    take_lines,  # of cores without a maximum and positions axis by axis
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

@@ -82,6 +82,7 @@ class CrossAttention:
     ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
     is aggregated. ``scale`` multiplies the scores. ``chunks``: the context is attended to in so many. ``core`` is None
     where softmax is computed in float. ``has_maximum``: softmax is computed with its maximum (`drop_maximum`).
+    ``is_by_line``: the tokens of a grid are read line by line, and the chunks are of lines (`take_lines`).
     ``is_residual``: what is attended to is added to the rows, or replaces them. ``is_inverted``: softmax is over the
     rows (`inverted_attention`).
     """
@@ -97,6 +98,7 @@ class CrossAttention:
     chunks: int = 1
     core: IntegerCore | None = None
     has_maximum: bool = True
+    is_by_line: bool = False
     is_residual: bool = True
     is_inverted: bool = False
 

@@ -8,8 +8,15 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering import exponential_attention, float_attention, integer_attention, inverted_attention
+from perceiver_edge.lowering import (
+    exponential_attention,
+    float_attention,
+    integer_attention,
+    inverted_attention,
+    line_attention,
+)
 from perceiver_edge.lowering.activations import ACTIVATIONS
+from perceiver_edge.lowering.context_layouts import Layouts
 from perceiver_edge.lowering.drop_maximum import is_by_token
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.integer_attention import Chunks
@@ -25,7 +32,7 @@ from perceiver_edge.lowering.program import (
     Stack,
 )
 from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
-from perceiver_edge.lowering.tokens import Columns, layer_norm
+from perceiver_edge.lowering.tokens import layer_norm
 
 CoreTap = Callable[[str, CoreOperands], None]
 """Called with the name of a cross-attend and what its int8 form would compute with."""
@@ -62,7 +69,7 @@ class StackRun:
         context: tf.Tensor,
         mask: tf.Tensor | None,
         *,
-        columns: Columns,
+        layouts: Layouts,
         linear: RunLinear,
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
@@ -75,7 +82,7 @@ class StackRun:
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
         self.context = context
-        self.shared = SharedContext(self.context, columns=columns, chunks=stack.chunks, linear=linear, tensor=tensor)
+        self.shared = SharedContext(self.context, layouts=layouts, chunks=stack.chunks, linear=linear, tensor=tensor)
 
     def rows(self, tokens: tf.Tensor, suffix: str = "") -> tf.Tensor:
         """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, N, C]`` go in where no rows are learned.
@@ -133,6 +140,10 @@ class StackRun:
         elif block.has_maximum:
             attended = float_attention.attend(
                 query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
+            )
+        elif block.is_by_line:
+            attended = line_attention.attend(
+                query, self.shared.lines(), chunks=block.chunks, scale=block.scale, mask=self.mask
             )
         elif is_by_token(block, self.extent):
             attended = exponential_attention.attend_by_token(

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from perceiver_edge.lowering.context_layouts import Layouts
 from perceiver_edge.lowering.integer_attention import Chunks, append_ones
+from perceiver_edge.lowering.line_attention import Lines, lines_of
 from perceiver_edge.lowering.program import CrossAttention, IntegerCore, Linear
-from perceiver_edge.lowering.tokens import Columns
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class CoreOperands:
 class SharedContext:
     """
     Args:
-        tokens: ``[B, T, C]``. ``columns``: gives the same as ``[B, C, T]``.
+        tokens: ``[B, T, C]``. ``layouts``: the same in others.
         chunks: in whose order they are.
         linear: runs a projection of a matrix under a name.
         tensor: gives an array as a tensor, the same for the same array.
@@ -46,12 +47,12 @@ class SharedContext:
         self,
         tokens: tf.Tensor,
         *,
-        columns: Columns,
+        layouts: Layouts,
         chunks: int,
         linear: Callable[[tf.Tensor, Linear, str], tf.Tensor],
         tensor: Callable[[np.ndarray], tf.Tensor],
     ) -> None:
-        self._columns = columns
+        self._layouts = layouts
         self._tokens, self._chunks, self._linear, self._tensor = tokens, chunks, linear, tensor
         self._made: dict[Hashable, Any] = {}
 
@@ -64,11 +65,17 @@ class SharedContext:
 
     def columns(self, *, with_one: bool) -> tf.Tensor:
         """A row for each channel ``[B, C, T]``, and, ``with_one``, a last row of ones."""
-        return self._once(("columns", with_one), lambda: self._columns(with_one))
+        return self._once(("columns", with_one), lambda: self._layouts.columns(with_one))
 
     def rows_with_one(self) -> tf.Tensor:
         """The tokens with a last channel of ones ``[B, T, C + 1]``; transposed, because so they are made faster."""
         return self._once("rows", lambda: tf.transpose(self.columns(with_one=True), [0, 2, 1]))
+
+    def lines(self) -> Lines:
+        """The tokens of a grid, line by line."""
+        assert self._layouts.scaled is not None, "see `take_lines`"
+        scaled = self._layouts.scaled
+        return self._once("lines", lambda: lines_of(scaled))
 
     def chunks(self, linear: Linear | None, core: IntegerCore, *, ones: float, name: str) -> Chunks:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""

@@ -1,0 +1,90 @@
+"""Attention to the tokens of a grid, line by line, with TensorFlow; `take_lines` has the equations.
+
+B batch, L lines, W tokens of a line, c channels of a token in it, N rows, h heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from perceiver_edge.lowering.context_layouts import ScaledTokens, zeros_like
+from perceiver_edge.lowering.exponential_attention import masked
+from perceiver_edge.lowering.float_attention import scaled
+
+
+@dataclass(frozen=True)
+class Lines:
+    """``columns`` ``[B, L, c, W]``, and the same as ``rows`` ``[B, L, W, c]``. The channels: the data's and those of
+    the positions along the line, both over σ; 1 / σ; ones. ``outer`` ``[1, L, p]``: the positions of the lines."""
+
+    columns: tf.Tensor
+    rows: tf.Tensor
+    outer: tf.Tensor
+    data_channels: int
+
+
+def lines_of(tokens: ScaledTokens) -> Lines:
+    """The tokens of a grid in lines along its last axis."""
+    batch, count, data_channels = tokens.data.shape
+    inner = tokens.tables[-1]
+    width = inner.shape[0]
+    lines = count // width
+    one = tf.reshape(tokens.inverse_sigma, [batch, lines, 1, width])
+    data = tf.reshape(tokens.data, [batch, lines, width, data_channels])
+    # With one channel a transposition is a change of shape, and cheaper so.
+    data = tf.reshape(data, one.shape) if data_channels == 1 else tf.transpose(data, [0, 1, 3, 2])
+    parts = [data * one, one * tf.transpose(inner), one, zeros_like(one) + 1.0]
+    columns = tf.concat(parts, axis=2)
+    return Lines(columns, tf.transpose(columns, [0, 1, 3, 2]), tokens.outer()[tf.newaxis], data_channels)
+
+
+def attend(query: tf.Tensor, lines: Lines, *, chunks: int, scale: float, mask: tf.Tensor | None) -> tf.Tensor:
+    """What every query attends to; the result is that of `float_attention.attend` on the whole context.
+
+    Args:
+        query: ``[B, h, N, C]``, C the channels of the whole context.
+        chunks: how many equal parts the lines are taken in.
+        mask: boolean ``[B, 1, 1, L * W]``.
+    """
+    batch, heads, count, channels = query.shape
+    _, num_lines, own_channels, width = lines.columns.shape
+    query = scaled(query, scale)
+    weight_of_token = None
+    if mask is not None:
+        query, weight_of_token = masked(query, mask)
+        weight_of_token = tf.reshape(weight_of_token, [batch, num_lines, width, 1])
+    right = _right_sides(tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1]), lines)
+    weighted: tf.Tensor = None
+    of_lines = []
+    size = num_lines // chunks
+    for start in range(0, num_lines, size):
+        rows, own_right, columns = (
+            tf.slice(t, [0, start, 0, 0], [batch, size, *t.shape[2:]]) for t in (lines.rows, right, lines.columns)
+        )
+        weights = tf.exp(tf.matmul(rows, own_right))
+        if weight_of_token is not None:
+            weights = weights * weight_of_token[:, start : start + size]
+        own = tf.matmul(columns, weights)  # [B, size, c, h * N]
+        of_lines.append(own[:, :, -2])
+        own = tf.reduce_sum(own, axis=1)
+        weighted = own if weighted is None else weighted + own
+    along = own_channels - 2
+    outer = tf.matmul(lines.outer, tf.concat(of_lines, axis=1), transpose_a=True)
+    d = lines.data_channels
+    attended = tf.concat([weighted[:, :d], outer, weighted[:, d:along]], axis=1) / weighted[:, -1:]
+    return tf.reshape(tf.transpose(attended, [0, 2, 1]), [batch, heads, count, channels])
+
+
+def _right_sides(queries: tf.Tensor, lines: Lines) -> tf.Tensor:
+    """Queries ``[B, C, n]`` → what each line's tokens are multiplied with, ``[B, L, c, n]``."""
+    batch, _, count = queries.shape
+    d, along = lines.data_channels, lines.columns.shape[2] - 2
+    # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
+    queries = queries + zeros_like(lines.rows[:, 0, :1, -1:])
+    of_data, of_line, of_place = tf.split(queries, [d, lines.outer.shape[2], along - d], axis=1)
+    same = tf.pad(tf.concat([of_data, of_place], axis=1), [[0, 0], [0, 2], [0, 0]])
+    own = tf.reshape(tf.matmul(lines.outer, of_line), [batch, -1, 1, count])
+    is_own = tf.one_hot(along, along + 2, dtype=queries.dtype)
+    return same[:, tf.newaxis] + own * is_own[tf.newaxis, tf.newaxis, :, tf.newaxis]
