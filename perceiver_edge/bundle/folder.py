@@ -22,6 +22,7 @@ from pathlib import Path
 from perceiver_edge.bundle.bundle import Bundle, checked_bytes
 from perceiver_edge.bundle.locks import exclusive_lock, shared_lock
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
+from perceiver_edge.bundle.names import is_taken_everywhere
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
@@ -85,6 +86,12 @@ def require_writable(destination: Path | str, *, overwrite: bool) -> None:
     Raises:
         BadInputError: the destination exists and may not be replaced, or its parent cannot be written to.
     """
+    name = Path(destination).absolute().name
+    if sys.platform == "win32" and name and not is_taken_everywhere(name):  # resolve() would drop its end
+        raise BadInputError(
+            "Windows takes no folder of this name.", expected="no device such as NUL, no '.' or space at the end",
+            got=repr(name), where=destination, fix=_another(),
+        )  # fmt: skip
     folder = Path(destination).resolve()
     try:
         require_replaceable(folder, overwrite=overwrite)

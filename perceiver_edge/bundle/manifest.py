@@ -6,10 +6,11 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from perceiver_edge.bundle.names import require_usable_names
 from perceiver_edge.bundle.pictures import preprocessing_of
 from perceiver_edge.config import CLASS_NAMES, InputSpec, ModelConfig, parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
@@ -186,7 +187,7 @@ class Manifest:
                 got=f"{type(error).__name__}: {error}",
                 where=where,
             ) from error
-        _require_usable_names(manifest.all_files(), where=where)
+        require_usable_names(manifest.all_files(), but=MANIFEST_NAME, where=where)
         return manifest
 
 
@@ -200,40 +201,12 @@ def seal(manifest: Manifest, files: Mapping[str, bytes]) -> dict[str, bytes]:
     Raises:
         BadInputError: an artefact of the manifest is not among the files or is not those bytes; an unusable name.
     """
-    _require_usable_names(files, where="the files of the bundle")
+    require_usable_names(files, but=MANIFEST_NAME, where="the files of the bundle")
     records = {name: FileRecord.of(content) for name, content in files.items()}
     for name, artefact in manifest.artefacts.items():
         if records.pop(name, None) != FileRecord(size_bytes=artefact.size_bytes, sha256=artefact.sha256):
             raise BadInputError("The manifest does not describe this artefact's bytes.", where=name)
     return {**files, MANIFEST_NAME: dataclasses.replace(manifest, files=records).to_json()}
-
-
-def _require_usable_names(names: Iterable[str], *, where: object) -> None:
-    """Plain names, and still different ones where case makes no difference: on macOS and on Windows."""
-    by_folded = {MANIFEST_NAME.casefold(): MANIFEST_NAME}
-    for name in names:
-        _require_plain_name(name, where=where)
-        other = by_folded.setdefault(name.casefold(), name)
-        if other != name:
-            raise BadInputError(
-                "Two files of the bundle differ only in capitals.",
-                expected="names that stay different on macOS and on Windows",
-                got=f"{other!r} and {name!r}", where=where,
-            )  # fmt: skip
-
-
-def _require_plain_name(name: str, *, where: object) -> None:
-    if (
-        name in {"", ".", "..", MANIFEST_NAME}
-        or any(character in name for character in "/\\:\0")
-        or not name.isprintable()
-    ):
-        raise BadInputError(
-            "A bundle's file must lie directly in its folder.",
-            expected="a plain file name",
-            got=repr(name),
-            where=where,
-        )
 
 
 def _manifest(values: dict[str, Any], *, where: object) -> Manifest:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.hub import SCHEME, fetch
+from perceiver_edge.bundle.names import is_taken_everywhere
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.checkpoints.tensor_files import is_keras_file
 from perceiver_edge.compiler.live import read_live, read_saved_model
@@ -110,10 +111,11 @@ def resolve_model(
     chosen = {key: value for key, value in {"outputs": outputs, "positions": positions}.items() if value is not None}
     default_name, checkpoint, is_random, reference = _load(model, config, chosen, input_shape, seed)
     name = name or default_name
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not is_taken_everywhere(name):
         raise BadInputError(
-            "The name cannot be used for files.", expected="letters, digits, '_', '-' and '.'", got=repr(name),
-            fix=f"pass {option('name')}",
+            "The name cannot be used for files on every system.",
+            expected="letters, digits, '_', '-' and '.', no '.' at the end, and no name of a device such as NUL",
+            got=repr(name), fix=f"pass {option('name')}",
         )  # fmt: skip
     given = {"shape": input_shape, "image_mean": image_mean, "image_std": image_std, "resize": resize}
     said = {key: value for key, value in given.items() if value is not None}

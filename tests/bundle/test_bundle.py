@@ -26,6 +26,15 @@ def swap(request, monkeypatch):
         monkeypatch.setattr(bundle.sys, "platform", "darwin")
 
 
+def test_a_folder_that_windows_does_not_take_is_refused_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle.sys, "platform", "win32")
+    for name in ("nul", "aux.models", "digits."):
+        with pytest.raises(BadInputError, match="Windows takes no folder"):
+            require_writable(tmp_path / name, overwrite=False)
+    for name in ("digits", "null", "com10", "console.models", ".digits"):
+        require_writable(tmp_path / name, overwrite=False)
+
+
 def names_in(folder):
     return sorted(entry.name for entry in folder.iterdir())
 

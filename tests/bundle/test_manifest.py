@@ -41,8 +41,13 @@ def test_seal_refuses_an_artefact_the_manifest_does_not_describe(make_manifest, 
         seal(make_manifest(), files)
 
 
-@pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "C:x", "manifest.json"])
-def test_names_that_leave_the_folder_are_refused(make_manifest, name):
+LEAVE = ["../escape", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "C:x", "manifest.json"]
+OF_DEVICES = ["NUL", "con", "aux.tflite", "Com1.onnx", "lpt9.tar.gz", "COM¹", "prn .txt", "CONOUT$"]
+CHANGED_BY_WINDOWS = ["model.", "model ", "a?.onnx", "a*b", 'a"b', "a|b", "<a>"]
+
+
+@pytest.mark.parametrize("name", [*LEAVE, *OF_DEVICES, *CHANGED_BY_WINDOWS])
+def test_names_that_leave_the_folder_or_that_a_system_does_not_take_are_refused(make_manifest, name):
     with pytest.raises(BadInputError, match="plain file name"):
         seal(make_manifest(b"x"), {"tiny_int8.onnx": b"x", name: b""})
     values = json.loads(make_manifest().to_json())

@@ -67,6 +67,8 @@ def _edit_config(folder, **changes):
         (["--num-held-out", "1"], "at least 2"),
         (["--name", "a/b"], "cannot be used for files"),
         (["--name", ".."], "cannot be used for files"),
+        (["--name", "nul"], "cannot be used for files"),
+        (["--name", "model."], "cannot be used for files"),
         (["--gate", "cosine=nan"], "finite number"),
         (["--gate", "cosine=2"], "at most 1"),
         (["--gate", "beauty=1"], "Unknown parity gate"),
