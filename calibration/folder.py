@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, counted
 
 IMAGE_SUFFIXES = {
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff",
@@ -76,4 +76,4 @@ def _left_out(others: Counter[str], num_broken: int) -> str | None:
     if num_broken:
         shown.append(f"{num_broken} that lead nowhere or are no files")
     total = others.total() + num_broken
-    return f"{total} {'file' if total == 1 else 'files'} left out: {', '.join(shown)}" if total else None
+    return f"{counted(total, 'file')} left out: {', '.join(shown)}" if total else None

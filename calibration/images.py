@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from perceiver_edge.calibration.folder import IMAGE_SUFFIXES, find_pictures
 from perceiver_edge.calibration.labels import folders_as_classes
 from perceiver_edge.calibration.samples import INPUT, IndexedSource, Sample
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, counted
 from perceiver_edge.files.preprocessing import Pictures
 
 _KEPT_BYTES = 256 << 20
@@ -51,13 +51,14 @@ class ImageFolder(IndexedSource):
         _require_per_channel("image_std", image_std, shape[2])
         self._fit = Pictures(size=shape[:2], channels=shape[2], mean=image_mean, std=image_std, resize=resize)
         self._pixels: dict[int, NDArray[np.uint8]] = {}
+        self._has_lost_colour = False
         self._paths, left_out = find_pictures(folder)
         super().__init__(f"{folder} ({left_out})" if left_out else str(folder))
         self.keys = [path.relative_to(folder).as_posix() for path in self._paths]
         if self._paths and (classes := folders_as_classes(folder, self._paths)) is not None:
             self.label_names, self.labels = classes
         if left_out:
-            self.notices = (f"{len(self._paths)} pictures in {folder}; {left_out}.",)
+            self.notices = (f"{counted(len(self._paths), 'picture')} in {folder}; {left_out}.",)
         if not self._paths:
             raise BadInputError(
                 "There are no pictures in the folder.",
@@ -73,6 +74,10 @@ class ImageFolder(IndexedSource):
         pixels = self._pixels.get(index)
         if pixels is None:
             pixels = self._fit.pixels(self._paths[index])
+            if not self._has_lost_colour and self._fit.loses_colour(self._paths[index]):
+                self._has_lost_colour = True
+                told = f"Pictures are stored in colour, such as {self._paths[index]}; the model is fed them in grey."
+                self.notices = (*self.notices, told)
             if (len(self._pixels) + 1) * pixels.nbytes <= _KEPT_BYTES:
                 self._pixels[index] = pixels
         return {INPUT: self._fit.normalised(pixels)}

@@ -93,6 +93,17 @@ def installing(extras: str) -> str:
     return f"pip install 'perceiver-edge[{extras}]', or in a clone of the repository: pip install -e '.[{extras}]'"
 
 
+@contextmanager
+def found_in(where: object) -> Iterator[None]:
+    """Name the place in a `BadInputError` of who does not know it; None names none."""
+    try:
+        yield
+    except BadInputError as error:
+        if where is None:
+            raise
+        raise BadInputError(str(error), where=where) from error
+
+
 class MissingExtraError(PerceiverEdgeError):
     """A library is not installed; the message names the extra that brings it."""
 
@@ -126,6 +137,11 @@ class NotRunError(PerceiverEdgeError):
     def __init__(self, runtime: str, *, missing: object, fix: str) -> None:
         super().__init__(f"{runtime} did not run.", expected=missing, got="it is not here", fix=fix)
         self.runtime, self.missing, self.fix = runtime, str(missing), fix
+
+
+def counted(number: int, what: str) -> str:
+    """``1 sample``, ``2 samples``, ``1,024 threads``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, counted
 from perceiver_edge.runtime.own_thread import CallersThread, Home, OwnThread
 from perceiver_edge.runtime.processors import default_threads, fastest, usable_processors
 from perceiver_edge.runtime.seat import can_place
@@ -39,7 +39,7 @@ class Execution:
     def __str__(self) -> str:
         where = f" apart on processors {', '.join(map(str, self.processors))}" if self.processors else ""
         spins = ", spinning between calls" if self.idle == "spin" else ""
-        return f"{self.threads} thread{'s' * (self.threads > 1)}{where}{spins}"
+        return f"{counted(self.threads, 'thread')}{where}{spins}"
 
 
 def resolve_execution(

@@ -109,7 +109,24 @@ def slower(rows: tuple[Figures, ...]) -> list[str]:
 def latency_words(times: Mapping[str, Any]) -> str:
     """The median, and half of the way from the 10th to the 90th percentile where it shows."""
     spread = (times["p90_ms"] - times["p10_ms"]) / 2
-    return f"{times['median_ms']:.3g} ms ±{spread:.1g}"
+    return f"{in_ms(times['median_ms'])} ±{_significant(spread, 1)}"
+
+
+def in_ms(milliseconds: float) -> str:
+    """Three digits that count."""
+    return f"{_significant(milliseconds, 3)} ms"
+
+
+def in_mb(num_bytes: int) -> str:
+    """One unit for all files, since they are compared."""
+    megabytes = num_bytes / 1e6
+    return f"{megabytes:.{0 if megabytes >= 100 else 2 if megabytes >= 0.1 else 3}f} MB"
+
+
+def _significant(value: float, digits: int) -> str:
+    """Rounded to so many digits, and written without an exponent."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if rounded >= 1000 else f"{rounded:g}"
 
 
 def advice(rows: tuple[Figures, ...]) -> str | None:

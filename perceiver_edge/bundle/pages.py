@@ -1,4 +1,4 @@
-"""Templates and what they write values with: sizes, numbers, names, for HTML and for Markdown."""
+"""Templates and what they write values with: numbers, names, for HTML and for Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.bundle.figures import in_mb, in_ms
+from perceiver_edge.errors import MissingExtraError, counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,7 +35,9 @@ def render(template: str, view: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        size=_size,
+        size=in_mb,
+        ms=in_ms,
+        counted=counted,
         number=_number,
         percent=_percent,
         code=_code_span,
@@ -83,12 +86,6 @@ def _cell(text: object) -> Markup:
     flat = " ".join(str(text).split())
     plain = re.sub(r"[\\`*\[\]|#]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", flat)  # a_b is no emphasis
     return Markup(str(escape(plain)).replace("&#39;", "'").replace("&#34;", '"'))
-
-
-def _size(num_bytes: int) -> str:
-    if num_bytes < 1_000_000:
-        return f"{num_bytes / 1000:.1f} kB"
-    return f"{num_bytes / 1_000_000:.2f} MB" if num_bytes < 100_000_000 else f"{num_bytes / 1_000_000:.0f} MB"
 
 
 def _number(value: float | None) -> str:

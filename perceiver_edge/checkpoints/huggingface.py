@@ -21,6 +21,7 @@ from perceiver_edge.config.huggingface import (
     parse_huggingface_config,
 )
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _PROCESSOR_FILE = "preprocessor_config.json"
@@ -142,8 +143,8 @@ def _read_shards(index: Path) -> dict[str, np.ndarray]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        values = json.loads(read_file(path, most_bytes=MOST_TEXT_BYTES, what="A file of the model"))
+    except (ValueError, RecursionError) as error:
         raise BadInputError("A file of the model is not readable.", expected="JSON", got=error, where=path) from error
     if not isinstance(values, dict):
         raise BadInputError("A file of the model is not usable.", expected="a JSON object", where=path)

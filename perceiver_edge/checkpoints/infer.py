@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 import numpy as np
 
 from perceiver_edge.checkpoints.names import FREQ_BASE_OF_0_7
-from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.errors import BadInputError, counted, option
 
 Bands = Literal["linear", "logarithmic", "unknown"]
 
@@ -174,7 +174,7 @@ def _complete_bands(values: dict[str, Any], width: int) -> list[_Asked]:
     elif channels is not None and num_bands is not None:
         return []  # `fit_weights` checks them
     usual = {
-        (width - c - axes) // (2 * axes): f"with {c} input channel{'s' if c > 1 else ''}"
+        (width - c - axes) // (2 * axes): f"with {counted(c, 'input channel')}"
         for c in _USUAL_CHANNELS
         if width - c - axes >= 0 and (width - c - axes) % (2 * axes) == 0
     }

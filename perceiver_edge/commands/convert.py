@@ -32,6 +32,7 @@ def _convert(args: argparse.Namespace) -> int:
     from perceiver_edge.commands.show_bundle import show_bundle
     from perceiver_edge.commands.show_parity import show_parity
     from perceiver_edge.commands.show_plan import show_plan
+    from perceiver_edge.commands.tables import print_notices
     from perceiver_edge.compiler.job import prepare
     from perceiver_edge.progress import FinishedStage, on_console, progress_console
     from perceiver_edge.proof.parity import ParityError
@@ -48,7 +49,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     console = progress_console(quiet=args.quiet)
     try:
-        bundle = run(job, warn=lambda text: console.print(f"[yellow]![/yellow] {text}"))
+        bundle = run(job, warn=lambda text: print_notices(console, [text]))
     except ParityError as failure:
         show_parity(failure.report, as_json=args.json)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perceiver_edge.bundle.bundle import Bundle
+from perceiver_edge.errors import counted
 from perceiver_edge.measure.latency import describe_device
 from perceiver_edge.proof.parity import ParityReport
 from perceiver_edge.provenance import tool_versions
@@ -34,7 +35,7 @@ def conclusion(report: ParityReport) -> str:
     models = "The model agrees" if count == agreeing == 1 else f"{agreeing} of {count} models agree"
     if count == agreeing > 1:
         models = f"All {count} models agree"
-    samples = f"{report.num_samples} samples ({report.samples_source})"
+    samples = f"{counted(report.num_samples, 'sample')} ({report.samples_source})"
     return f"{models} with the float model on {samples}{_accuracy(report)}, on {describe_device()}."
 
 

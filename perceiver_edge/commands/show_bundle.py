@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from perceiver_edge.bundle.figures import Figures, advice, figures, latency_words, slower
+from perceiver_edge.bundle.figures import Figures, advice, figures, in_mb, in_ms, latency_words, slower
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.bundle.report import warnings
-from perceiver_edge.commands.tables import in_ms, mark, print_json, print_notices, print_table
+from perceiver_edge.commands.tables import mark, print_json, print_notices, print_table
+from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 from perceiver_edge.proof.held_out import says_untrained
 
@@ -40,8 +41,8 @@ def show_bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage
     if sentence := pixels_become(result.manifest.config, result.manifest.input_spec):
         console.print(sentence, markup=False)
     console.print(
-        f"Proven on {report.num_samples} samples that calibration never saw ({report.samples_source}). "
-        f"Latency: {latency['device']}, {latency['threads']} threads, "
+        f"Proven on {counted(report.num_samples, 'sample')} that calibration never saw ({report.samples_source}). "
+        f"Latency: {latency['device']}, {counted(latency['threads'], 'thread')}, "
         f"medians of {latency['rounds']} interleaved rounds, ± half of their 10th to 90th percentile, back to back and "
         "after a pause of 100 ms.",
         markup=False,
@@ -57,10 +58,10 @@ def _artefact_row(row: Figures) -> dict[str, str]:
     metrics = row.metrics
     return {
         "artefact": row.name,
-        "size": f"{row.artefact.size_bytes / 1e6:.2f} MB",
+        "size": in_mb(row.artefact.size_bytes),
         "smaller": "" if row.smaller is None else f"{row.smaller:.2f}×",
         "latency": "" if row.times is None else latency_words(row.times),
-        "after\na pause": "" if row.times is None else in_ms(row.times.get("paused_ms")),
+        "after\na pause": "" if row.times is None else in_ms(row.times["paused_ms"]),
         "faster": "" if row.faster is None else row.faster.plain,
         "accuracy": "" if metrics is None or metrics.accuracy is None else f"{metrics.accuracy:.2%}",
         "rel. L2": "" if metrics is None else f"{metrics.relative_l2:.2g}",

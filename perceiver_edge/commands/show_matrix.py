@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from perceiver_edge.commands.tables import mark, print_json, print_table
+from perceiver_edge.commands.tables import mark, print_json, print_notices, print_table
+from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def show_matrix(result: Matrix, *, as_json: bool) -> None:
         print_table(console, rows, title=artefact, least_needed=("cosine", "cosine\nto native"))
     for row in {(row.runtime, row.reason): row for row in result.rows if row.status == "not run"}.values():
         fix = "" if row.fix is None else f"\n  To run it: {row.fix}"
-        console.print(f"[yellow]![/yellow] {row.runtime} did not run: {row.reason}{fix}")
-    console.print(f"{result.num_samples} held-out samples ({result.samples_source}). Native: {result.device}.")
+        print_notices(console, [f"{row.runtime} did not run: {row.reason}{fix}"])
+    samples = f"{counted(result.num_samples, 'held-out sample')} ({result.samples_source})"
+    console.print(f"{samples}. Native: {result.device}.", markup=False)
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.commands.tables import new_table, print_json, print_notices
+from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def show_plan(job: Job, *, as_json: bool) -> None:
         "weights": "random" if job.model.is_random_weights else f"SHA-256 {job.model.checkpoint.fingerprint[:16]}…",
         "input": f"{job.options.batch} × {list(job.model.sample_shape)}",
         "calibrate with": _calibration(job),
-        "prove with": f"{len(job.proving)} samples: {job.proving.description}",
+        "prove with": f"{counted(len(job.proving), 'sample')}: {job.proving.description}",
         "write to": f"{job.destination}{' (exists: needs --overwrite)' if _needs_overwrite(job) else ''}",
         "files": ", ".join(job.file_names()),
     }
@@ -41,10 +42,12 @@ def show_plan(job: Job, *, as_json: bool) -> None:
             "gates": {precision: vars(gates) for precision, gates in job.gates.items()}, "notices": list(job.notices),
         })  # fmt: skip
         return
+    from rich.markup import escape
+
     console = result_console()
     summary = new_table("", "", title="Dry run: nothing is written")
     for name, fact in facts.items():
-        summary.add_row(name, fact)
+        summary.add_row(name, escape(fact))  # a folder may be called [b]
     console.print(summary)
     print_notices(console, job.notices)
     lowering = new_table("lowering rule", "", "why")
@@ -57,8 +60,8 @@ def _calibration(job: Job) -> str:
     if "int8" not in job.options.precisions:
         return "nothing: only int8 needs ranges"
     if job.ranges is not None:
-        return f"the ranges given, of {job.ranges.num_samples} samples: {job.ranges.source}"
-    return f"{len(job.calibrating)} samples: {job.calibrating.description}"
+        return f"the ranges given, of {counted(job.ranges.num_samples, 'sample')}: {job.ranges.source}"
+    return f"{counted(len(job.calibrating), 'sample')}: {job.calibrating.description}"
 
 
 def _needs_overwrite(job: Job) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perceiver_edge.commands.tables import in_ms, print_json, print_table
+from perceiver_edge.bundle.figures import in_ms
+from perceiver_edge.commands.tables import print_json, print_table
+from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 
 
@@ -28,16 +30,16 @@ def show_benchmark(
         console, [_cells(row) for row in rows], least_needed=("load", "first", "peak memory", "processor", "p90")
     )
     console.print(
-        f"{device}, {threads} threads. Each in a process of its own, in turns: back to back (p50, p90) and after "
-        f"{pause_ms} ms; processor: time of all threads for one inference, in both. Memory above that of the engine "
-        "alone.",
+        f"{device}, {counted(threads, 'thread')}. Each in a process of its own, in turns: back to back (p50, p90) and "
+        f"after {pause_ms} ms; processor: time of all threads for one inference, in both. Memory above that of the "
+        "engine alone.",
         markup=False,
     )
     for name, times_of in profiles.items():
         total = sum(time["ms"] for time in times_of)
         by_operator = [
             {
-                "operator": time["operator"], "calls": f"{time['calls']:g}", "time": f"{time['ms']:.3g} ms",
+                "operator": time["operator"], "calls": f"{time['calls']:g}", "time": in_ms(time["ms"]),
                 "share": f"{time['ms'] / total:.1%}",
             }
             for time in times_of
@@ -46,11 +48,14 @@ def show_benchmark(
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    processor = filter(None, (in_ms(row["processor_ms"]), in_ms(row["paused_processor_ms"])))
+    def ms(name: str) -> str:
+        return "" if row[name] is None else in_ms(row[name])
+
+    processor = filter(None, (ms("processor_ms"), ms("paused_processor_ms")))
     return {
-        "artefact": row["artefact"], "engine": row["engine"], "load": in_ms(row["load_ms"]),
-        "first": in_ms(row["first_ms"]), "p50": in_ms(row["p50_ms"]), "p90": in_ms(row["p90_ms"]),
-        "after\na pause": in_ms(row["paused_ms"]), "processor": " / ".join(processor),
+        "artefact": row["artefact"], "engine": row["engine"], "load": ms("load_ms"), "first": ms("first_ms"),
+        "p50": ms("p50_ms"), "p90": ms("p90_ms"), "after\na pause": ms("paused_ms"),
+        "processor": " / ".join(processor),
         "peak memory": "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.1f} MB",
     }  # fmt: skip
 

@@ -66,7 +66,3 @@ def print_json(kind: str, document: Mapping[str, Any]) -> None:
     """One document on stdout; ``docs/output.schema.json`` has the shape of each ``kind``."""
     stamped = {"kind": kind, "schema_version": SCHEMA_VERSION, **document}
     print(json.dumps(stamped, indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def in_ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"

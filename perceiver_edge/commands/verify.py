@@ -46,6 +46,8 @@ def _add_arguments(p: argparse.ArgumentParser) -> None:
 def _verify(args: argparse.Namespace) -> int:
     if args.runtimes is None and (args.output, args.samples) != (None, None):
         raise BadInputError("--output and --samples go with --runtimes.")
+    if args.samples is not None and args.samples < _FEWEST_SAMPLES:
+        raise BadInputError("--samples is out of range.", expected=f"at least {_FEWEST_SAMPLES}", got=args.samples)
     if args.runtimes is not None and args.threads is not None:
         raise BadInputError("--threads does not go with --runtimes: each runtime has its own default.")
     from perceiver_edge.bundle.folder import read_bundle
@@ -125,8 +127,6 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
             raise BadInputError("The result cannot be written.", got=error, where=args.output) from error
     held_out, (gates, _) = read_held_out(bundle), read_gates(bundle)
     if args.samples is not None:
-        if args.samples < _FEWEST_SAMPLES:
-            raise BadInputError("--samples is out of range.", expected=f"at least {_FEWEST_SAMPLES}", got=args.samples)
         held_out = held_out.first(args.samples)
     manifest = bundle.manifest
     matrix = run_matrix(

@@ -26,6 +26,7 @@ from perceiver_edge.compiler.head import HeadObserver, decide_head, float_sites,
 from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
+from perceiver_edge.errors import counted
 from perceiver_edge.lowering import Decision
 from perceiver_edge.measure.latency import Latencies, measure_latency
 from perceiver_edge.memory import give_back_memory
@@ -238,7 +239,7 @@ def _documents(
     manifest: Manifest, parity: ParityReport, latency: Latencies, held_out: HeldOut, ranges: Ranges | None
 ) -> dict[str, bytes]:
     """Everything in a bundle that is not a model."""
-    measured, device = latency.artefacts, f"{latency.device}, {latency.threads} threads"
+    measured, device = latency.artefacts, f"{latency.device}, {counted(latency.threads, 'thread')}"
     documents = {
         "parity.json": json.dumps(parity.to_dict(), indent=1, allow_nan=False) + "\n",
         "latency.json": json.dumps(latency.to_dict(), indent=1) + "\n",

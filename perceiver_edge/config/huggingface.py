@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
-from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.errors import BadInputError, found_in, option
 
 MODEL_TYPE = "perceiver"
 
@@ -300,10 +300,8 @@ def parse_huggingface_config(values: Mapping[str, Any], *, where: object = None)
         given["label_trainable_num_channels"] = values[_LABEL_CHANNELS]
     if isinstance(labels := values.get("id2label"), Mapping):
         given["num_labels"] = len(labels)
-    try:
+    with found_in(where):
         return HuggingFaceConfig(architecture=architectures[0], **given)
-    except BadInputError as error:
-        raise BadInputError(f"The configuration cannot be used: {error}", where=where) from error
 
 
 def huggingface_class_names(values: Mapping[str, Any], config: HuggingFaceConfig) -> tuple[str, ...] | None:

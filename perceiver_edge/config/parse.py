@@ -10,7 +10,7 @@ from perceiver_edge.config.huggingface import HuggingFaceConfig, is_huggingface,
 from perceiver_edge.config.input_spec import SPEC_KEYS, InputSpec
 from perceiver_edge.config.perceiver import PerceiverConfig
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io, parse_perceiver_io_config
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, found_in
 
 ModelConfig = PerceiverConfig | HuggingFaceConfig | PerceiverIOConfig
 """All that a model's configuration can be; what they have in common is what every stage but the readers asks for."""
@@ -53,7 +53,9 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Mo
         raise BadInputError(
             "The configuration lacks keys.", expected=", ".join(required), got=f"no {', '.join(missing)}", where=where
         )
-    return _with_spec(PerceiverConfig(**arguments), values, where)
+    with found_in(where):
+        config = PerceiverConfig(**arguments)
+    return _with_spec(config, values, where)
 
 
 def check_config_keys(values: Mapping[str, Any], *, where: object = None) -> None:
@@ -79,7 +81,8 @@ def _with_spec(config: ModelConfig, values: Mapping[str, Any], where: object) ->
         return config, None
     resize = spec_keys.pop("resize", None)
     said = {SPEC_KEYS[key]: _one_or_more(key, value, where=where) for key, value in spec_keys.items()}
-    spec = InputSpec(**said, resize=resize)
+    with found_in(where):
+        spec = InputSpec(**said, resize=resize)
     require_fit(spec, config, where=where)
     if "input_shape" in spec_keys and len(spec.shape) != config.input_axis:
         raise BadInputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, found_in
 
 MODEL_KEY = "model"
 PERCEIVER_IO, PERCEIVER_LM = "PerceiverIO", "PerceiverLM"
@@ -154,7 +154,8 @@ def parse_perceiver_io_config(values: Mapping[str, Any], *, where: object = None
         )  # fmt: skip
     if missing := [name for name in ("depth", "dim") if name not in values]:
         raise BadInputError("The configuration lacks keys.", got=f"no {', '.join(missing)}", where=where)
-    return PerceiverIOConfig(**{key: value for key, value in values.items() if key in fields})
+    with found_in(where):
+        return PerceiverIOConfig(**{key: value for key, value in values.items() if key in fields})
 
 
 def _wrong(key: str, expected: str, got: object) -> BadInputError:

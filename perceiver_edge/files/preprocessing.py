@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
 _MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
+_GREY = {"1", "L", "LA", "La"}
+"""Pillow's modes without colour."""
 
 PAD, CLS, SEP = 0, 4, 5
 FIRST_BYTE = 6
@@ -88,6 +90,15 @@ class Pictures:
                 where=picture if is_file else None,
                 fix="Repair or remove this file." if is_file else "Pass a file, an image of Pillow's or a uint8 array.",
             ) from error
+
+    def loses_colour(self, picture: str | PathLike) -> bool:
+        """Whether a readable file is stored in colour, and the model is fed grey. Nothing is decoded."""
+        from PIL import Image
+
+        if self.channels != 1:
+            return False
+        with Image.open(picture) as image:
+            return image.mode not in _GREY
 
     def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError, counted
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, relative_l2
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def require_same_function(
     elif (error := relative_l2(ours, theirs)) <= given.tolerance:
         return error, len(ours)
     else:
-        difference = f"a relative difference of {error:.2g} over {len(ours)} samples"
+        difference = f"a relative difference of {error:.2g} over {counted(len(ours), 'sample')}"
     raise BadInputError(
         f"{given.description} computes something else than a Perceiver with its weights does.",
         expected=f"the same function, within {given.tolerance:g}", got=difference, where=where,

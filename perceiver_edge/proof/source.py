@@ -7,10 +7,7 @@ version of a library.
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, GateError, option
+from perceiver_edge.errors import BadInputError, GateError, counted, option
+from perceiver_edge.files.arrays import open_npz
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, relative_l2
 from perceiver_edge.proof.reference import COMPARED_SAMPLES, Reference
 
@@ -42,7 +40,7 @@ class Source:
     def __str__(self) -> str:
         if self.compared_with is None or self.relative_l2 is None:
             return "not compared with its source"
-        samples = "1 sample" if self.num_samples == 1 else f"{self.num_samples} samples"
+        samples = counted(self.num_samples, "sample")
         return f"compared with its source on {samples}: {self.compared_with}, relative error {self.relative_l2:.1g}"
 
 
@@ -169,10 +167,4 @@ def _judged(ours: np.ndarray, theirs: np.ndarray, description: str) -> Source:
 def _arrays(given: str | os.PathLike[str] | Mapping[str, object]) -> dict[str, np.ndarray]:
     if isinstance(given, Mapping):
         return {name: np.asarray(values) for name, values in given.items()}
-    try:
-        with np.load(io.BytesIO(Path(given).read_bytes()), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadInputError(
-            f"{option('reference')} cannot be read.", expected="an .npz file of np.savez", got=error, where=given
-        ) from error
+    return open_npz(Path(given))

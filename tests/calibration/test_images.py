@@ -194,6 +194,19 @@ def test_pictures_in_memory_are_as_those_in_files(tmp_path: Path, channels: int,
         assert fit(picture).shape == (8, 8, channels)
 
 
+@pytest.mark.parametrize(
+    ("channels", "modes", "told"), [(1, ["L", "RGB", "P"], "b.png"), (1, ["L", "LA"], None), (3, ["RGB", "L"], None)]
+)
+def test_colour_that_a_grey_model_does_not_see_is_said_once(tmp_path, channels, modes, told) -> None:
+    for name, mode in zip("abc", modes, strict=False):
+        Image.fromarray(plain(10)).convert(mode).save(tmp_path / f"{name}.png")
+    source = open_source(str(tmp_path), shape=(8, 8, channels))
+    for _ in range(2):
+        list(source)
+    assert len(source.notices) == (told is not None)
+    assert told is None or (told in source.notices[0] and "in grey" in source.notices[0])
+
+
 def test_an_empty_folder_says_what_it_has_instead(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_text("no picture")
     with pytest.raises(BadInputError, match=r"1 file left out: 1 \.heic"):

@@ -52,6 +52,20 @@ def test_what_is_saved_is_loaded(folder, tiny_config):
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"depth": "x"}, "'depth' is out of range"),
+        ({"image_mean": [127.0]}, "image_mean is not of pixels in [0, 1]"),
+        ({"image_std": ["a"]}, "image_mean and image_std are not usable"),
+        ({"resize": "stretch"}, "resize is not usable"),
+    ],
+)
+def test_a_value_that_is_not_usable_names_the_file(folder, changes, says):
+    change_config(folder, **changes)
+    assert_rejected(folder, says, f"where:    {folder / 'config.json'}")
+
+
 def test_fingerprint_follows_names_shapes_and_values(tiny_config):
     def fingerprint(weights):
         return Checkpoint(config=tiny_config(), input_spec=None, weights=weights).fingerprint

@@ -168,6 +168,7 @@ def test_without_any_stderr(bundle):
 def no_devices(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "devices"))
     monkeypatch.setattr("perceiver_edge.devices.x86._QEMU", "qemu-that-is-not-here")
+    monkeypatch.setattr("perceiver_edge.demo.browser._BROWSERS", ("browser-that-is-not-here",))
 
 
 @pytest.mark.usefixtures("no_devices")

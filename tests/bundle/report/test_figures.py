@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from perceiver_edge.bundle.figures import Ratio, _ratio, advice, figures, slower
+from perceiver_edge.bundle.figures import Ratio, _ratio, advice, figures, in_mb, in_ms, latency_words, slower
 
 
 def times(median_ms, samples_ms=()):
@@ -91,3 +91,30 @@ def test_what_is_slower_is_said_with_why(manifest, parity):
     sentences = slower(figures(manifest, parity, times))
     assert len(sentences) == sum("int8" in name for name in manifest.artefacts)
     assert all("is slower than its float32 file here (0.50×" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "words"),
+    [(0.0412, "0.0412 ms"), (8.0, "8 ms"), (99.96, "100 ms"), (999.7, "1,000 ms"), (1234.5, "1,230 ms"), (0.0, "0 ms")],
+)
+def test_times_have_three_digits_and_no_exponent(milliseconds, words):
+    assert in_ms(milliseconds) == words
+
+
+def test_a_spread_of_tens_of_milliseconds_has_no_exponent():
+    assert latency_words({"median_ms": 1767.0, "p10_ms": 1750.0, "p90_ms": 1796.0}) == "1,770 ms ±20"
+    assert latency_words({"median_ms": 0.412, "p10_ms": 0.4, "p90_ms": 0.54}) == "0.412 ms ±0.07"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [
+        (8_200, "0.008 MB"),
+        (99_000, "0.099 MB"),
+        (700_000, "0.70 MB"),
+        (52_371_000, "52.37 MB"),
+        (184_999_000, "185 MB"),
+    ],
+)
+def test_all_sizes_have_one_unit(size_bytes, words):
+    assert in_mb(size_bytes) == words

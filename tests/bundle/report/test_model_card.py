@@ -3,6 +3,7 @@ import dataclasses
 import re
 
 from perceiver_edge.bundle.card import render_model_card
+from perceiver_edge.proof.judgement import Check
 
 
 def snippets(card):
@@ -15,9 +16,22 @@ def test_table_has_one_whole_row_a_file(manifest, parity, latency):
     assert len(rows) == 2 + 4
     assert {row.count("|") for row in rows} == {8}
     (row,) = (row for row in rows if "digits_int8.tflite" in row)
-    for expected in ("`digits_int8.tflite`", "1.25 MB (3.20× smaller)", "4.00 ms", "99.0 %", "✓"):
+    for expected in ("`digits_int8.tflite`", "1.25 MB (3.20× smaller)", "4 ms", "99.0 %", "✓"):
         assert expected in row
     assert "Latency: median of one inference; one phone." in card
+
+
+def test_every_gate_of_every_file_is_there_with_its_bound(manifest, parity, failed):
+    worst = Check("layer_error", 4e-4, at_most=5e-3, where="layers.0.cross_ff.up")
+    lost = Check("accuracy_lost", 0.06, at_most=0.05)
+    first, *others = parity.artefacts
+    judged = dataclasses.replace(first.judgement, checks=(*first.judgement.checks, worst, lost))
+    parity = dataclasses.replace(parity, artefacts=(dataclasses.replace(first, judgement=judged), *others))
+    lines = [line for line in render_model_card(manifest, parity).splitlines() if line.startswith("- `")]
+    assert len(lines) == 4
+    (line,) = (line for line in lines if f"`{first.name}`" in line)
+    assert line.endswith("worst layer 0.0004 (≤ 0.005), accuracy lost 0.06 (≤ 0.05)")
+    assert all(line.count("(") == len(a.judgement.checks) for line, a in zip(lines, parity.artefacts, strict=True))
 
 
 def test_random_weights_and_failures_are_said(manifest, parity, failed):
