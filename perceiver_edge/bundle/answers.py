@@ -78,7 +78,7 @@ def _sample(row: int, artefact: ArtefactParity, manifest: Manifest, held_out: He
 def _picture(values: np.ndarray, manifest: Manifest) -> str | None:
     """Of model input ``[height, width, channels]``, back from its normalisation."""
     spec = manifest.input_spec
-    if values.ndim != 3 or values.shape[-1] not in {1, 3} or spec.image_mean is None or spec.image_std is None:
+    if values.ndim != 3 or values.shape[-1] not in {1, 3} or not spec.declares_normalisation:
         return None
     try:
         from PIL import Image

@@ -123,7 +123,7 @@ def _hub(repository: str) -> Iterator[ModuleType]:
         yield huggingface_hub
     except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it
         what = "The Hub did not answer." if _is_offline(error) else "The Hub refused."
-        said = str(error).strip().splitlines()[0].removeprefix("Got: ")
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__).removeprefix("Got: ")
         raise BadInputError(
             what, got=said, where=f"{SCHEME}{repository}",
             fix="without network, pass a folder that was fetched where there is one (`hf download`); for a private "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.calibration import METHODS, Ranges
@@ -20,6 +20,7 @@ from perceiver_edge.errors import BadInputError, did_you_mean
 from perceiver_edge.errors import option as spelled
 from perceiver_edge.lowering import OPTIMIZE_FOR
 from perceiver_edge.progress import Progress, in_notebooks
+from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.outputs import TASKS
 from perceiver_edge.runtime import default_threads
 
@@ -229,8 +230,7 @@ class Options:
     gates: Mapping[str, float] = field(
         default_factory=dict,
         metadata=_flag(
-            "change a parity bound: relative_l2, cosine, top1_agreement, sensitivity_min, sensitivity_max, "
-            "centred_cosine; may be repeated",
+            f"change a parity bound: {', '.join(gate.name for gate in fields(Gates))}; may be repeated",
             DATA,
             name="--gate",
             metavar="NAME=BOUND",
@@ -267,7 +267,8 @@ class Options:
         default=None,
         metadata=_flag(
             "pictures to the input's size. cover (the default): scaled to cover it, cropped about the centre; squash: "
-            "scaled to it; shortest: as cover, with the middle 7/8 (Resize(256) and CenterCrop(224))",
+            "scaled to it; shortest: as cover, with the middle 7/8 (Resize(256) and CenterCrop(224)); crop: a centred "
+            "square of 7/8 of the shorter side, scaled to it, as transformers does",
             DATA, choices=RESIZE,
         ),
     )  # fmt: skip

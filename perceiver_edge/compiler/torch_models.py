@@ -125,18 +125,7 @@ def _perceivers(model: Any) -> Iterator[Any]:
 
 def _arguments(perceiver: Any) -> dict[str, Any]:
     """What the constructor was given, as far as attributes keep it; shapes tell the rest."""
-    arguments = {
-        name: getattr(perceiver, name)
-        for name in (
-            "num_freq_bands",
-            "max_freq",
-            "input_axis",
-            "freq_base",
-            "fourier_encode_data",
-            "inverted_cross_attn",
-        )
-        if hasattr(perceiver, name)
-    }
+    arguments = {name: getattr(perceiver, name) for name in _KEPT if hasattr(perceiver, name)}
     first = next(iter(perceiver.layers))
     cross = getattr(first, "cross_attn", None) or first[0]
     arguments["cross_heads"] = cross.fn.heads

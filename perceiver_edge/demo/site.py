@@ -68,7 +68,7 @@ def _require_picture_classifier(manifest: Manifest, *, where: Path) -> None:
     for name, artefact in manifest.artefacts.items():
         inputs = [(spec.name, spec.shape) for spec in artefact.inputs]
         is_picture = len(shape) == 2 and channels in {1, 3}
-        if not (is_picture and inputs == expected and manifest.config.is_classifier):
+        if not (is_picture and inputs == expected and manifest.is_classifier):
             raise BadInputError(
                 "The page has no way to show this model.",
                 expected="a classifier of one picture [1, height, width, 1 or 3] a call, without a mask",

@@ -25,7 +25,7 @@ the number of its runs that this took: what each layer should have made of what 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerError:
-    """One named tensor of the artefact against the reference's, over all samples together.
+    """What one layer, named by its site, gave against what the reference's gave, over all samples together.
 
     ``own``: relative L2 of what this layer made of its own inputs, against the model of its integers; None where there
     is no such model.
@@ -63,9 +63,9 @@ def worst_layer(errors: Mapping[str, float]) -> WorstLayer:
 def layer_errors(
     reference: Mapping[str, ArrayLike], actual: Mapping[str, ArrayLike], *, own: Mapping[str, float] | None = None
 ) -> tuple[LayerError, ...]:
-    """Errors of the tensors that both sides have, in the reference's order.
+    """Errors of the layers that both sides have, by ``<site>.output``, in the reference's order.
 
-    A tensor only one side has is left out: a converter may fuse it away. ``own``: of `own_errors`.
+    A layer that only one side has is left out: a converter may fuse it away. ``own``: of `own_errors`.
 
     Raises:
         BadInputError: no name in common, or a tensor whose two shapes differ.
@@ -76,9 +76,14 @@ def layer_errors(
             "The reference and the artefact have no layer in common.", expected=list(reference), got=list(actual)
         )
     return tuple(
-        replace(_layer_error(name, reference[name], actual[name]), own=(own or {}).get(name.removesuffix(".output")))
+        replace(_layer_error(_site(name), reference[name], actual[name]), own=(own or {}).get(_site(name)))
         for name in shared
     )
+
+
+def _site(point: str) -> str:
+    """``layers.0.cross_ff.up`` of ``layers.0.cross_ff.up.output``."""
+    return point.removesuffix(".output")
 
 
 def _layer_error(name: str, reference: ArrayLike, actual: ArrayLike) -> LayerError:

@@ -1,4 +1,4 @@
-"""How far an artefact's outputs are from the float reference's: numbers only, no verdict (that is `parity`).
+"""How far an artefact's outputs are from the float reference's: numbers only, no verdict (that is `judgement`).
 
 Everything is computed in float64. With r the reference, a the artefact, i a sample, and r̄, ā the means over samples:
 
@@ -13,7 +13,8 @@ centred_cosine       (a − ā)·(r − r̄) / (‖a − ā‖‖r − r̄‖): 
 top1_agreement       share of samples in which both choose the same class (see `top1_agreement` for near-ties)
 ===================  ========================================================================================
 
-The last three exist because a collapsed model, whose output is the same for every input, can have a high cosine.
+The three that take the mean out exist because a collapsed model, whose output is the same for every input, can have a
+high cosine.
 What cannot be measured is NaN, and a gate on NaN fails: it never means "fine".
 """
 

@@ -51,7 +51,7 @@ class ArtefactParity:
         for layer in self.layers:
             if not math.isfinite(layer.relative_l2):
                 return layer
-        wrong = {f"{check.where}.output" for check in self.judgement.failures if check.where is not None}
+        wrong = {check.where for check in self.judgement.failures}
         for layer in self.layers:
             if layer.name in wrong:
                 return layer

@@ -44,7 +44,7 @@ def test_a_fault_no_larger_than_rounding_is_caught_in_its_layer(subject, format_
     assert "layer_error" in failed
     if not fault.startswith("sum"):
         assert fault.startswith(f"{failed['layer_error'].where}:")
-        assert parity.error_enters_at.name == f"{failed['layer_error'].where}.output"
+        assert parity.error_enters_at.name == failed["layer_error"].where
 
 
 @pytest.mark.slow
