@@ -13,11 +13,17 @@ function element(tag, className, text = "") {
 }
 
 export function megabytes(bytes) {
-  return `${(bytes / 1e6).toPrecision(bytes < 1e7 ? 2 : 3)} MB`;
+  return `${digits(bytes / 1e6, bytes < 1e7 ? 2 : 3)} MB`;
 }
 
 export function duration(ms) {
-  return ms < 1000 ? `${ms.toPrecision(ms < 100 ? 2 : 3)} ms` : `${(ms / 1000).toPrecision(2)} s`;
+  return ms < 1000 ? `${digits(ms, ms < 100 ? 2 : 3)} ms` : `${digits(ms / 1000, 2)} s`;
+}
+
+/** Rounded to so many digits. Where that takes the number to the next power of ten, toPrecision writes an exponent. */
+function digits(value, count) {
+  const text = value.toPrecision(count);
+  return text.includes("e") ? String(Number(text)) : text;
 }
 
 export function percent(share) {
