@@ -70,3 +70,9 @@ def test_a_model_that_the_page_cannot_show_is_refused(tiny, node_modules, change
     bundle = dataclasses.replace(tiny, manifest=dataclasses.replace(tiny.manifest, config=config))
     with pytest.raises(BadInputError, match="no way to show"):
         demo_site(bundle, node_modules=node_modules)
+
+
+def test_values_of_a_picture_are_no_classes(tiny, node_modules):
+    bundle = dataclasses.replace(tiny, manifest=dataclasses.replace(tiny.manifest, task="regression"))
+    with pytest.raises(BadInputError, match="no way to show"):
+        demo_site(bundle, node_modules=node_modules)
