@@ -17,12 +17,12 @@ _TOOLS = (
 )  # fmt: skip
 
 _SOURCES = (
-    "perceiver_edge", "perceiver_edge.checkpoints", "perceiver_edge.model", "perceiver_edge.lowering",
-    "perceiver_edge.compiler", "perceiver_edge.proof", "perceiver_edge.calibration", "perceiver_edge.runtime",
-    "perceiver_edge.converters", "perceiver_edge.converters.tflite", "perceiver_edge.converters.onnx",
-    "perceiver_edge.converters.census",
+    "perceiver_edge", "perceiver_edge.calibration", "perceiver_edge.checkpoints", "perceiver_edge.compiler",
+    "perceiver_edge.config", "perceiver_edge.converters", "perceiver_edge.converters.census",
+    "perceiver_edge.converters.onnx", "perceiver_edge.converters.tflite", "perceiver_edge.data", "perceiver_edge.files",
+    "perceiver_edge.lowering", "perceiver_edge.model", "perceiver_edge.proof", "perceiver_edge.runtime",
 )  # fmt: skip
-"""The package's folders with code; `find_spec` knows where an editable install has them."""
+"""The folders whose code decides a result that is kept; `find_spec` knows where an editable install has them."""
 
 
 def own_version() -> str:

@@ -5,6 +5,7 @@ import os
 from importlib.metadata import version
 
 import pytest
+from rooms import FILES, PACKAGE, imported
 
 from perceiver_edge import provenance
 
@@ -50,6 +51,17 @@ def test_the_libraries_that_write_the_files_are_among_the_tools():
     versions = provenance.tool_versions()
     for name in ("onnx-ir", "flatbuffers", "protobuf", "ml-dtypes"):
         assert versions[name] == version(name)
+
+
+def test_the_digest_is_of_all_code_that_decides_a_kept_result():
+    """All that a compilation imports, but for what measures and what writes documents: those results are not kept."""
+    reached, waiting = set(), {f"{PACKAGE}.compiler.pipeline"}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= imported(FILES[name].read_text(encoding="utf-8"), set(FILES), types=False) & set(FILES) - reached
+    packages = {name if FILES[name].stem == "__init__" else name.rpartition(".")[0] for name in reached}
+    assert packages - {f"{PACKAGE}.bundle", f"{PACKAGE}.measure"} <= set(provenance._SOURCES)
 
 
 @pytest.mark.parametrize("name", ["TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "KERAS_FLOATX"])
