@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perceiver_edge.commands import cli
-from perceiver_edge.errors import EXIT_OK, BadInputError
+from perceiver_edge.errors import EXIT_OK, BadInputError, counted
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.folder import Bundle
@@ -107,7 +107,7 @@ def _rows(bundle: Bundle, *, num_samples: int, threads: Sequence[int]) -> Iterat
     progress = on_console(quiet=False)
     for name, artefact in artefacts.items():
         for count in threads:
-            with progress(f"{name}, {count} thread{'s' * (count != 1)}"):
+            with progress(f"{name}, {counted(count, 'thread')}"):
                 run = browser_outputs(bundle.read(name), inputs, engine=ENGINES[artefact.format], threads=count)
             first_ms, *times_ms = run.times_ms
             yield {

@@ -18,7 +18,7 @@ from operations import Operations, count
 from peer_files import peer_file, work_folder
 from subject import Subject
 
-from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.errors import PerceiverEdgeError, counted
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.progress import Progress
 from perceiver_edge.proof.gates import Gates
@@ -54,7 +54,7 @@ def compare(
         rates = measured_rates(cache, threads=number, again=rates_again, progress=progress)
         together = list(groups(present, subject))
         for index, group in enumerate(together):
-            with progress(f"{number} thread{'s' * (number > 1)}, group {index + 1} of {len(together)}"):
+            with progress(f"{counted(number, 'thread')}, group {index + 1} of {len(together)}"):
                 measured = _measure(
                     group, subject, work, threads=number, rounds=rounds, budget_s=budget_s / len(together)
                 )  # fmt: skip
