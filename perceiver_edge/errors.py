@@ -139,6 +139,11 @@ class NotRunError(PerceiverEdgeError):
         self.runtime, self.missing, self.fix = runtime, str(missing), fix
 
 
+def first_line(error: BaseException) -> str:
+    """What somebody else's exception says, as far as its first line; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def counted(number: int, what: str) -> str:
     """``1 sample``, ``2 samples``, ``1,024 threads``."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

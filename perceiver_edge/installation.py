@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
 
-from perceiver_edge.errors import BadInputError, MissingExtraError, PerceiverEdgeError, installing
+from perceiver_edge.errors import BadInputError, MissingExtraError, PerceiverEdgeError, first_line, installing
 
 OLDEST_TENSORFLOW = (2, 18)
 """The oldest that the tests run with (docs/install.md)."""
@@ -128,10 +128,9 @@ def broken_tensorflow(error: BaseException) -> PerceiverEdgeError:
     installed = sorted(installed_tensorflows(), key=lambda found: found.name)
     if not installed:
         return missing_tensorflow()
-    reason = (str(error).strip().splitlines() or ["no message"])[0]
     return BadInputError(
         "TensorFlow is installed and cannot be imported.", expected="a whole TensorFlow",
-        got=f"{type(error).__name__}: {reason}", where=installed[0].folder,
+        got=f"{type(error).__name__}: {first_line(error)}", where=installed[0].folder,
         fix=_renew(installed[0], installed),
     )  # fmt: skip
 

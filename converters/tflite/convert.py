@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from perceiver_edge.converters.tflite.weights import with_weights, without_weights
 from perceiver_edge.converters.trace import Traced
-from perceiver_edge.errors import ConversionError
+from perceiver_edge.errors import ConversionError, first_line
 
 
 def to_tflite(traced: Traced) -> bytes:
@@ -23,17 +23,17 @@ def to_tflite(traced: Traced) -> bytes:
     try:
         return with_weights(bytes(converter.convert()), weights)
     except tf.errors.OpError as error:
-        raise _conversion_error(str(error)) from error
+        raise _conversion_error(error) from error
     except Exception as error:
         if type(error).__name__ == "ConverterError":  # its class is not public
-            raise _conversion_error(str(error)) from error
+            raise _conversion_error(error) from error
         raise
 
 
-def _conversion_error(message: str) -> ConversionError:
-    operators = sorted(set(re.findall(r"\b(tf\.[A-Z]\w+)", message)))
+def _conversion_error(error: Exception) -> ConversionError:
+    operators = sorted(set(re.findall(r"\b(tf\.[A-Z]\w+)", str(error))))
     return ConversionError(
         "The model cannot be expressed with TFLite builtin operators.",
         expected="builtin operators only (no Flex)",
-        got=", ".join(operators) or message.strip().splitlines()[0],
+        got=", ".join(operators) or first_line(error),
     )

@@ -15,7 +15,7 @@ from perceiver_edge.bundle.bundle import Bundle
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest, seal
 from perceiver_edge.cache import user_folder
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, MissingExtraError, first_line
 
 SCHEME = "hf://"
 CARD = "README.md"
@@ -123,7 +123,7 @@ def _hub(repository: str) -> Iterator[ModuleType]:
         yield huggingface_hub
     except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it
         what = "The Hub did not answer." if _is_offline(error) else "The Hub refused."
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__).removeprefix("Got: ")
+        said = first_line(error).removeprefix("Got: ")
         raise BadInputError(
             what, got=said, where=f"{SCHEME}{repository}",
             fix="without network, pass a folder that was fetched where there is one (`hf download`); for a private "

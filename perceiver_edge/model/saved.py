@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, first_line
 from perceiver_edge.model.named_variables import flip_linear, saved_name
 from perceiver_edge.model.perceiver import Perceiver
 
@@ -34,7 +34,7 @@ def load_saved(path: str | os.PathLike[str]) -> keras.Model:
     except Exception as error:  # Keras raises a dozen types for what a file may hold
         raise BadInputError(
             "The model of Keras cannot be loaded.", expected="a whole .keras file of layers that Keras knows",
-            got=_first_line(error), where=path,
+            got=_said(error), where=path,
             fix="in the program that made it, pass the Perceiver itself to perceiver_edge.compile, or call its "
             "save_pretrained(folder)",
         ) from error  # fmt: skip
@@ -66,7 +66,7 @@ def load_saved_model(folder: str | os.PathLike[str]) -> SavedWeights:
     except Exception as error:  # TensorFlow raises a dozen types for what a folder may hold
         raise BadInputError(
             "The SavedModel cannot be loaded.", expected="what model.export(folder) wrote",
-            got=_first_line(error),
+            got=_said(error),
             where=folder, fix="save the model as model.keras, or call its save_pretrained(folder)",
         ) from error  # fmt: skip
     weights = {
@@ -94,5 +94,5 @@ def _variables_of_attributes(folder: Path) -> dict[str, np.ndarray]:
     return {name.removesuffix(suffix): reader.get_tensor(name) for name in names}
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0][:200]}"
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)[:200]}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, PerceiverEdgeError, counted
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError, counted, first_line
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, relative_l2
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Reference:
         except Exception as error:  # the user's code, or its answer is no array of numbers
             raise BadInputError(
                 f"{self.description} cannot be run.", expected="one array of numbers for every sample",
-                got=f"{type(error).__name__}: {_first_line(error)}", where=where,
+                got=f"{type(error).__name__}: {first_line(error)}", where=where,
             ) from error  # fmt: skip
         if output.ndim < 2 or len(output) != 1:
             raise BadInputError(
@@ -130,7 +130,3 @@ def require_same_function(
         fix="only a Perceiver is compiled. Pass the Perceiver itself, give samples as it gets them, already scaled, "
         "and do in your own code what comes after it, such as a softmax",
     )  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
