@@ -50,14 +50,15 @@ ADAPTERS = {
         "compiler.deployment", "compiler.integer_arithmetic", "compiler.integer_model", "converters.tflite.convert",
         "converters.tflite.weights",
         "converters.trace",
-        "lowering.activations", "lowering.context_layouts", "lowering.core_survey", "lowering.exponential_attention",
-        "lowering.execute", "lowering.float_attention", "lowering.integer_attention", "lowering.inverted_attention",
-        "lowering.line_attention", "lowering.run_stack", "lowering.shared_context", "lowering.tokens",
-        "compiler.plain_reference",
+        "lowering.activations", "lowering.attention_residual", "lowering.context_layouts", "lowering.core_survey",
+        "lowering.exponential_attention", "lowering.execute", "lowering.float_attention", "lowering.integer_attention",
+        "lowering.inverted_attention", "lowering.line_attention", "lowering.run_stack", "lowering.shared_context",
+        "lowering.tokens", "compiler.plain_reference",
         "model.attention", "model.backend", "model.saved", "proof.reference", "commands.train",
     },
     "keras": {
-        "model.attention", "model.backend", "model.block", "model.feed_forward", "model.inputs", "model.layer_norm",
+        "model.attention", "model.attention_residual", "model.backend", "model.block", "model.feed_forward",
+        "model.inputs", "model.layer_norm",
         "model.linear", "model.named_variables", "model.perceiver", "model.saved", "commands.train",
     },
     "tf2onnx": {"converters.onnx.convert"},
@@ -174,6 +175,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
     }
     for executing in (
         "activations",
+        "attention_residual",
         "context_layouts",
         "core_survey",
         "execute",

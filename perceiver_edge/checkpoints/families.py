@@ -59,11 +59,6 @@ _FAMILIES = (
         f"its layers differ from those of 0.5 and later; {_PLAIN}",
     ),
     _Family(
-        "a Perceiver trained with attn_residual=True",
-        re.compile(r"(^|\.)attn_residuals\."),
-        f"{_PLAIN}, with attn_residual=False",
-    ),
-    _Family(
         "an autoregressive Perceiver AR (perceiver-ar-pytorch)",
         re.compile(r"(^|\.)perceive_layers\.|(^|\.)rotary_pos_emb\.inv_freq$"),
         "it makes text one symbol at a time, which perceiver_edge does not compile",

@@ -77,6 +77,9 @@ def _told(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "num_latents": num_latents, "latent_dim": latent_dim, "depth": depth, "self_per_cross_attn": len(attends),
         "weight_tie_layers": _are_tied(weights, depth), "final_classifier_head": head is not None,
     }  # fmt: skip
+    pool = weights.get("attn_residuals.0.to_attn_logits.1.weight")
+    if pool is not None:
+        told |= {"attn_residual": True, "attn_residual_rank": pool.shape[0]}
     return told if head is None else {**told, "num_classes": head.shape[0]}
 
 

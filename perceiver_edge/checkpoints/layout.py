@@ -17,6 +17,8 @@ def expected_shapes(config: PerceiverConfig) -> Shapes:
     shapes: Shapes = {"latents": (config.num_latents, config.latent_dim)}
     for index in range(distinct_layers(config)):
         shapes |= _layer(f"layers.{index}", config)
+        if config.attn_residual:
+            shapes |= attention_residual(f"attn_residuals.{index}", config.latent_dim, config.attn_residual_rank)
     if config.final_classifier_head:
         shapes |= norm("to_logits.1", config.latent_dim)
         shapes |= linear("to_logits.2", config.latent_dim, config.num_classes)
@@ -54,6 +56,16 @@ def feed_forward(name: str, dim: int) -> Shapes:
         **norm(f"{name}.norm", dim),
         **linear(f"{name}.fn.net.0", dim, 2 * hidden),
         **linear(f"{name}.fn.net.2", hidden, dim),
+    }
+
+
+def attention_residual(name: str, dim: int, rank: int) -> Shapes:
+    """An RMS normalisation and two products."""
+    name = f"{name}.to_attn_logits"
+    return {
+        f"{name}.0.weight": (dim,),
+        **linear(f"{name}.1", dim, rank, bias=False),
+        **linear(f"{name}.2", rank, dim, bias=False),
     }
 
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perceiver_edge.checkpoints.layout import Shapes, attention, feed_forward, linear, norm
+from perceiver_edge.checkpoints.layout import Shapes, attention, attention_residual, feed_forward, linear, norm
 from perceiver_edge.checkpoints.validation import fit_shapes
-from perceiver_edge.config.perceiver_io import PerceiverIOConfig
-
-QUERIES = "queries"
+from perceiver_edge.config.perceiver_io import QUERIES, PerceiverIOConfig
 
 
 def perceiver_io_shapes(config: PerceiverIOConfig) -> Shapes:
@@ -26,10 +24,12 @@ def perceiver_io_shapes(config: PerceiverIOConfig) -> Shapes:
         layer = f"layers.{index}.self_attns.0"
         shapes |= norm(f"{layer}.0.norm", width) | feed_forward(f"{layer}.1", width)
         shapes |= attention(f"{layer}.0.fn", width, width, c.latent_heads * c.latent_dim_head)
+        if c.attn_residual:
+            shapes |= attention_residual(f"attn_residuals.{index}", width, c.attn_residual_rank)
     if not c.has_decoder:
         return shapes
     query = c.query_channels
-    if not c.is_language_model:
+    if not (c.is_language_model or c.queries_are_input):
         shapes |= {QUERIES: (c.num_queries, query)}
     shapes |= norm("decoder_cross_attn.norm", query) | norm("decoder_cross_attn.norm_context", width)
     shapes |= attention("decoder_cross_attn.fn", query, width, cross)
@@ -52,6 +52,7 @@ def fit_perceiver_io(
         decoder = ("decoder_cross_attn.", "decoder_ff.", "to_logits.")
         renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith(decoder)}
     if config.weight_tie_layers:  # torch writes the one shared layer out once for each use
-        renamed = {n: t for n, t in renamed.items() if n in shapes or not n.startswith("layers.")}
-    fix = f"check the arguments, and store the decoder's queries with the weights as {QUERIES!r}"
+        renamed = {n: t for n, t in renamed.items() if n in shapes or not n.startswith(("layers.", "attn_residuals."))}
+    fix = f"check the arguments, and store the decoder's queries with the weights as {QUERIES!r}, or say that they are "
+    fix += "an input: queries_are_input true"
     return fit_shapes(shapes, renamed, where=where, fix=fix)

@@ -111,11 +111,11 @@ def _merge_tied_layers(
         )  # fmt: skip
     merged = {}
     for name, tensor in tensors.items():
-        match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
-        if match is None or not last < int(match[1]) < config.depth:
+        match = re.fullmatch(r"(layers|attn_residuals)\.(\d+)\.(.+)", name)
+        if match is None or not last < int(match[2]) < config.depth:
             merged[name] = tensor
             continue
-        shared = f"layers.{last}.{match[2]}"
+        shared = f"{match[1]}.{last}.{match[3]}"
         if shared not in tensors or not np.array_equal(tensors[shared], tensor, equal_nan=True):
             raise BadInputError(
                 f"weight_tie_layers is true, but {name} is not equal to {shared}.",

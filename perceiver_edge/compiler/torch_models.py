@@ -30,6 +30,9 @@ _WHAT_A_PERCEIVER_HAS = ("latents", "layers", "to_logits", "num_freq_bands", "ma
 _KEPT = ("num_freq_bands", "max_freq", "input_axis", "freq_base", "fourier_encode_data", "inverted_cross_attn")
 """Arguments of the constructor that some version keeps as attributes."""
 
+_LATER = {"inverted_cross_attn": False, "attn_residual": False, "attn_residual_rank": 64}
+"""Arguments since 0.9, and their defaults, which are not passed to older versions."""
+
 
 def is_torch_module(model: object) -> bool:
     """Whether it is a ``torch.nn.Module``; PyTorch is not imported to find out."""
@@ -105,14 +108,18 @@ def _package_module(checkpoint: Checkpoint) -> Any:
         import torch
         from perceiver_pytorch import Perceiver
 
-        arguments = {name: value for name, value in checkpoint.config.to_dict().items() if name != "freq_base"}
+        arguments = {
+            name: value
+            for name, value in checkpoint.config.to_dict().items()
+            if name != "freq_base" and (name not in _LATER or value != _LATER[name])
+        }
         module = Perceiver(**arguments)
     except (ImportError, TypeError, AttributeError):  # a version that does not go with this PyTorch or these arguments
         return None
     state = {name: torch.from_numpy(np.ascontiguousarray(weight)) for name, weight in checkpoint.weights.items()}
     loaded = module.load_state_dict(state, strict=False)
     tied = (
-        {name for name in loaded.missing_keys if name.startswith("layers.")}
+        {name for name in loaded.missing_keys if name.startswith(("layers.", "attn_residuals."))}
         if arguments["weight_tie_layers"]
         else set()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from perceiver_edge.config.huggingface import HuggingFaceConfig, is_huggingface, parse_huggingface_config
@@ -22,14 +22,8 @@ MADE_BY = "made_by"
 CONFIG_KEYS = {*(field.name for field in dataclasses.fields(PerceiverConfig)), *SPEC_KEYS, CLASS_NAMES, MADE_BY}
 """What a ``config.json`` may hold."""
 
-_ONLY_OFF: dict[str, Callable[[Any], bool]] = {
-    "inverted_cross_attn": lambda value: not any(value if isinstance(value, list | tuple) else [value]),
-    "attn_residual": lambda value: not value,
-    "attn_residual_rank": lambda value: True,  # of what attn_residual turns on
-    "queries_contribute_kv": lambda value: not value,
-    "self_attn_rel_pos": lambda value: not value,
-}
-"""Arguments of perceiver-pytorch, 0.3 to 0.11, that change nothing where they are off, and whether a value is off."""
+_ONLY_OFF = ("queries_contribute_kv", "self_attn_rel_pos")
+"""Arguments of perceiver-pytorch, 0.3 to 0.11, that change nothing where they are off."""
 
 
 def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[ModelConfig, InputSpec | None]:
@@ -67,8 +61,8 @@ def check_config_keys(values: Mapping[str, Any], *, where: object = None) -> Non
             got=", ".join(unknown),
             where=where,
         )
-    for key, is_off in _ONLY_OFF.items():
-        if key in values and not is_off(values[key]):
+    for key in _ONLY_OFF:
+        if values.get(key):
             raise BadInputError(
                 f"The Perceiver was trained with {key}, which perceiver_edge does not compute.",
                 expected=f"{key}: false, or no such key", got=f"{key}: {values[key]!r}", where=where,

@@ -24,6 +24,11 @@ class PerceiverConfig:
     ``freq_base=None`` spaces the Fourier bands linearly from 1 to ``max_freq / 2`` (Jaegle et al. 2021, section 3.2);
     a number spaces them logarithmically with that base, as perceiver-pytorch before 0.8 and the TF package do.
 
+    ``inverted_cross_attn``: softmax of cross-attends over the latents instead of the tokens (Locatello et al. 2020,
+    arXiv:2006.15055), in all layers, or for each layer by itself. ``attn_residual``: what goes into the next layer is
+    pooled from the outputs of all before it, by weights of ``attn_residual_rank`` channels. Both are as in
+    perceiver-pytorch 0.10.
+
     Raises:
         BadInputError: a value is out of range or of the wrong type.
     """
@@ -47,10 +52,24 @@ class PerceiverConfig:
     self_per_cross_attn: int = 1
     final_classifier_head: bool = True
     freq_base: float | None = None
+    inverted_cross_attn: bool | tuple[bool, ...] = False
+    attn_residual: bool = False
+    attn_residual_rank: int = 64
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_field(field.name, getattr(self, field.name))
+        _check_inverted(self.inverted_cross_attn, self.depth)
+        if len(set(self.inverted_layers)) == 1:  # one way of saying it
+            object.__setattr__(self, "inverted_cross_attn", self.inverted_layers[0])
+        else:
+            object.__setattr__(self, "inverted_cross_attn", self.inverted_layers)
+
+    @property
+    def inverted_layers(self) -> tuple[bool, ...]:
+        """Of each layer, whether its cross-attend is inverted."""
+        given = self.inverted_cross_attn
+        return (given,) * self.depth if isinstance(given, bool) else tuple(given)
 
     @property
     def context_channels(self) -> int:
@@ -97,10 +116,20 @@ _POSITIVE_INTS = {
     "latent_dim_head",
     "num_classes",
     "depth",
+    "attn_residual_rank",
 }
 _LAYERS = {"depth", "self_per_cross_attn"}
 _NON_NEGATIVE_INTS = {"num_freq_bands", "self_per_cross_attn"}
-_BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head"}
+_BOOLS = {"weight_tie_layers", "fourier_encode_data", "final_classifier_head", "attn_residual"}
+
+
+def _check_inverted(value: object, depth: int) -> None:
+    is_list = isinstance(value, list | tuple) and len(value) == depth and all(isinstance(one, bool) for one in value)
+    if not (isinstance(value, bool) or is_list):
+        raise BadInputError(
+            "Perceiver option 'inverted_cross_attn' is out of range.",
+            expected=f"true or false, or a list of {depth} of them, one for each layer", got=repr(value),
+        )  # fmt: skip
 
 
 def _check_field(name: str, value: object) -> None:

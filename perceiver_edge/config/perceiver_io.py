@@ -13,19 +13,21 @@ from perceiver_edge.errors import BadInputError, found_in
 MODEL_KEY = "model"
 PERCEIVER_IO, PERCEIVER_LM = "PerceiverIO", "PerceiverLM"
 
-_OFF = {"attn_residual": False}
-"""Arguments that are not computed, and what they have to be; those of dropout change nothing here."""
+QUERIES = "queries"
+"""The name of what the decoder asks with, among the weights or the inputs."""
 
-_IGNORED = ("attn_residual_rank", "seq_dropout_prob")
+_BOOLS = {"weight_tie_layers", "decoder_ff", "inverted_cross_attn", "attn_residual", "queries_are_input"}
+_IGNORED = ("seq_dropout_prob",)
+"""Of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverIOConfig:
     """Arguments and defaults of perceiver-pytorch 0.11.
 
-    ``num_queries``: rows that the decoder asks with, which are no weights of perceiver-pytorch's and have to be stored
-    with them as ``queries``; 0: there is no decoder, and the latents are the output. A language model asks with its
-    own tokens.
+    ``num_queries``: rows that the decoder asks with; 0: there is no decoder, and the latents are the output. They are
+    no weights of perceiver-pytorch's: they are stored with the weights as ``queries``, or, with ``queries_are_input``,
+    are a second input of this name. A language model asks with its own tokens.
 
     Raises:
         BadInputError: a value is out of range or of the wrong type.
@@ -45,7 +47,10 @@ class PerceiverIOConfig:
     weight_tie_layers: bool = False
     decoder_ff: bool = False
     inverted_cross_attn: bool = False
+    attn_residual: bool = False
+    attn_residual_rank: int = 64
     num_queries: int = 0
+    queries_are_input: bool = False
     num_tokens: int | None = None
     max_seq_len: int | None = None
 
@@ -54,7 +59,7 @@ class PerceiverIOConfig:
             raise _wrong(MODEL_KEY, f"{PERCEIVER_IO} or {PERCEIVER_LM}", self.model)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("weight_tie_layers", "decoder_ff", "inverted_cross_attn"):
+            if field.name in _BOOLS:
                 if not isinstance(value, bool):
                     raise _wrong(field.name, "true or false", value)
             elif field.name != MODEL_KEY and not (value is None and field.default is None):
@@ -66,6 +71,8 @@ class PerceiverIOConfig:
         for name in needed:
             if getattr(self, name) is None:
                 raise _wrong(name, "an integer of at least 1", None)
+        if self.queries_are_input and (self.is_language_model or self.num_queries == 0):
+            raise _wrong("queries_are_input", f"false, or a {PERCEIVER_IO} with num_queries", True)
 
     @property
     def is_language_model(self) -> bool:
@@ -113,8 +120,8 @@ class PerceiverIOConfig:
         return input_shape if self.is_language_model else (*input_shape, self.dim)
 
     def beside(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Shapes of other inputs, by name: there are none."""
-        return {}
+        """Shapes of other inputs, by name: the queries, where they are one."""
+        return {QUERIES: (self.num_queries, self.query_channels)} if self.queries_are_input else {}
 
     def require_input_shape(self, input_shape: tuple[int, ...], *, where: object = None) -> None:
         """Raises BadInputError for texts of more tokens than there are positions."""
@@ -137,16 +144,10 @@ def parse_perceiver_io_config(values: Mapping[str, Any], *, where: object = None
     """Read the arguments; other keys than those of `InputSpec` are errors.
 
     Raises:
-        BadInputError: as `PerceiverIOConfig`, and for keys that are missing or that are on and not supported.
+        BadInputError: as `PerceiverIOConfig`, and for keys that are missing.
     """
     fields = {field.name: field for field in dataclasses.fields(PerceiverIOConfig)}
-    for key, off in _OFF.items():
-        if values.get(key, off) != off:
-            raise BadInputError(
-                f"The model was trained with {key}, which perceiver_edge does not compute.", expected=f"{key}: {off}",
-                got=values[key], where=where,
-            )  # fmt: skip
-    known = {*fields, *_OFF, *_IGNORED, "input_shape", "image_mean", "image_std", "resize"}
+    known = {*fields, *_IGNORED, "input_shape", "image_mean", "image_std", "resize"}
     if unknown := sorted(set(values) - known):
         raise BadInputError(
             "The configuration has keys that a PerceiverIO does not have.", expected=", ".join(fields),

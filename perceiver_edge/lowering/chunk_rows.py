@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from perceiver_edge.lowering.chunk_keys import MOST_CHUNKS
 from perceiver_edge.lowering.program import CrossAttention, Extent, Program, SelfAttention, Stack, with_stacks
 from perceiver_edge.lowering.rule import Decision
@@ -34,7 +36,7 @@ def chunk_rows(program: Program) -> tuple[Program, Decision]:
 def _chunked(stack: Stack, extent: Extent) -> Stack:
     blocks = [block for _, block in stack.named_blocks()]
     know_each_other = any(isinstance(b, SelfAttention) or getattr(b, "is_inverted", False) for b in blocks)
-    if stack.rows is not None or know_each_other:
+    if isinstance(stack.rows, np.ndarray) or know_each_other:
         return stack
     heads = max((block.heads for block in blocks if isinstance(block, CrossAttention)), default=0)
     scores_bytes = 4 * heads * extent.rows * extent.tokens

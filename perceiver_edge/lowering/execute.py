@@ -12,7 +12,8 @@ from perceiver_edge.lowering.context_layouts import Layouts, columns_of
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
 from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RunLinear, StackRun
-from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context
+from perceiver_edge.lowering.source import Source
+from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context, tokens_of
 
 OUTPUT_SITE = "classifier"
 """The name of the last projection, whatever it is for."""
@@ -86,12 +87,15 @@ class LoweredPerceiver(tf.Module):
                 arithmetic=arithmetic,
             )
             is_last = stack is self.program.stacks[-1]
+            asking = tokens
+            if isinstance(stack.rows, Source):
+                asking = tokens_of(feeds[stack.rows.name], stack.rows, linear=linear, tensor=self.tensor)
             if stack.row_chunks == 1:
-                rows = run.rows(tokens)
+                rows = run.rows(asking)
                 rows = self._output(rows, batch, linear) if is_last else rows
                 continue
             parts = []
-            for index, part in enumerate(tf.split(tokens, stack.row_chunks, axis=1)):
+            for index, part in enumerate(tf.split(asking, stack.row_chunks, axis=1)):
                 rows = run.rows(part, f".part{index}")
                 # Projected part by part: what comes out is little beside the rows.
                 rows = self._output(rows, batch, linear, f".part{index}") if is_last else rows

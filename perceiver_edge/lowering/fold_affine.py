@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from perceiver_edge.lowering.program import (
+    AttentionResidual,
     Block,
     CrossAttention,
     FeedForward,
@@ -30,7 +31,7 @@ def fold_affine(program: Program) -> tuple[Program, Decision]:
     """Leave every `Norm` without γ and β and every score scale at 1."""
     blocks = [block for stack in program.stacks for layer in stack.layers for _, block in layer.blocks]
     affines = sum(norm.gamma is not None for norm in _norms(program, blocks))
-    scales = sum(block.scale != 1.0 for block in blocks if not isinstance(block, FeedForward))
+    scales = sum(block.scale != 1.0 for block in blocks if isinstance(block, CrossAttention | SelfAttention))
     if affines == scales == 0:
         return program, Decision("fold_affine", False, "no affine and no score scale is left to fold")
     folded = map_blocks(program, _fold_block)
@@ -52,7 +53,7 @@ def fold(norm: Norm, linear: Linear) -> Linear:
 def _norms(program: Program, blocks: list[Block]) -> list[Norm]:
     contexts = [b.context_norm for b in blocks if isinstance(b, CrossAttention) and b.context_norm is not None]
     output = [] if program.output.norm is None else [program.output.norm]
-    return [block.norm for block in blocks] + contexts + output
+    return [block.norm for block in blocks if not isinstance(block, AttentionResidual)] + contexts + output
 
 
 def _fold_block(block: Block) -> Block:

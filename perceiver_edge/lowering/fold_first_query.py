@@ -43,14 +43,18 @@ def fold_first_query(program: Program) -> tuple[Program, Decision]:
 def _first(stack: Stack) -> tuple[CrossAttention, Linear] | None:
     """The block that a stack begins with, if its query can become a constant, and is none yet."""
     _, block = stack.layers[0].blocks[0]
-    if stack.rows is None or not isinstance(block, CrossAttention) or not isinstance(block.query, Linear):
+    if (
+        not isinstance(stack.rows, np.ndarray)
+        or not isinstance(block, CrossAttention)
+        or not isinstance(block.query, Linear)
+    ):
         return None
     return block, block.query
 
 
 def _fold(stack: Stack, _: Extent) -> Stack:
     found = _first(stack)
-    if found is None or stack.rows is None:
+    if found is None or not isinstance(stack.rows, np.ndarray):
         return stack
     block, projection = found
     query = normalise(stack.rows, block.norm) @ projection.weight
@@ -65,7 +69,9 @@ def _fold(stack: Stack, _: Extent) -> Stack:
     first, *others = stack.layers
     attend = replace(block, query=query, output=Linear(block.output.weight, bias))
     layer = Layer(((first.blocks[0][0], attend), *first.blocks[1:]))
-    return replace(stack, rows=rows, layers=(layer, *others))
+    return replace(
+        stack, rows=rows, layers=(layer, *others), pooled_rows=stack.rows if stack.layers[0].pools else None
+    )  # fmt: skip
 
 
 def normalise(x: Array, norm: Norm) -> Array:

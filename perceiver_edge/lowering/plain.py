@@ -36,9 +36,7 @@ def _plain_perceiver(
 ) -> Program:
     """Weights under the names of `perceiver_edge.checkpoints.layout`."""
     read = Reader(weights)
-    distinct = min(config.depth, 2) if config.weight_tie_layers else config.depth  # tied: the first stands alone
-    layers = [_layer(config, read, index) for index in range(distinct)]
-    layers += layers[-1:] * (config.depth - distinct)
+    layers = _layers(config, read)
     encoding = None
     if config.fourier_encode_data:
         encoding = fourier_encoding(
@@ -58,10 +56,22 @@ def _plain_perceiver(
     )
 
 
-def _layer(config: PerceiverConfig, read: Reader, index: int) -> Layer:
+def _layers(config: PerceiverConfig, read: Reader) -> list[Layer]:
+    """Tied layers are the first, which stands alone, and one that serves as all others; inverted or not, it is two."""
+    last = 1 if config.weight_tie_layers else config.depth - 1
+    uses = [(min(index, last), is_inverted) for index, is_inverted in enumerate(config.inverted_layers)]
+    made = {use: _layer(config, read, *use) for use in dict.fromkeys(uses)}
+    return [made[use] for use in uses]
+
+
+def _layer(config: PerceiverConfig, read: Reader, index: int, is_inverted: bool) -> Layer:
     prefix = f"layers.{index}"
-    cross = read.cross_attention(f"{prefix}.cross_attn", config.cross_heads, config.cross_dim_head)
+    cross = read.cross_attention(
+        f"{prefix}.cross_attn", config.cross_heads, config.cross_dim_head, is_inverted=is_inverted
+    )  # fmt: skip
     blocks: list[tuple[str, Block]] = [("cross_attn", cross), ("cross_ff", read.feed_forward(f"{prefix}.cross_ff"))]
     for j in range(config.self_per_cross_attn):
         blocks += read.self_attention(f"{prefix}.self_attns.{j}", config.latent_heads, config.latent_dim_head, index=j)
+    if config.attn_residual:
+        blocks.append(read.attention_residual(index))
     return Layer(tuple(blocks))

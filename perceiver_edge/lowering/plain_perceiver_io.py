@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perceiver_edge.config.perceiver_io import PerceiverIOConfig
-from perceiver_edge.lowering.program import Block, Layer, Output, Program, Stack
+from perceiver_edge.config.perceiver_io import QUERIES, PerceiverIOConfig
+from perceiver_edge.lowering.program import Block, Layer, Output, Program, Rows, Stack
 from perceiver_edge.lowering.read_pytorch import Reader
 from perceiver_edge.lowering.source import Lookup, Source
 
@@ -26,10 +26,7 @@ def plain_perceiver_io(
     )  # fmt: skip
     first = Layer((("cross_attn", encode), ("cross_ff", read.feed_forward(f"{block}.cross_ff"))))
     distinct = 1 if config.weight_tie_layers else config.depth
-    layers = [
-        Layer(read.self_attention(f"layers.{i}.self_attns.0", config.latent_heads, config.latent_dim_head, index=0))
-        for i in range(distinct)
-    ]
+    layers = [_layer(config, read, index) for index in range(distinct)]
     layers += layers[-1:] * (config.depth - distinct)
     latents = read.array("latents")
     encoder = Stack("layers", latents, None, (first, *layers))
@@ -37,7 +34,7 @@ def plain_perceiver_io(
     if not config.has_decoder:
         output = Output(is_mean=False, norm=None, projection=None, shape=latents.shape)
         return Program(sources=(source,), stacks=(encoder,), output=output)
-    rows = None if config.is_language_model else read.array("queries")
+    rows = _queries(config, read, input_shape)
     decode = read.cross_attention(
         "decoder_cross_attn", config.cross_heads, config.cross_dim_head, is_residual=False
     )  # fmt: skip
@@ -45,10 +42,27 @@ def plain_perceiver_io(
     if config.decoder_ff:
         blocks.append(("cross_ff", read.feed_forward("decoder_ff")))
     projection = None if config.outputs is None else read.linear("to_logits")
-    count = input_shape[0] if rows is None else len(rows)
+    count = input_shape[0] if config.is_language_model else config.num_queries
     output = Output(False, None, projection, (count, config.outputs or config.query_channels))
     decoder = Stack("decoder", rows, None, (Layer(tuple(blocks)),))
     return Program(sources=(source,), stacks=(encoder, decoder), output=output)
+
+
+def _queries(config: PerceiverIOConfig, read: Reader, input_shape: tuple[int, ...]) -> Rows:
+    """What the decoder asks with: the tokens, an input, or stored rows."""
+    if config.is_language_model:
+        return None
+    if config.queries_are_input:
+        return Source(QUERIES, config.beside(input_shape)[QUERIES], (), None)
+    return read.array(QUERIES)
+
+
+def _layer(config: PerceiverIOConfig, read: Reader, index: int) -> Layer:
+    prefix = f"layers.{index}.self_attns.0"
+    blocks: tuple[tuple[str, Block], ...] = read.self_attention(
+        prefix, config.latent_heads, config.latent_dim_head, index=0
+    )
+    return Layer((*blocks, read.attention_residual(index)) if config.attn_residual else blocks)
 
 
 def _source(config: PerceiverIOConfig, read: Reader, input_shape: tuple[int, ...]) -> Source:

@@ -137,7 +137,19 @@ class FeedForward:
     is_residual = True
 
 
-Block = CrossAttention | SelfAttention | FeedForward
+@dataclass(frozen=True, eq=False)
+class AttentionResidual:
+    """The last block of a layer: rows become a pool of what this layer and those before it gave.
+
+    See `attention_residual`. ``down`` and ``up`` make the logits of the weights.
+    """
+
+    down: Linear
+    up: Linear
+    is_residual = False
+
+
+Block = CrossAttention | SelfAttention | FeedForward | AttentionResidual
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,23 +158,34 @@ class Layer:
 
     blocks: tuple[tuple[str, Block], ...]
 
+    @property
+    def pools(self) -> bool:
+        """Whether its last block reads what went into the layers."""
+        return isinstance(self.blocks[-1][1], AttentionResidual)
+
+
+Rows = Array | Source | None
+"""What a stack asks with: learned rows, those of an input, or the tokens (None)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
     """Rows that pass through layers, whose cross-attends all read one context.
 
-    ``name``: the prefix of its layers' names. ``rows`` ``[rows, channels]`` are learned; None: they are the tokens.
+    ``name``: the prefix of its layers' names. ``rows``: ``[rows, channels]``, or where they come from.
     ``context_norm`` is set once the normalised context is shared. ``chunks``: integer cores take the context in so
     many, and every array of its rows has them in that order (`chunk_keys.token_order`). ``row_chunks``: the rows pass
-    through all layers in so many parts (`chunk_rows`).
+    through all layers in so many parts (`chunk_rows`). ``pooled_rows``: what a pool of the first layer reads of the
+    rows, where `fold_first_query` has changed them.
     """
 
     name: str
-    rows: Array | None
+    rows: Rows
     context_norm: Norm | ContextScale | None
     layers: tuple[Layer, ...]
     chunks: int = 1
     row_chunks: int = 1
+    pooled_rows: Array | None = None
 
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block in order of execution, as ``<name>.<i>.<block>``."""
@@ -233,7 +256,11 @@ class Program:
         tokens = asked = self.tokens, self.context_channels
         found = []
         for stack in self.stacks:
-            count, width = tokens if stack.rows is None else stack.rows.shape
+            rows = stack.rows
+            if isinstance(rows, Source):
+                count, width = rows.tokens, rows.channels
+            else:
+                count, width = tokens if rows is None else rows.shape
             found.append(Extent(count, width, *asked))
             asked = count, width
         return found

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from perceiver_edge.lowering.program import Block, CrossAttention, FeedForward, Linear, Norm, SelfAttention
+from perceiver_edge.lowering.program import (
+    AttentionResidual,
+    Block,
+    CrossAttention,
+    FeedForward,
+    Linear,
+    Norm,
+    SelfAttention,
+)
 
 
 class Reader:
@@ -50,6 +58,12 @@ class Reader:
         return FeedForward(
             self.norm(f"{prefix}.norm"), self.linear(f"{prefix}.fn.net.0"), self.linear(f"{prefix}.fn.net.2")
         )
+
+    def attention_residual(self, index: int) -> tuple[str, Block]:
+        """Of the layer ``index``, with its name; the normalisation's gain goes into the first product."""
+        prefix = f"attn_residuals.{index}.to_attn_logits"
+        down = self.linear(f"{prefix}.1").weight * self.array(f"{prefix}.0.weight")[:, None]
+        return "attn_residual", AttentionResidual(Linear(down), self.linear(f"{prefix}.2"))
 
     def _attention(self, prefix: str) -> tuple[Linear, Linear, Linear, Linear]:
         key, value = np.split(self.linear(f"{prefix}.to_kv").weight, 2, axis=1)

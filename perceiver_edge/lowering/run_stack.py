@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.lowering import (
+    attention_residual,
     exponential_attention,
     float_attention,
     integer_attention,
@@ -21,6 +22,7 @@ from perceiver_edge.lowering.drop_maximum import is_by_token
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.program import (
+    AttentionResidual,
     Block,
     CrossAttention,
     Extent,
@@ -84,24 +86,36 @@ class StackRun:
         self.context = context
         self.shared = SharedContext(self.context, layouts=layouts, chunks=stack.chunks, linear=linear, tensor=tensor)
 
-    def rows(self, tokens: tf.Tensor, suffix: str = "") -> tf.Tensor:
-        """What comes out of the layers, ``[B * N, D]``. ``tokens`` ``[B, N, C]`` go in where no rows are learned.
+    def rows(self, asking: tf.Tensor, suffix: str = "") -> tf.Tensor:
+        """What comes out of the layers, ``[B * N, D]``. ``asking`` ``[B, N, D]`` go in where no rows are learned.
 
         ``suffix``: of the blocks' names, where the rows come in parts.
         """
         learned = self.stack.rows
-        if learned is None:
-            rows = tf.reshape(tokens, [-1, tokens.shape[-1]])
-        else:
+        if isinstance(learned, np.ndarray):
             rows = tf.tile(self.tensor(learned), [self.batch, 1])
-        for unique, block in self.stack.named_blocks():
-            name = unique + suffix
-            with tf.name_scope(name):
-                given = self.block(rows, block, name)
-                rows = rows + given if block.is_residual else given
+        else:
+            rows = tf.reshape(asking, [-1, asking.shape[-1]])
+        given: list[tf.Tensor] = []
+        for index, layer in enumerate(self.stack.layers):
+            if layer.pools and not given:
+                kept = self.stack.pooled_rows
+                given.append(rows if kept is None else tf.tile(self.tensor(kept), [self.batch, 1]))
+            for block_name, block in layer.blocks:
+                name = f"{self.stack.name}.{index}.{block_name}{suffix}"
+                with tf.name_scope(name):
+                    rows = self.block(rows, block, name, given)
         return rows
 
-    def block(self, rows: tf.Tensor, block: Block, name: str) -> tf.Tensor:
+    def block(self, rows: tf.Tensor, block: Block, name: str, given: list[tf.Tensor]) -> tf.Tensor:
+        """``given``: what went into the first layer that pools, and what each layer since gave."""
+        if isinstance(block, AttentionResidual):
+            given.append(rows)
+            return attention_residual.pool(given, block, name, batch=self.batch, linear=self.linear)
+        attended = self.attended(rows, block, name)
+        return rows + attended if block.is_residual else attended
+
+    def attended(self, rows: tf.Tensor, block: CrossAttention | SelfAttention | FeedForward, name: str) -> tf.Tensor:
         match block:
             case CrossAttention():
                 return self.cross_attention(rows, block, name)

@@ -75,6 +75,11 @@ def tokens_and_context(
     return given, context, Layouts(functools.partial(columns_of, context))
 
 
+def tokens_of(x: tf.Tensor, source: Source, *, linear: RunLinear, tensor: ToTensor) -> tf.Tensor:
+    """An input ``[B, *shape]`` → its tokens ``[B, T, C]``."""
+    return _positioned(_data(x, source, linear=linear, tensor=tensor), source, tensor)
+
+
 def layer_norm(x: tf.Tensor, norm: Norm, *, tensor: ToTensor) -> tf.Tensor:
     """Over the last axis (Ba et al. 2016, with biased variance)."""
     mean = tf.reduce_mean(x, axis=-1, keepdims=True)

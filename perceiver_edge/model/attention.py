@@ -9,6 +9,9 @@ from keras import KerasTensor, ops
 from perceiver_edge.model.layer_norm import LayerNorm
 from perceiver_edge.model.linear import linear
 
+LEAST_TOTAL = 1e-8
+"""perceiver-pytorch's, for queries that no key gives itself to."""
+
 
 class Attention(keras.layers.Layer):
     """softmax(LN(x) W_q (LN(c) W_k)^T / sqrt(dim_head)) LN(c) W_v W_o + b_o; without a context, c = x.
@@ -59,6 +62,7 @@ class Attention(keras.layers.Layer):
         x: KerasTensor,
         context: KerasTensor | None = None,
         attendable: KerasTensor | None = None,
+        is_inverted: bool = False,
         training: bool | None = None,
     ) -> KerasTensor:
         """Attend from x ``[batch, queries, query_dim]`` to context ``[batch, keys, context_dim]``.
@@ -66,6 +70,8 @@ class Attention(keras.layers.Layer):
         Args:
             attendable: boolean ``[batch, keys]``, True where a key may be attended to. (Keras has its own meaning for
                 the name `mask`.)
+            is_inverted: each key divides itself among the queries, and each query averages over what it got (Locatello
+                et al. 2020, arXiv:2006.15055).
 
         Returns:
             ``[batch, queries, query_dim]``, to be added to x.
@@ -80,7 +86,12 @@ class Attention(keras.layers.Layer):
             # The lowest finite number, not -inf: a row with every key masked becomes uniform instead of NaN.
             scores = ops.where(attendable[:, None, None, :], scores, tf.as_dtype(scores.dtype).min)
         # Not ops.softmax, which warns of an axis of size 1: one token or one latent is a Perceiver, too.
-        weights = self.dropout(tf.nn.softmax(scores, axis=-1), training=training)
+        weights = tf.nn.softmax(scores, axis=-2 if is_inverted else -1)
+        if is_inverted:
+            if attendable is not None:
+                weights = ops.where(attendable[:, None, None, :], weights, 0.0)
+            weights = weights / ops.maximum(ops.sum(weights, axis=-1, keepdims=True), LEAST_TOTAL)
+        weights = self.dropout(weights, training=training)
         return self.to_out(self._merge_heads(ops.einsum("bhij,bjhd->bihd", weights, v)))
 
     def _split_heads(self, x: KerasTensor) -> KerasTensor:

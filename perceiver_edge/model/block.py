@@ -58,6 +58,7 @@ class PerceiverBlock(keras.layers.Layer):
         x: KerasTensor,
         context: KerasTensor | None = None,
         attendable: KerasTensor | None = None,
+        is_inverted: bool = False,
         training: bool | None = None,
     ) -> KerasTensor:
         """Latents ``[batch, latents, latent_dim]`` to the same shape.
@@ -65,8 +66,11 @@ class PerceiverBlock(keras.layers.Layer):
         Args:
             context: ``[batch, tokens, context_channels]``.
             attendable: boolean ``[batch, tokens]``, True where a token may be attended to.
+            is_inverted: see `Attention`, of the cross-attend.
         """
-        x = x + self.cross_attn(x, context=context, attendable=attendable, training=training)
+        x = x + self.cross_attn(
+            x, context=context, attendable=attendable, is_inverted=is_inverted, training=training
+        )  # fmt: skip
         x = x + self.cross_ff(x, training=training)
         for attend, feed_forward in zip(self.self_attns, self.self_ffs, strict=True):
             x = x + attend(x, training=training)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from perceiver_edge.model.attention import Attention
+from perceiver_edge.model.attention_residual import AttentionResidual
 from perceiver_edge.model.block import PerceiverBlock
 from perceiver_edge.model.feed_forward import FeedForward
 from perceiver_edge.model.layer_norm import LayerNorm
@@ -17,10 +18,13 @@ Named = Iterator[tuple[str, keras.Variable]]
 
 
 def named_variables(
-    latents: keras.Variable, blocks: Iterable[PerceiverBlock], head: tuple[LayerNorm, keras.layers.Dense] | None
+    latents: keras.Variable,
+    blocks: Iterable[PerceiverBlock],
+    pools: Iterable[AttentionResidual],
+    head: tuple[LayerNorm, keras.layers.Dense] | None,
 ) -> dict[str, keras.Variable]:
     """Every variable that is a weight, by canonical name. ``head``: the normalisation and the classifier."""
-    return dict(_model(latents, blocks, head))
+    return dict(_model(latents, blocks, pools, head))
 
 
 def flip_linear(name: str, weight: np.ndarray) -> np.ndarray:
@@ -29,7 +33,10 @@ def flip_linear(name: str, weight: np.ndarray) -> np.ndarray:
 
 
 def _model(
-    latents: keras.Variable, blocks: Iterable[PerceiverBlock], head: tuple[LayerNorm, keras.layers.Dense] | None
+    latents: keras.Variable,
+    blocks: Iterable[PerceiverBlock],
+    pools: Iterable[AttentionResidual],
+    head: tuple[LayerNorm, keras.layers.Dense] | None,
 ) -> Named:
     yield "latents", latents
     for index, block in enumerate(blocks):
@@ -39,6 +46,11 @@ def _model(
         for j, (attend, feed_forward) in enumerate(zip(block.self_attns, block.self_ffs, strict=True)):
             yield from _attention(f"{name}.self_attns.{j}.0", attend)
             yield from _feed_forward(f"{name}.self_attns.{j}.1", feed_forward)
+    for index, pool in enumerate(pools):
+        name = f"attn_residuals.{index}.to_attn_logits"
+        yield f"{name}.0.weight", pool.gamma
+        yield from _linear(f"{name}.1", pool.down)
+        yield from _linear(f"{name}.2", pool.up)
     if head is not None:
         norm, classifier = head
         yield from _norm("to_logits.1", norm)
@@ -72,6 +84,8 @@ def _norm(name: str, layer: LayerNorm) -> Named:
 
 
 _SAVED_LAYER = re.compile(r"(?:^|/)block(?:_|s/)(\d+)/(cross|self)_(attn|ff)(?:s?[_/](\d+))?/(\w+)/_?(\w+)$")
+_SAVED_POOL = re.compile(r"(?:^|/)attn_residuals?[_/](\d+)/(?:(down|up)/)?_?(\w+)$")
+_POOL_PARTS = {None: 0, "down": 1, "up": 2}
 _SAVED_REST = re.compile(r"(?:^|/)(latents|head_norm|head)(?:/_?(\w+))?$")
 _PARTS = {
     "norm": "norm", "norm_context": "norm_context", "to_q": "fn.to_q", "to_kv": "fn.to_kv", "to_out": "fn.to_out",
@@ -92,6 +106,10 @@ def saved_name(path: str) -> str | None:
             return None
         block = f"cross_{kind}" if side == "cross" else f"self_attns.{place}.{0 if kind == 'attn' else 1}"
         return f"layers.{index}.{block}.{_PARTS[part]}.{_KINDS[variable]}"
+    if match := _SAVED_POOL.search(path):
+        index, part, variable = match.groups()
+        kind = _KINDS.get(variable)
+        return None if kind is None else f"attn_residuals.{index}.to_attn_logits.{_POOL_PARTS[part]}.{kind}"
     if match := _SAVED_REST.search(path):
         owner, variable = match.groups()
         if owner == "latents":

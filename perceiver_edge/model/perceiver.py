@@ -16,6 +16,7 @@ from perceiver_edge.checkpoints.layout import distinct_layers
 from perceiver_edge.config import CLASS_NAMES, InputSpec, PerceiverConfig, parse_class_names
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.fourier import fourier_encoding
+from perceiver_edge.model.attention_residual import AttentionResidual
 from perceiver_edge.model.backend import require_eager_execution
 from perceiver_edge.model.block import PerceiverBlock
 from perceiver_edge.model.inputs import check_inputs
@@ -59,6 +60,9 @@ class Perceiver(keras.Model):
         self_per_cross_attn: int = 1,
         final_classifier_head: bool = True,
         freq_base: float | None = None,
+        inverted_cross_attn: bool | Sequence[bool] = False,
+        attn_residual: bool = False,
+        attn_residual_rank: int = 64,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -83,11 +87,22 @@ class Perceiver(keras.Model):
             self_per_cross_attn=self_per_cross_attn,
             final_classifier_head=final_classifier_head,
             freq_base=freq_base,
+            inverted_cross_attn=inverted_cross_attn
+            if isinstance(inverted_cross_attn, bool)
+            else tuple(inverted_cross_attn),
+            attn_residual=attn_residual,
+            attn_residual_rank=attn_residual_rank,
         )
         self.supports_masking = True  # the mask is used up here: see compute_mask
         policy = self.dtype_policy
         self.blocks = [
             PerceiverBlock(config, name=f"block_{index}", dtype=policy) for index in range(distinct_layers(config))
+        ]
+        self.attn_residuals = [
+            AttentionResidual(
+                dim=config.latent_dim, rank=config.attn_residual_rank, name=f"attn_residual_{index}", dtype=policy
+            )
+            for index in range(len(self.blocks) if config.attn_residual else 0)
         ]
         if config.final_classifier_head:
             self.head_norm = LayerNorm(name="head_norm", dtype=policy)
@@ -116,6 +131,8 @@ class Perceiver(keras.Model):
         )
         for block in self.blocks:
             block.build((None, config.num_latents, config.latent_dim))
+        for pool in self.attn_residuals:
+            pool.build()
         if config.final_classifier_head:
             self.head_norm.build((None, config.latent_dim))
             self.head.build((None, config.latent_dim))
@@ -146,9 +163,15 @@ class Perceiver(keras.Model):
         attendable = None if mask is None else ops.reshape(mask, (-1, context.shape[1]))
 
         x = ops.broadcast_to(self.latents, (ops.shape(inputs)[0], config.num_latents, config.latent_dim))
-        for index in range(config.depth):
-            block = self.blocks[min(index, len(self.blocks) - 1)]
-            x = block(x, context=context, attendable=attendable, training=training)
+        given = [x]
+        for index, is_inverted in enumerate(config.inverted_layers):
+            place = min(index, len(self.blocks) - 1)
+            x = self.blocks[place](
+                x, context=context, attendable=attendable, is_inverted=is_inverted, training=training
+            )  # fmt: skip
+            if config.attn_residual:
+                given.append(x)
+                x = self.attn_residuals[place](given)
         if not config.final_classifier_head:
             return x
         return self.head(self.head_norm(ops.mean(x, axis=1)))
@@ -199,7 +222,7 @@ class Perceiver(keras.Model):
 
     def _named_variables(self) -> dict[str, keras.Variable]:
         head = (self.head_norm, self.head) if self.config.final_classifier_head else None
-        return named_variables(self.latents, self.blocks, head)
+        return named_variables(self.latents, self.blocks, self.attn_residuals, head)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, dtype: str = "float32") -> Self:

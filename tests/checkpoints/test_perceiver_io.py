@@ -30,6 +30,18 @@ CASES = {
     "inverted": {
         "model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 7, "inverted_cross_attn": True,
     },
+    "attention residual": {
+        "model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 3, "attn_residual": True,
+        "attn_residual_rank": 3,
+    },
+    "tied attention residual": {
+        "model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 3, "attn_residual": True,
+        "attn_residual_rank": 3, "weight_tie_layers": True, "depth": 3,
+    },
+    "queries as an input": {
+        "model": "PerceiverIO", **SIZES, "queries_dim": 5, "logits_dim": 3, "num_queries": 7,
+        "queries_are_input": True, "decoder_ff": True,
+    },
     "no logits": {"model": "PerceiverIO", **SIZES, "queries_dim": 5, "num_queries": 2},
     "latents": {"model": "PerceiverIO", **SIZES, "queries_dim": 5},
     "language model": {"model": "PerceiverLM", **SIZES, "num_tokens": 11, "max_seq_len": 9},
@@ -57,16 +69,17 @@ def folder(values, weights, tmp_path):
 
 
 def run(program, inputs, mask):
-    data = tf.constant(inputs, tf.int32 if inputs.dtype.kind == "i" else tf.float64)
-    return LoweredPerceiver(program, dtype=tf.float64)(data, tf.constant(mask)).numpy()
+    feeds = {n: tf.constant(v, tf.int32 if v.dtype.kind == "i" else tf.float64) for n, v in inputs.items()}
+    return LoweredPerceiver(program, dtype=tf.float64)(feeds, tf.constant(mask)).numpy()
 
 
 def inputs_of(config):
     random = np.random.default_rng(5)
     mask = np.arange(9)[None] < 6
     if config.vocabulary:
-        return random.integers(0, config.vocabulary, (1, 9)).astype(np.int32), mask
-    return random.standard_normal((1, 9, config.dim)).astype(np.float32), mask
+        return {"input": random.integers(0, config.vocabulary, (1, 9)).astype(np.int32)}, mask
+    shapes = {"input": (9, config.dim), **config.beside((9,))}
+    return {name: random.standard_normal((1, *shape)).astype(np.float32) for name, shape in shapes.items()}, mask
 
 
 def test_it_computes_what_perceiver_pytorch_computes(folder):
@@ -74,7 +87,12 @@ def test_it_computes_what_perceiver_pytorch_computes(folder):
     library = pytest.importorskip("perceiver_pytorch")
     checkpoint = load_checkpoint(folder)
     config = checkpoint.config
-    keys = ("model", "num_queries", *(() if config.is_language_model else ("num_tokens", "max_seq_len")))
+    keys = (
+        "model",
+        "num_queries",
+        "queries_are_input",
+        *(() if config.is_language_model else ("num_tokens", "max_seq_len")),
+    )
     arguments = {key: value for key, value in config.to_dict().items() if key not in keys}
     if config.is_language_model:
         del arguments["queries_dim"], arguments["logits_dim"]
@@ -84,9 +102,13 @@ def test_it_computes_what_perceiver_pytorch_computes(folder):
     if config.is_language_model:
         state = {n if n.startswith(("token_emb", "pos_emb")) else f"perceiver_io.{n}": w for n, w in state.items()}
     assert not model.load_state_dict(state, strict=False).unexpected_keys
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.RMSNorm)):
+        norm.eps = torch.finfo(torch.float32).eps  # what it is in a model of float32
     inputs, mask = inputs_of(config)
+    if "queries" in inputs:
+        queries = torch.from_numpy(inputs["queries"])
     options = {} if queries is None else {"queries": queries.double()}
-    data = torch.from_numpy(inputs)
+    data = torch.from_numpy(inputs["input"])
     with torch.no_grad():
         wanted = model(data if config.is_language_model else data.double(), mask=torch.from_numpy(mask), **options)
     got = run(plain_program(config, checkpoint.weights, (9,)), inputs, mask)
@@ -132,7 +154,11 @@ def test_a_wrapper_of_a_language_model_is_taken_off(values, weights, tmp_path):
     ("changes", "words"),
     [
         ({"inverted_cross_attn": [True, False]}, "inverted_cross_attn"),
-        ({"attn_residual": True}, "attn_residual"),
+        ({"attn_residual": True}, "attn_residuals.0.to_attn_logits"),
+        ({"attn_residual": "yes"}, "attn_residual"),
+        ({"queries_are_input": 1}, "queries_are_input"),
+        ({"queries_are_input": True, "num_queries": 0}, "queries_are_input"),
+        ({"queries_are_input": True}, "no place for"),
         ({"num_queries": 4}, "wrong shape"),
         ({"depth": 0}, "depth"),
         ({"colour": 1}, "colour"),

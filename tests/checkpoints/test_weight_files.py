@@ -174,9 +174,6 @@ OFF = [
     {"self_attn_rel_pos": False},
 ]
 ON = [
-    {"inverted_cross_attn": True},
-    {"inverted_cross_attn": [False, True]},
-    {"attn_residual": True},
     {"queries_contribute_kv": True},
     {"self_attn_rel_pos": True},
 ]
@@ -190,6 +187,27 @@ def test_arguments_of_perceiver_pytorch_that_are_off_change_nothing(keys, file, 
 @pytest.mark.parametrize("keys", ON, ids=str)
 def test_and_those_that_are_on_are_named(keys, file):
     assert f"trained with {next(iter(keys))}, which" in told(file, config={**UNTOLD, **keys}, input_shape=(4, 5))
+
+
+@pytest.mark.parametrize("keys", [{"inverted_cross_attn": True}, {"inverted_cross_attn": [False, True]}], ids=str)
+def test_inversion_is_told_by_no_weight_and_taken_from_the_configuration(keys, file):
+    config = load_checkpoint(file, config={**UNTOLD, **keys}, input_shape=(4, 5)).config
+    assert config.inverted_layers == ((True, True) if keys["inverted_cross_attn"] is True else (False, True))
+
+
+@pytest.mark.parametrize("value", [[True], [True, True, True], "yes", 1, [1, 0]], ids=str)
+def test_an_inversion_that_does_not_fit_is_named(value, file):
+    assert "inverted_cross_attn" in told(file, config={**UNTOLD, "inverted_cross_attn": value}, input_shape=(4, 5))
+
+
+def test_attention_residuals_are_told_by_their_weights(tiny_config, tmp_path):
+    config = tiny_config(depth=3, weight_tie_layers=True, attn_residual=True, attn_residual_rank=3)
+    weights = init_weights(config, seed=0)
+    copies = {re.sub(r"^(layers|attn_residuals)\.1\.", r"\1.2.", name): weight for name, weight in weights.items()}
+    save_file({**weights, **copies}, tmp_path / "a.safetensors")  # as torch writes a shared module
+    checkpoint = load_checkpoint(tmp_path / "a.safetensors", config=UNTOLD, input_shape=(4, 5))
+    assert checkpoint.config == config
+    assert list(checkpoint.weights) == list(weights)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +240,6 @@ def test_weights_of_no_perceiver_are_refused_before_anything_is_asked(names, con
         (["latents", "data_proj.weight", "layers.0.4.fn.to_qkv.weight"], "experimental"),
         (["latents", "sinu_emb.inv_freq", "layers.0.0.norm.weight"], "rotary"),
         (["latents", "layers.0.2.fn.to_q.weight", "layers.0.3.norm.weight"], "perceiver-pytorch 0.1"),
-        (["latents", "attn_residuals.0.to_attn_logits.1.weight"], "attn_residual=True"),
         (["net.token_emb.weight", "net.perceive_layers.0.0.to_q.weight"], "autoregressive"),
         (["0.latent_provider._query", "0.cross_attn_1.0.module.q_norm.weight"], "krasserm"),
         (["latents", "media_pos_emb", "layers.0.0.norm_media.weight"], "resampler"),

@@ -197,12 +197,19 @@ class TestPyTorch:
         with pytest.raises(BadInputError, match="computes something else than a Perceiver with its weights"):
             check(module, case)
 
-    def test_options_that_leave_no_trace_in_the_weights_are_refused(self, golden_case_named, make, check):
+    def test_a_module_tells_options_that_leave_no_trace_in_the_weights(self, golden_case_named, make, check):
         case = golden_case_named("image")
-        with pytest.raises(BadInputError, match="trained with inverted_cross_attn"):
-            check(make(case, inverted_cross_attn=True), case)
+        job, source = check(make(case, inverted_cross_attn=(True, False)), case)
+        assert job.model.checkpoint.config.inverted_cross_attn == (True, False)
+        assert source.relative_l2 < 1e-5
 
-    def test_and_so_is_their_state_dict_by_its_answers(self, golden_case_named, make, check, tmp_path):
+    def test_attention_residuals_are_read_from_a_module(self, golden_case_named, make, check):
+        case = golden_case_named("attention_residual_tied")
+        job, source = check(make(case), case)
+        assert job.model.checkpoint.config == case.config
+        assert source.relative_l2 < 1e-5
+
+    def test_without_them_a_state_dict_is_refused_by_its_answers(self, golden_case_named, make, check, tmp_path):
         import torch
 
         case = golden_case_named("image")

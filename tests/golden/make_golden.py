@@ -34,6 +34,7 @@ def make_case(case: dict[str, Any]) -> dict[str, np.ndarray]:
         for name, parameter in model.named_parameters():  # each tied parameter once, as the canonical weights are
             if "norm" in name or name.startswith("to_logits.1"):
                 parameter.add_(0.3 * torch.randn_like(parameter))
+    sharpen_pools(model)
     weights = {f"weights.{name}": p.detach().numpy().copy() for name, p in model.named_parameters()}
 
     inputs = random.standard_normal((*axes, config["input_channels"])).astype(np.float32)
@@ -47,6 +48,17 @@ def make_case(case: dict[str, Any]) -> dict[str, np.ndarray]:
     with torch.no_grad():
         output = model.double()(torch.from_numpy(inputs).double(), mask=mask)
     return {**tensors, "output": output.numpy()}
+
+
+def sharpen_pools(model: torch.nn.Module) -> None:
+    """Attention residuals that are far from a mean; their epsilon is float32's in double precision, too."""
+    for pool in filter(None, model.attn_residuals):
+        norm, *products = pool.to_attn_logits
+        norm.eps = torch.finfo(torch.float32).eps
+        with torch.no_grad():
+            norm.weight.add_(0.3 * torch.randn_like(norm.weight))
+            for product in products:
+                product.weight.mul_(3.0)
 
 
 def main() -> None:

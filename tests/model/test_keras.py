@@ -144,6 +144,15 @@ class TestModelOption:
             checked(keras.Sequential(layers), tmp_path)
 
     @pytest.mark.parametrize("way", ["export", "save"])
+    def test_a_saved_model_with_attention_residuals(self, way, tmp_path):
+        model, folder = pe.Perceiver(**SIZES, attn_residual=True, attn_residual_rank=3), tmp_path / "saved"
+        model(np.zeros((1, 12, 12, 1), "f4"))
+        model.export(folder, verbose=False) if way == "export" else tf.saved_model.save(model, str(folder))
+        job, source = checked(folder, tmp_path, config=UNTOLD)
+        assert job.model.checkpoint.config == model.config
+        assert source.relative_l2 < 1e-5
+
+    @pytest.mark.parametrize("way", ["export", "save"])
     def test_a_saved_model(self, way, model, tmp_path):
         folder = tmp_path / "saved"
         model.export(folder, verbose=False) if way == "export" else tf.saved_model.save(model, str(folder))

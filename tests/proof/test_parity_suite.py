@@ -15,7 +15,7 @@ from perceiver_edge.runtime.engines import ENGINES, installed_engines
 
 pytestmark = pytest.mark.parity
 
-QUICK = ("image_masked", "tied", "tiny_preset")
+QUICK = ("image_masked", "tied", "tiny_preset", "attention_residual_tied")
 UNTRAINED = {"top1_agreement": 0.0}
 """Of networks that have learned nothing the largest logit is decided by differences of one step of int8."""
 UNTRAINED_EIGHT_BITS = UNTRAINED | {"relative_l2": 0.2, "cosine": 0.98}
