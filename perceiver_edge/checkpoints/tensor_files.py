@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perceiver_edge.checkpoints.torch_files import read_torch_file
+from perceiver_edge.checkpoints.torch_files import names_in_archive, read_torch_file
 from perceiver_edge.errors import BadInputError, MissingExtraError
 from perceiver_edge.files.reading import read_file
 
@@ -71,10 +71,7 @@ def _head(path: Path) -> bytes:
 
 def is_keras_file(path: Path) -> bool:
     """Whether it is what ``model.save("model.keras")`` wrote."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return "model.weights.h5" in archive.namelist()
+    return path.is_file() and "model.weights.h5" in names_in_archive(path)
 
 
 def _known_other(head: bytes, path: Path) -> tuple[str, str] | None:

@@ -93,12 +93,17 @@ def _three_lines(path: Path, load: str) -> str:
     return SAVE_AS_SAFETENSORS.format(load=load, stem=path.stem)
 
 
-def _is_torchscript(path: Path) -> bool:
+def names_in_archive(path: Path) -> list[str]:
+    """The files in a zip archive; none where it is no whole one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+            return archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # a damaged directory gives any of these
+        return []
+
+
+def _is_torchscript(path: Path) -> bool:
+    return any(name.endswith("/constants.pkl") for name in names_in_archive(path))
 
 
 def _state_dict(content: object, path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from perceiver_edge.checkpoints import fit_weights, init_weights, load_checkpoint
+from perceiver_edge.checkpoints.tensor_files import is_keras_file
 from perceiver_edge.config import PRESETS
 from perceiver_edge.errors import BadInputError, in_terminal
 
@@ -353,6 +354,16 @@ class TestTorch:
         content = (tmp_path / "a.pt").read_bytes()
         (tmp_path / "a.pt").write_bytes(content[: int(keep * len(content))])
         assert "damaged" in told(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize("name", ["weights.pt", "model.keras"])
+    def test_an_archive_whose_directory_is_damaged(self, name, state, tmp_path):
+        import torch
+
+        torch.save(state, tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content.replace(b"PK\x01\x02", b"XXXX", 1))  # of the first file in it
+        assert not is_keras_file(tmp_path / name)
+        assert "The weights are damaged" in told(tmp_path / name)
 
     def test_no_weights(self, tmp_path):
         torch = pytest.importorskip("torch")
