@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Union
@@ -77,11 +78,8 @@ class Pictures:
                 return self._fitted(Image.fromarray(picture[..., 0] if is_grey else picture))
             if not is_file:
                 return self._fitted(picture)
-            with warnings.catch_warnings():
-                # Pillow warns of half of what it refuses; our own limit lies between, and is checked before decoding.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(picture) as image:
-                    return self._fitted(image)
+            with _opened(picture) as image:
+                return self._fitted(image)
         except Exception as error:  # Pillow's decoders raise a dozen types for damaged files
             raise BadInputError(
                 "A picture cannot be read.",
@@ -93,11 +91,9 @@ class Pictures:
 
     def loses_colour(self, picture: str | PathLike) -> bool:
         """Whether a readable file is stored in colour, and the model is fed grey. Nothing is decoded."""
-        from PIL import Image
-
         if self.channels != 1:
             return False
-        with Image.open(picture) as image:
+        with _opened(picture) as image:
             return image.mode not in _GREY
 
     def normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -123,6 +119,17 @@ class Pictures:
         else:
             fitted = ImageOps.fit(channels, (width, height), method=bilinear, bleed=(1 - share) / 2)
         return np.asarray(fitted, dtype=np.uint8).reshape(height, width, -1)
+
+
+@contextmanager
+def _opened(picture: str | PathLike) -> Iterator[Any]:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Pillow warns of half of what it refuses; our own limit lies between, and is checked before decoding.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(picture) as image:
+            yield image
 
 
 def _require_usable(image: Any) -> None:
