@@ -59,11 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         "12 s for each size of a sweep)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"try it out: {_QUICK_ROUNDS} rounds, 2 threads")
-    parser.add_argument("--prepare", action="store_true", help="only make what is to be measured: ours, and the peers")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only make what is to be measured, ours and the peers, and let them answer the samples",
+    )
     parser.add_argument(
         "--leave-out", nargs="+", default=(), metavar="WORD", help="peers with such a word in their name, such as int8"
     )
-    parser.add_argument("--rates", action="store_true", help="measure the rates of the floor again")
+    floor = parser.add_mutually_exclusive_group()
+    floor.add_argument("--rates", action="store_true", help="measure the rates of the floor again")
+    floor.add_argument("--no-floor", action="store_true", help="leave the floor out: its rates take minutes")
     parser.add_argument("--cache", type=Path, default=CACHE, help="environments, peers, bundles (default: %(default)s)")
     parser.add_argument(
         "--output", type=Path, metavar="FILE.json", help="an .svg is written beside it (default: benchmarks/results/)"
@@ -91,6 +97,7 @@ def _table(arguments: argparse.Namespace) -> int:
 
 def _measure(arguments: argparse.Namespace) -> int:
     from chart import bar_chart
+    from comparisons import comparisons, markdown
     from floor import measured_rates
     from machine import machine_name
     from measure import compare, operations_of
@@ -122,15 +129,18 @@ def _measure(arguments: argparse.Namespace) -> int:
         "operations": vars(operations_of(subject)),
         **_where(),
     }
+    rates = {
+        number: measured_rates(arguments.cache, threads=number, again=arguments.rates, progress=progress)
+        for number in arguments.threads
+        if not arguments.no_floor
+    }
     rows, missing = compare(
         subject, arguments.cache, threads=arguments.threads, rounds=arguments.rounds, budget_s=_BUDGET_S,
-        rates_again=arguments.rates, leave_out=arguments.leave_out, progress=progress,
+        rates=rates, leave_out=arguments.leave_out, progress=progress,
     )  # fmt: skip
-    rates = {
-        number: measured_rates(arguments.cache, threads=int(number), again=False, progress=progress)
-        for number in about["threads"]
-    }
-    result = {**about, "rates_per_s": rates, "rows": rows, "missing": missing}
+    by_threads = {str(number): of_engines for number, of_engines in rates.items()}
+    result = {**about, "rates_per_s": by_threads, "rows": rows, "missing": missing}
+    result["comparisons"] = comparisons(result)
     _write(result, output)
     bar_chart(result, output.with_suffix(".svg"))
     from perceiver_edge.progress import result_console
@@ -138,6 +148,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     console = result_console()
     console.width = max(console.width, 200)
     console.print(terminal_table(result))
+    print(markdown(result))
     for reason in not_run(result):
         print(f"not run: {reason}")
     print(f"{output}\n{output.with_suffix('.svg')}")
@@ -145,9 +156,10 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress) -> int:
-    from measure import prepare
+    from measure import answer, prepare
 
     present, missing = prepare(subject, arguments.cache, progress, leave_out=arguments.leave_out)
+    answer(present, subject, arguments.cache, threads=max(arguments.threads), progress=progress)
     return _say_prepared(len(present), missing)
 
 

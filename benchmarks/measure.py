@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 from contenders import PEERS, Contender, Peer, by_engine, contender, ours, plain, with_weight_cache
 from environments import CACHE
-from floor import floor_ms, measured_rates
+from floor import Rates, floor_ms
 from operations import Operations, count
 from peer_files import peer_file, work_folder
 from subject import Subject
 
 from perceiver_edge.errors import PerceiverEdgeError, counted
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
+from perceiver_edge.measure.worker import WorkerError
 from perceiver_edge.progress import Progress
 from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.judgement import Judgement, judge
@@ -35,14 +37,14 @@ _METRICS = ("cosine", "relative_l2", "sensitivity_ratio", "top1_agreement", "acc
 
 
 def compare(
-    subject: Subject, cache: Path, *, threads: Sequence[int], rounds: int | None, budget_s: float, rates_again: bool,
-    leave_out: Sequence[str], progress: Progress,
+    subject: Subject, cache: Path, *, threads: Sequence[int], rounds: int | None, budget_s: float,
+    rates: Mapping[int, Rates], leave_out: Sequence[str], progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:  # fmt: skip
     """(a row for each contender that runs, a reason for each that does not), ready for JSON.
 
     Args:
         rounds: timed turns of each; None for as many as fit in ``budget_s``, for each number of threads.
-        rates_again: do not use the rates of the floor that were measured before.
+        rates: of the floor, by threads; without them a row has no floor.
         leave_out: see `prepare`.
     """
     work = work_folder(cache, subject.model, subject.calibration)
@@ -51,7 +53,6 @@ def compare(
     rows = {one: _row(one) for one in by_engine(present)}
     operations = operations_of(subject)
     for number in threads:
-        rates = measured_rates(cache, threads=number, again=rates_again, progress=progress)
         together = list(groups(present, subject))
         for index, group in enumerate(together):
             with progress(f"{counted(number, 'thread')}, group {index + 1} of {len(together)}"):
@@ -63,8 +64,8 @@ def compare(
                     reason = reason_of(one, result, cache)
                     missing += [reason] if reason not in missing else []  # one for all numbers of threads
                 elif not (one.is_anchor and index):
-                    floor = floor_ms(operations, rates.get(one.engine, {}), one.precision)
-                    rows[one]["runs"][str(number)] = _run(one, result, measured, floor)
+                    floor = floor_ms(operations, rates.get(number, {}).get(one.engine, {}), one.precision)
+                    rows[one]["runs"][str(number)] = _run(one, result, measured, floor) | {"group": index}
     for one, row in rows.items():
         if row["runs"]:
             row.update(judged(subject, np.load(_answers(one, subject, work)), one.precision))
@@ -96,6 +97,34 @@ def prepare(
         except PerceiverEdgeError as error:
             missing.append(reason_of(peer, error, cache))
     return present, missing
+
+
+def answer(
+    present: Sequence[Contender], subject: Subject, cache: Path, *, threads: int, progress: Progress
+) -> None:  # fmt: skip
+    """Let every model answer the samples that it has not answered yet, so that a measurement need not wait for it.
+
+    One that fails is left for the measurement to name.
+    """
+    work = work_folder(cache, subject.model, subject.calibration)
+    present = [*present, *with_weight_cache(present), *plain(present)]
+    unheard = [one for one in present if not _answers(one, subject, work).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "inputs.npz")
+        np.savez(inputs, **subject.held_out.inputs)
+        for one in unheard:
+            with (
+                progress(f"answers of {one.made_by}"),
+                contextlib.suppress(WorkerError),
+                one.worker(inputs, threads) as w,
+            ):
+                w.start()
+                _keep(w.outputs(), one, subject, work)
+
+
+def _keep(outputs: np.ndarray, one: Contender, subject: Subject, work: Path) -> None:
+    _answers(one, subject, work).parent.mkdir(exist_ok=True)
+    np.save(_answers(one, subject, work), outputs)
 
 
 def reason_of(one: Peer | Contender, error: PerceiverEdgeError, cache: Path) -> dict[str, str]:
@@ -147,8 +176,7 @@ def _measure(
     for name, one in names.items():
         result = measured[name]
         if isinstance(result, Measured) and result.outputs is not None:
-            _answers(one, subject, work).parent.mkdir(exist_ok=True)
-            np.save(_answers(one, subject, work), result.outputs)
+            _keep(result.outputs, one, subject, work)
     return {one: measured[name] for name, one in names.items()}
 
 
@@ -190,6 +218,7 @@ def _run(
         "floor_ms": None if floor is None else round(floor, 4),
         "times_floor": None if floor is None else round(latency.median_ms / floor, 3),
         "samples_ms": [round(sample, 4) for sample in latency.samples_ms],
+        "paused_samples_ms": [round(sample, 4) for sample in result.paused.samples_ms],
     }  # fmt: skip
 
 

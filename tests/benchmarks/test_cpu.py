@@ -29,6 +29,37 @@ def test_the_floor_is_the_time_of_the_products_and_of_the_exponentials():
     assert floor_ms(operations, rates, "fp16") is None
 
 
+def test_ours_is_compared_within_rounds_with_the_best_that_is_within_bounds():
+    from comparisons import comparisons, markdown
+
+    def row(made_by, precision, verdict, accuracy, times_ms, *, engine="litert", group=0):
+        run = {"p50_ms": float(np.median(times_ms)), "samples_ms": times_ms, "group": group}
+        return {
+            "made_by": made_by, "engine": engine, "precision": precision, "is_ours": made_by.startswith("ours"),
+            "verdict": verdict, "accuracy": accuracy, "runs": {"2": run},
+        }  # fmt: skip
+
+    rows = [
+        row("ours int8", "int8", "within bounds", 0.8, [1.0, 2.0, 1.0]),
+        row("ours int8, weight cache", "int8", "within bounds", 0.8, [0.1, 0.1, 0.1]),
+        row("ours fp32", "fp32", "within bounds", 0.81, [2.0, 4.0, 1.0]),
+        row("float32", "fp32", "within bounds", 0.81, [3.0, 8.0, 3.0]),
+        row("full int8", "int8", "collapsed", 0.28, [0.5, 0.5, 0.5]),
+        row("bfloat16", "fp16", "within bounds", 0.81, [2.5, 5.0, 2.5], engine="openvino"),
+        row("dynamic", "dynamic", "within bounds", 0.81, [9.0, 9.0, 9.0], group=1),
+    ]
+    result = {"threads": ["2"], "num_samples": 1024, "rows": rows}
+    found = {one["what"]: (one["other"], one["median"]) for one in comparisons(result)}
+    assert found == {
+        "int8, our own float32": ("ours fp32 (LiteRT)", 2.0),
+        "int8, float32 of the same engine": ("float32 (LiteRT)", 3.0),
+        "best int8, best float32 of others": ("float32 (LiteRT)", 3.0),
+        "best int8, best of others within bounds": ("bfloat16", 2.5),
+        "best float32, best float32 of others": ("float32 (LiteRT)", 2.0),
+    }
+    assert "| full int8 (LiteRT) | 28.00% | 25.3%–30.8% | collapsed |" in markdown(result)
+
+
 def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path):
     import measure
     from contenders import Contender
@@ -252,8 +283,11 @@ def test_a_second_run_only_measures(folder):
         return {path: path.stat().st_mtime_ns for path in files}
 
     before = made()
-    done = run("--model", "tiny", "--quick", "--cache", "cache", "--output", "again.json", cwd=folder)
+    done = run("--model", "tiny", "--quick", "--no-floor", "--cache", "cache", "--output", "again.json", cwd=folder)
     assert done.returncode == 0, done.stderr
+    again = json.loads((folder / "again.json").read_text())
+    assert all(run["floor_ms"] is None for row in again["rows"] for run in row["runs"].values())
+    assert again["comparisons"]
     assert made() == before
 
 
