@@ -64,7 +64,8 @@ ADAPTERS = {
     "tf2onnx": {"converters.onnx.convert"},
     "onnx": {
         "converters.census.onnx", "converters.onnx.canonical", "converters.onnx.convert", "converters.onnx.core",
-        "converters.onnx.fusion", "converters.onnx.graph", "converters.onnx.half", "converters.onnx.quantize",
+        "converters.onnx.fusion", "converters.onnx.graph", "converters.onnx.half", "converters.onnx.half_constants",
+        "converters.onnx.quantize",
         "converters.points", "runtime.probe",
     },
     "onnxscript": {"converters.onnx.fusion"},
@@ -74,7 +75,8 @@ ADAPTERS = {
     },
     "ai_edge_litert": {
         "converters.census.tflite", "converters.tflite.core", "converters.tflite.edit", "converters.tflite.gpu",
-        "converters.tflite.graph", "converters.tflite.pack", "converters.tflite.versions", "converters.tflite.weights",
+        "converters.tflite.graph", "converters.tflite.half_constants", "converters.tflite.pack",
+        "converters.tflite.versions", "converters.tflite.weights",
         "runtime.litert", "runtime.litert_cached",
         "runtime.litert_gpu_worker", "runtime.probe",
     },

@@ -118,27 +118,31 @@ class _Converters(Generic[M]):
     dynamic: Callable[[M], M]
     int8: Callable[[M, Mapping[str, tuple[float, float]], tuple[str, ...]], M]
     with_int8_cores: Callable[[M, Mapping[str, CoreParams]], M]
+    with_half_constants: Callable[[M], M]
     to_bytes: Callable[[M], bytes]
 
 
 def _tflite() -> _Converters[bytes]:
     from perceiver_edge.converters.tflite.convert import to_tflite
     from perceiver_edge.converters.tflite.core import with_int8_cores
+    from perceiver_edge.converters.tflite.half_constants import with_half_constants
     from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
 
     return _Converters(
-        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, to_bytes=bytes,
+        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, with_half_constants, to_bytes=bytes,
     )  # fmt: skip
 
 
 def _onnx(opset: int, inputs: Callable[[], Mapping[str, np.ndarray]]) -> _Converters[ModelProto]:
     from perceiver_edge.converters.onnx.convert import to_onnx
     from perceiver_edge.converters.onnx.core import with_int8_cores
+    from perceiver_edge.converters.onnx.half_constants import with_half_constants
     from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16, onnx_int8
 
     return _Converters(
         functools.partial(to_onnx, opset=opset), onnx_fp16, lambda model: onnx_dynamic(model, inputs()),
         lambda model, limits, float_sites: onnx_int8(model, limits, float_sites, inputs()), with_int8_cores,
+        with_half_constants,
         to_bytes=lambda model: model.SerializeToString(),
     )  # fmt: skip
 
@@ -172,12 +176,12 @@ def _maker(
         assert integer_form is not None
         form = integer_form()
         model = load().int8(converted(form.traced), limits(form), form.float_sites)
-        return load().with_int8_cores(model, form.cores) if form.cores else model
+        return load().with_half_constants(load().with_int8_cores(model, form.cores) if form.cores else model)
 
     makers: dict[str, Callable[[], M]] = {
         "fp32": lambda: converted(traced),
         "fp16": lambda: load().fp16(converted(half_traced())),
-        "dynamic": lambda: load().dynamic(converted(traced)),
+        "dynamic": lambda: load().with_half_constants(load().dynamic(converted(traced))),
         "int8": int8,
     }
 
