@@ -46,7 +46,8 @@ def main() -> None:
         for name, times in times_ms.items()
     ]
     about = {"benchmark": "thread_time", "threads": 1, "machine": describe_machine(), "versions": tool_versions()}
-    arguments.result.write_text(json.dumps(about | {"rows": rows}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    # In one line: a number a line would be tens of thousands.
+    arguments.result.write_text(json.dumps(about | {"rows": rows}, ensure_ascii=False) + "\n", "utf-8")
     for row in rows:
         print(f"{row['file']:44} {row['median_ms']:9.2f} ms   {row['ratio']:.3f}")
 
