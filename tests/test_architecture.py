@@ -50,7 +50,7 @@ ADAPTERS = {
         "compiler.deployment", "compiler.integer_arithmetic", "compiler.integer_model", "converters.tflite.convert",
         "converters.tflite.weights",
         "converters.trace",
-        "lowering.activations", "lowering.attention_residual", "lowering.context_layouts", "lowering.core_survey",
+        "lowering.activations", "lowering.attention_residual", "lowering.context", "lowering.core_survey",
         "lowering.exponential_attention", "lowering.execute", "lowering.float_attention", "lowering.integer_attention",
         "lowering.inverted_attention", "lowering.line_attention", "lowering.run_stack", "lowering.shared_context",
         "lowering.tokens", "compiler.plain_reference",
@@ -178,7 +178,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
     for executing in (
         "activations",
         "attention_residual",
-        "context_layouts",
+        "context",
         "core_survey",
         "execute",
         "exponential_attention",

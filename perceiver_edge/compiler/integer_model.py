@@ -15,7 +15,7 @@ arXiv:1712.05877): nothing is read from the artefact.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -130,7 +130,9 @@ class _Run:
     calls: int
     found: Layers = field(default_factory=dict)
 
-    def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
+    def linear(
+        self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None
+    ) -> tf.Tensor:
         expected = self._product(x, linear, name)
         given = self.given.get(f"{name}.output")
         if given is None:
@@ -174,7 +176,9 @@ class _Run:
 class _Sites(_Run):
     """Notes which products share their weights."""
 
-    def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
+    def linear(
+        self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None
+    ) -> tf.Tensor:
         self.model._sites.setdefault(id(linear), {})[name] = None
         given = self.given.get(f"{name}.output")
         expected = _with_bias(tf.matmul(x, linear.weight), linear.bias) if given is None else given

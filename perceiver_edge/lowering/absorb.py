@@ -69,7 +69,9 @@ def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tupl
         (block, extent)
         for stack, extent in zip(program.stacks, program.extents(), strict=True)
         for block in stack.cross_attentions()
-        if getattr(block, field) is not None and not block.is_inverted
+        if getattr(block, field) is not None
+        and not block.is_inverted
+        and (block.query if field == "key" else block.output) is not None  # `absorb_rows`
     ]
     if not blocks:
         return program, Decision(rule, False, f"no cross-attend has a {field} projection that can be absorbed")
@@ -100,7 +102,7 @@ def _absorb(program: Program, rule: str, field: Literal["key", "value"]) -> tupl
 
 def without_keys(block: CrossAttention) -> CrossAttention:
     """The same cross-attend with the query scored against the context; its context must be shared."""
-    assert block.key is not None
+    assert block.key is not None and block.query is not None
     key = split_heads(block.key.weight, block.heads)  # [h, C, d]
 
     def absorbed(queries: Array) -> Array:  # [n, h * d] → [n, h * C]
@@ -114,7 +116,7 @@ def without_keys(block: CrossAttention) -> CrossAttention:
 
 def without_values(block: CrossAttention) -> CrossAttention:
     """The same cross-attend with the context aggregated; its context must be shared."""
-    assert block.value is not None
+    assert block.value is not None and block.output is not None
     value = split_heads(block.value.weight, block.heads)  # [h, C, d]
     output = block.output.weight.reshape(block.heads, value.shape[2], -1)  # [h, d, D]
     weight = np.concatenate(value @ output, axis=0)  # [h * C, D]

@@ -63,8 +63,10 @@ def token_order(tokens: int, chunks: int) -> NDArray[np.int32]:
 
 
 def fitting_chunks(extent: Extent, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:
-    """The fewest equal chunks of tokens whose scores, for all rows of queries, fit the limit; or the most there are."""
+    """The fewest equal chunks of tokens, whole lines each, whose scores, for all rows of queries, fit the limit; or
+    the most there are."""
     rows = block.heads * extent.rows
-    divisors = [n for n in range(1, MOST_CHUNKS + 1) if extent.tokens % n == 0]
+    whole = extent.lines if extent.lines > 1 else extent.tokens
+    divisors = [n for n in range(1, MOST_CHUNKS + 1) if whole % n == 0]
     fits = (n for n in divisors if bytes_per_score * rows * extent.tokens // n <= limit_bytes)
     return next(fits, divisors[-1])

@@ -63,8 +63,8 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
     bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
     limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
     chunks = {
-        id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
-        for block, _, extent in large
+        id(block): fitting_chunks(_part(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
+        for block, stack, extent in large
         if bounds[id(block)] < limits[id(block)]
     }
     decision = Decision("drop_maximum", bool(chunks), _reason(bounds, limits, chunks))
@@ -110,16 +110,26 @@ def largest_score(block: CrossAttention, stack: Stack, extent: Extent) -> float:
     if block.context_norm is not None or stack.context_norm is None or not context_is_plain:
         return math.inf
     longest_token = math.sqrt(extent.channels) * abs(block.scale)
+    if block.norm is not None and block.norm.gamma is not None:
+        return math.inf
+    if block.query is None:
+        return longest_token * _longest_row_as_key(block, extent)
     if not isinstance(block.query, Linear):
         return longest_token * float(np.linalg.norm(_carried(block.query, block), axis=-1).max())
-    if block.norm.gamma is not None:
-        return math.inf
     weight = block.query.weight - block.query.weight.mean(axis=0)
     longest = [math.sqrt(extent.width) * np.linalg.norm(head, 2) for head in _carried(weight, block)]
     if block.query.bias is not None:
         biases = np.linalg.norm(_carried(block.query.bias[None], block)[:, 0], axis=-1)
         longest = [length + bias for length, bias in zip(longest, biases, strict=True)]
     return longest_token * float(max(longest))
+
+
+def _longest_row_as_key(block: CrossAttention, extent: Extent) -> float:
+    """Of rows that are scored as they are, and have a one after their channels, carried to the tokens."""
+    assert block.key is not None and block.key.bias is None, "see `absorb_rows`"
+    weight = block.key.weight - block.key.weight.mean(axis=0)
+    *of_channels, of_one = weight.T
+    return math.sqrt(extent.width) * float(np.linalg.norm(of_channels, 2)) + float(np.linalg.norm(of_one))
 
 
 def largest_exponent(block: CrossAttention, extent: Extent) -> float:
@@ -145,8 +155,13 @@ def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack
             if block.is_inverted or not block.has_maximum:
                 continue
             least_bytes = FEW_ROWS_BYTES if is_by_token(block, extent) else CHUNK_BYTES
-            if 4 * block.heads * extent.rows * extent.tokens > least_bytes:
+            if 4 * block.heads * _part(stack, extent).rows * extent.tokens > least_bytes:
                 yield block, stack, extent
+
+
+def _part(stack: Stack, extent: Extent) -> Extent:
+    """Of the rows that are computed at once (`chunk_rows`)."""
+    return replace(extent, rows=extent.rows // stack.row_chunks)
 
 
 def _reason(bounds: dict[int, float], limits: dict[int, float], chunks: dict[int, int]) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering.context_layouts import Layouts, columns_of
+from perceiver_edge.lowering.context import Context, context_of
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
 from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RunLinear, StackRun
 from perceiver_edge.lowering.source import Source
-from perceiver_edge.lowering.tokens import layer_norm, tokens_and_context, tokens_of
+from perceiver_edge.lowering.tokens import layer_norm, source_data, tokens, tokens_of
 
 OUTPUT_SITE = "classifier"
 """The name of the last projection, whatever it is for."""
@@ -63,23 +63,25 @@ class LoweredPerceiver(tf.Module):
         feeds = data if isinstance(data, Mapping) else {self.program.inputs[0].name: data}
         batch = next(iter(feeds.values())).shape[0]
         linear: RunLinear = functools.partial(self._linear, tap=tap) if arithmetic is None else arithmetic.linear
-        tokens, context, layouts = tokens_and_context(feeds, self.program, linear=linear, tensor=self.tensor)
+        data = source_data(feeds, self.program, linear=linear, tensor=self.tensor)
+        given = context = context_of(data, self.program, tensor=self.tensor)
+        if self.program.rows_are_tokens:
+            given = Context(tokens(data, self.program.sources, tensor=self.tensor))
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
-        rows = context
+        rows: tf.Tensor = None
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
             if stack is not self.program.encoder:
                 asked = tf.reshape(rows, [batch, extent.tokens, extent.channels])
                 norm = stack.context_norm
                 assert not isinstance(norm, ContextScale), "only tokens have positions"
-                context = asked if norm is None else self._norm(asked, norm)
-                layouts = Layouts(functools.partial(columns_of, context))
+                context = Context(asked if norm is None else self._norm(asked, norm))
                 mask = None
             run = StackRun(
                 stack,
                 extent,
                 context,
                 mask,
-                layouts=layouts,
+                batch=batch,
                 linear=linear,
                 tensor=self.tensor,
                 cores=cores,
@@ -87,19 +89,19 @@ class LoweredPerceiver(tf.Module):
                 arithmetic=arithmetic,
             )
             is_last = stack is self.program.stacks[-1]
-            asking = tokens
+            asking = given
             if isinstance(stack.rows, Source):
-                asking = tokens_of(feeds[stack.rows.name], stack.rows, linear=linear, tensor=self.tensor)
+                asking = Context(tokens_of(feeds[stack.rows.name], stack.rows, linear=linear, tensor=self.tensor))
             if stack.row_chunks == 1:
-                rows = run.rows(asking)
+                rows = run.rows(None if isinstance(stack.rows, np.ndarray) else asking.rows)
                 rows = self._output(rows, batch, linear) if is_last else rows
                 continue
-            parts = []
-            for index, part in enumerate(tf.split(asking, stack.row_chunks, axis=1)):
-                rows = run.rows(part, f".part{index}")
+            parts, size = [], extent.rows // stack.row_chunks
+            for index in range(stack.row_chunks):
+                rows = run.rows(asking.some_rows(index * size, size), f".part{index}")
                 # Projected part by part: what comes out is little beside the rows.
                 rows = self._output(rows, batch, linear, f".part{index}") if is_last else rows
-                parts.append(tf.reshape(rows, [batch, part.shape[1], rows.shape[-1]]))
+                parts.append(tf.reshape(rows, [batch, size, rows.shape[-1]]))
             rows = tf.concat(parts, axis=1)
         shape = (batch, *self.program.output.shape)
         return rows if tuple(rows.shape) == shape else tf.reshape(rows, shape)
@@ -133,9 +135,9 @@ class LoweredPerceiver(tf.Module):
         return rows
 
     def _linear(
-        self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None, tap: Tap | None
+        self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None, tap: Tap | None
     ) -> tf.Tensor:
-        """``hull``, for the tap alone: a tensor whose values enclose all that x can ever take."""
+        """``hull``, for the tap alone: gives values that enclose all that x can ever take."""
         with tf.name_scope(name):
             y = tf.matmul(x, self.tensor(linear.weight))
             if linear.bias is not None:
@@ -143,6 +145,6 @@ class LoweredPerceiver(tf.Module):
         if tap is not None:
             tap(f"{name}.input", x)
             if hull is not None:
-                tap(f"{name}.hull", hull)
+                tap(f"{name}.hull", hull())
             tap(f"{name}.output", y)
         return y

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.context_layouts import zeros_like
+from perceiver_edge.lowering.context import Context, zeros_like
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import CrossAttention
 
 
 def attend_by_token(
-    query: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, *, chunks: int, scale: float, mask: tf.Tensor | None
+    query: tf.Tensor, context: Context, *, chunks: int, scale: float, mask: tf.Tensor | None
 ) -> tf.Tensor:
-    """What few queries attend to, with a row of weights for each token; the result is that of `attend`.
-
-    Args:
-        rows, columns: the context and, as its last channel, ones ``[B, T, C + 1]``, and the same ``[B, C + 1, T]``.
-    """
+    """What few queries attend to, with a row of weights for each token; the result is that of `attend`."""
+    columns = context.columns(with_one=True)
+    rows = context.rows_with_one
     batch, heads, count, channels = query.shape
     query = scaled(query, scale)
     weight_of_token = None
@@ -49,7 +47,7 @@ def wants_a_one(block: CrossAttention) -> bool:
 
 def attend(
     query: tf.Tensor,
-    columns: tf.Tensor | None,
+    context: Context,
     keys: tf.Tensor | None,
     values: tf.Tensor | None,
     *,
@@ -59,11 +57,10 @@ def attend(
     mask: tf.Tensor | None,
     last_is_one: bool,
 ) -> tf.Tensor:
-    """What every query attends to; the result is that of `float_attention.attend`, and so are the arguments but these:
+    """What every query attends to; arguments and the result are those of `float_attention.attend`, and:
 
     Args:
-        columns: the context ``[B, C, T]``, a row for each channel, read where keys or values are None.
-        last_is_one: the last row of the columns, ``[B, C + 1, T]``, is ones and sums up the weights.
+        last_is_one: the context is read with a last channel of ones, which sums up the weights.
     """
     query = scaled(query, scale)
     weight_of_token = None
@@ -75,6 +72,8 @@ def attend(
     total: tf.Tensor = None
     size = tokens // chunks
     for start in range(0, tokens, size):
+        is_read = keys is None or values is None
+        columns = context.some_columns(start, size, with_one=last_is_one) if is_read else None
         weights = tf.exp(_product(query, columns, keys, start, size, transpose=True))
         if weight_of_token is not None:
             weights = weights * weight_of_token[..., start : start + size]
@@ -101,13 +100,15 @@ def _product(
     *,
     transpose: bool,
 ) -> tf.Tensor:
-    """Multiply ``left`` ``[B, h, N, …]`` with ``size`` of the tokens (``transpose``: with their channels)."""
+    """Multiply ``left`` ``[B, h, N, …]`` with ``size`` tokens: ``columns`` ``[B, C, size]``, or those of ``projected``.
+
+    ``transpose``: with their channels.
+    """
     batch, heads, rows, channels = left.shape
     if projected is not None:
         split = split_heads(projected, heads, batch)
         return tf.matmul(left, split[:, :, start : start + size], transpose_b=transpose)
     # All heads read the same context, so their rows stand in one matrix: one product instead of h.
     assert columns is not None
-    own = tf.slice(columns, [0, 0, start], [batch, columns.shape[1], size])
-    product = tf.matmul(tf.reshape(left, [batch, heads * rows, channels]), own, transpose_b=not transpose)
+    product = tf.matmul(tf.reshape(left, [batch, heads * rows, channels]), columns, transpose_b=not transpose)
     return tf.reshape(product, [batch, heads, rows, product.shape[-1]])

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from perceiver_edge.lowering.context import Context
+
 
 def attend(
     query: tf.Tensor,
-    context: tf.Tensor,
+    context: Context,
     keys: tf.Tensor | None,
     values: tf.Tensor | None,
     *,
+    tokens: int,
     chunks: int,
     scale: float,
     mask: tf.Tensor | None,
@@ -22,7 +25,7 @@ def attend(
 
     Args:
         query: ``[B, h, N, d]``.
-        context: ``[B, T, C]``, read where keys or values are None.
+        context: of T ``tokens``, read where keys or values are None.
         keys, values: ``[B * T, h * d]`` and ``[B * T, h * e]``.
         chunks: how many equal parts the tokens are taken in.
         scale: multiplies the scores.
@@ -31,13 +34,16 @@ def attend(
     Returns:
         ``[B, h, N, e]``.
     """
+    is_read = keys is None or values is None
     if chunks == 1:
-        scores = masked(scaled(product(query, context, keys, transpose=True), scale), mask)
-        return product(tf.nn.softmax(scores), context, values, transpose=False)
-    size = context.shape[1] // chunks
+        rows = context.rows if is_read else None
+        scores = masked(scaled(product(query, rows, keys, transpose=True), scale), mask)
+        return product(tf.nn.softmax(scores), rows, values, transpose=False)
+    size = tokens // chunks
     merged: tuple[tf.Tensor, tf.Tensor, tf.Tensor] | None = None
     for start in range(0, size * chunks, size):
-        own_context, own_keys, own_values = (_part(t, context, start, size) for t in (context, keys, values))
+        own_context = context.some_rows(start, size) if is_read else None
+        own_keys, own_values = (_part(t, tokens, start, size) for t in (keys, values))
         own_mask = None if mask is None else mask[..., start : start + size]
         scores = masked(scaled(product(query, own_context, own_keys, transpose=True), scale), own_mask)
         largest = tf.reduce_max(scores, axis=-1, keepdims=True)
@@ -69,7 +75,7 @@ def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:
     return scores if scale == 1.0 else scores * scale
 
 
-def product(left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, *, transpose: bool) -> tf.Tensor:
+def product(left: tf.Tensor, context: tf.Tensor | None, projected: tf.Tensor | None, *, transpose: bool) -> tf.Tensor:
     """Multiply ``left`` ``[B, h, N, …]`` with each head's keys or values, or with the context all heads share."""
     batch, heads, _, channels = left.shape
     if projected is not None:
@@ -79,11 +85,10 @@ def product(left: tf.Tensor, context: tf.Tensor, projected: tf.Tensor | None, *,
     return tf.reshape(product, [batch, heads, -1, product.shape[-1]])
 
 
-def _part(tensor: tf.Tensor | None, context: tf.Tensor, start: int, size: int) -> tf.Tensor | None:
-    """``size`` tokens of the context, or of keys or values, whose rows are those of all samples."""
-    if tensor is None:
+def _part(projected: tf.Tensor | None, tokens: int, start: int, size: int) -> tf.Tensor | None:
+    """Keys or values ``[B * T, h * d]`` of ``size`` tokens: their rows are those of all samples."""
+    if projected is None:
         return None
-    batch, tokens, _ = context.shape
-    rows = tf.reshape(tensor, [batch, tokens, -1])
-    rows = tf.slice(rows, [0, start, 0], [batch, size, rows.shape[-1]])
-    return rows if len(tensor.shape) == 3 else tf.reshape(rows, [batch * size, -1])
+    batch = projected.shape[0] // tokens
+    rows = tf.reshape(projected, [batch, tokens, -1])
+    return tf.reshape(tf.slice(rows, [0, start, 0], [batch, size, rows.shape[-1]]), [batch * size, -1])

@@ -53,18 +53,20 @@ def fold(norm: Norm, linear: Linear) -> Linear:
 def _norms(program: Program, blocks: list[Block]) -> list[Norm]:
     contexts = [b.context_norm for b in blocks if isinstance(b, CrossAttention) and b.context_norm is not None]
     output = [] if program.output.norm is None else [program.output.norm]
-    return [block.norm for block in blocks if not isinstance(block, AttentionResidual)] + contexts + output
+    rows = [b.norm for b in blocks if not isinstance(b, AttentionResidual) and b.norm is not None]
+    return rows + contexts + output
 
 
 def _fold_block(block: Block) -> Block:
     match block:
         case CrossAttention(query=query, key=key, value=value):
+            norm, context_norm = block.norm or Norm(), block.context_norm or Norm()  # a shared context has no affine
             if isinstance(query, Linear):
-                query = fold(block.norm, query)
-            context_norm = block.context_norm or Norm()  # a shared context has no affine
+                query = scaled(fold(norm, query), block.scale)
+            elif query is not None:
+                query = query * block.scale
             return replace(
-                block, norm=Norm(), context_norm=block.context_norm and Norm(), scale=1.0,
-                query=scaled(query, block.scale) if isinstance(query, Linear) else query * block.scale,
+                block, norm=block.norm and Norm(), context_norm=block.context_norm and Norm(), scale=1.0, query=query,
                 key=key and fold(context_norm, key), value=value and fold(context_norm, value),
             )  # fmt: skip
         case SelfAttention(projections=(query, *others)):

@@ -52,8 +52,9 @@ def fold_centring(program: Program) -> tuple[Program, Decision]:
     def centred(linear: Linear) -> Linear:
         return Linear(linear.weight - linear.weight.mean(axis=0, keepdims=True), linear.bias)
 
-    encoder = replace(map_context_products(stack, centred), context_norm=ContextScale(tuple(moments)))
-    folded = replace(program, stacks=(encoder, *program.stacks[1:]))
+    folded = map_context_products(program, centred)
+    encoder = replace(folded.encoder, context_norm=ContextScale(tuple(moments)))
+    folded = replace(folded, stacks=(encoder, *folded.stacks[1:]))
     of_data = ", ".join(str(source.data_channels) for source in inputs)
     reason = f"the statistics of a token come from {of_data} of its {program.context_channels} channels"
     return folded, Decision("fold_centring", True, reason)

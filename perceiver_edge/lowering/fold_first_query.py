@@ -57,6 +57,7 @@ def _fold(stack: Stack, _: Extent) -> Stack:
     if found is None or not isinstance(stack.rows, np.ndarray):
         return stack
     block, projection = found
+    assert block.norm is not None and block.output is not None, "its rows are learned"
     query = normalise(stack.rows, block.norm) @ projection.weight
     if projection.bias is not None:
         query = query + projection.bias

@@ -19,14 +19,14 @@ LEAST_TOTAL = 1e-8
 
 def attend(
     query: tf.Tensor,
-    context: tf.Tensor,
+    context: tf.Tensor | None,
     keys: tf.Tensor | None,
     values: tf.Tensor | None,
     *,
     scale: float,
     mask: tf.Tensor | None,
 ) -> tf.Tensor:
-    """As `float_attention.attend`, in one piece."""
+    """As `float_attention.attend`, in one piece; ``context`` ``[B, T, C]``, read where keys or values are None."""
     shares = tf.nn.softmax(scaled(product(query, context, keys, transpose=True), scale), axis=-2)
     if mask is not None:
         shares = shares * tf.cast(mask, shares.dtype)

@@ -5,11 +5,12 @@ B batch, L lines, W tokens of a line, c channels of a token in it, N rows, h hea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.context_layouts import ScaledTokens, zeros_like
+from perceiver_edge.lowering.context import ScaledTokens, zeros_like
 from perceiver_edge.lowering.exponential_attention import masked
 from perceiver_edge.lowering.float_attention import scaled
 
@@ -24,11 +25,19 @@ class Lines:
     outer: tf.Tensor
     data_channels: int
 
+    def part(self, start: int, size: int) -> Lines:
+        """So many lines from one on."""
+        batch, _, *of_line = self.rows.shape
+        rows = tf.slice(self.rows, [0, start, 0, 0], [batch, size, *of_line])
+        columns = tf.slice(self.columns, [0, start, 0, 0], [batch, size, *of_line[::-1]])
+        outer = tf.slice(self.outer, [0, start, 0], [1, size, self.outer.shape[2]])
+        return Lines(columns, rows, outer, self.data_channels)
+
 
 def lines_of(tokens: ScaledTokens) -> Lines:
     """The tokens of a grid in lines along its last axis."""
     batch, count, data_channels = tokens.data.shape
-    inner = tokens.tables[-1]
+    inner = tokens.tensor(tokens.tables[-1])
     width = inner.shape[0]
     lines = count // width
     one = tf.reshape(tokens.inverse_sigma, [batch, lines, 1, width])
@@ -37,42 +46,51 @@ def lines_of(tokens: ScaledTokens) -> Lines:
     data = tf.reshape(data, one.shape) if data_channels == 1 else tf.transpose(data, [0, 1, 3, 2])
     parts = [data * one, one * tf.transpose(inner), one, zeros_like(one) + 1.0]
     columns = tf.concat(parts, axis=2)
-    return Lines(columns, tf.transpose(columns, [0, 1, 3, 2]), tokens.outer()[tf.newaxis], data_channels)
+    return Lines(columns, tf.transpose(columns, [0, 1, 3, 2]), tokens.tensor(tokens.outer)[tf.newaxis], data_channels)
 
 
-def attend(query: tf.Tensor, lines: Lines, *, chunks: int, scale: float, mask: tf.Tensor | None) -> tf.Tensor:
+def attend(
+    query: tf.Tensor,
+    lines: Callable[[int, int], Lines],
+    *,
+    num_lines: int,
+    chunks: int,
+    scale: float,
+    mask: tf.Tensor | None,
+) -> tf.Tensor:
     """What every query attends to; the result is that of `float_attention.attend` on the whole context.
 
     Args:
         query: ``[B, h, N, C]``, C the channels of the whole context.
+        lines: gives so many, from one on.
         chunks: how many equal parts the lines are taken in.
         mask: boolean ``[B, 1, 1, L * W]``.
     """
     batch, heads, count, channels = query.shape
-    _, num_lines, own_channels, width = lines.columns.shape
     query = scaled(query, scale)
     weight_of_token = None
     if mask is not None:
         query, weight_of_token = masked(query, mask)
-        weight_of_token = tf.reshape(weight_of_token, [batch, num_lines, width, 1])
-    right = _right_sides(tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1]), lines)
+        weight_of_token = tf.reshape(weight_of_token, [batch, num_lines, -1, 1])
+    queries = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
     weighted: tf.Tensor = None
-    of_lines = []
+    outer: tf.Tensor = None
     size = num_lines // chunks
     for start in range(0, num_lines, size):
-        rows, own_right, columns = (
-            tf.slice(t, [0, start, 0, 0], [batch, size, *t.shape[2:]]) for t in (lines.rows, right, lines.columns)
-        )
-        weights = tf.exp(tf.matmul(rows, own_right))
+        part = lines(start, size)
+        if start == 0:
+            # A constant on the right would be weights, for converters and quantisers: so it is none, though zero is
+            # added.
+            queries = queries + zeros_like(part.rows[:, 0, :1, -1:])
+        weights = tf.exp(tf.matmul(part.rows, _right_sides(queries, part)))
         if weight_of_token is not None:
             weights = weights * weight_of_token[:, start : start + size]
-        own = tf.matmul(columns, weights)  # [B, size, c, h * N]
-        of_lines.append(own[:, :, -2])
+        own = tf.matmul(part.columns, weights)  # [B, size, c, h * N]
+        of_lines = tf.matmul(part.outer, own[:, :, -2], transpose_a=True)
         own = tf.reduce_sum(own, axis=1)
         weighted = own if weighted is None else weighted + own
-    along = own_channels - 2
-    outer = tf.matmul(lines.outer, tf.concat(of_lines, axis=1), transpose_a=True)
-    d = lines.data_channels
+        outer = of_lines if outer is None else outer + of_lines
+    d, along = part.data_channels, part.rows.shape[-1] - 2
     attended = tf.concat([weighted[:, :d], outer, weighted[:, d:along]], axis=1) / weighted[:, -1:]
     return tf.reshape(tf.transpose(attended, [0, 2, 1]), [batch, heads, count, channels])
 
@@ -81,8 +99,6 @@ def _right_sides(queries: tf.Tensor, lines: Lines) -> tf.Tensor:
     """Queries ``[B, C, n]`` → what each line's tokens are multiplied with, ``[B, L, c, n]``."""
     batch, _, count = queries.shape
     d, along = lines.data_channels, lines.columns.shape[2] - 2
-    # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
-    queries = queries + zeros_like(lines.rows[:, 0, :1, -1:])
     of_data, of_line, of_place = tf.split(queries, [d, lines.outer.shape[2], along - d], axis=1)
     same = tf.pad(tf.concat([of_data, of_place], axis=1), [[0, 0], [0, 2], [0, 0]])
     own = tf.reshape(tf.matmul(lines.outer, of_line), [batch, -1, 1, count])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.absorb_rows import absorb_rows
+from perceiver_edge.lowering.chunk_heads import chunk_heads
 from perceiver_edge.lowering.chunk_keys import chunk_keys
 from perceiver_edge.lowering.chunk_rows import chunk_rows
 from perceiver_edge.lowering.drop_maximum import drop_maximum
@@ -15,17 +17,21 @@ from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
 from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
+from perceiver_edge.lowering.share_rows import share_rows
 from perceiver_edge.lowering.take_lines import take_lines
 
 RULES: tuple[Rule, ...] = (
     fold_affine,  # first: only a context without an affine is the same for all layers
     share_context,  # before absorption, which reads the shared context
+    share_rows,  # before the rules for the context, which then hold for these rows, too
     order_channels,  # before absorption, too: it reorders the rows of weights that read the context
     fold_centring,  # before absorption, which merges the weights that take the mean out with others
+    absorb_rows,  # before its mirror image, which many rows would make dearer
     absorb_keys,
     absorb_values,
     fold_first_query,  # after absorption: the constant is the absorbed query
     fuse_qkv,
+    chunk_heads,
     chunk_rows,
     drop_maximum,  # its bound is that of the scores as they are computed
     separate_positions,  # after `fold_centring`, which reads the table

@@ -5,7 +5,8 @@
 transformers has the positions of all axes first, then all sines, then all cosines. Sorted by axis, each channel still
 with its own weights, H + W rows say what H · W rows repeat (`separate_positions`). It costs nothing at run time.
 
-Preconditions: the context is shared (`share_context`), nothing is absorbed yet, and no rows are made of the tokens.
+Preconditions: the context is shared (`share_context`), nothing is absorbed yet, and nobody else reads the tokens
+(`share_rows`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def order_channels(program: Program) -> tuple[Program, Decision]:
 
     encoder = program.encoder
     blocks = encoder.cross_attentions()
-    if encoder.context_norm is None or any(stack.rows is None for stack in program.stacks):
+    if encoder.context_norm is None or program.rows_are_tokens:
         return no("the order of the context's channels is not the encoder's alone")
     if any(block.context_norm is not None or block.key is None or block.value is None for block in blocks):
         return no("keys or values are absorbed already")
@@ -47,9 +48,9 @@ def order_channels(program: Program) -> tuple[Program, Decision]:
         return replace(linear, weight=linear.weight[order])
 
     sources = tuple(_reordered(source, order) for source in program.sources)
-    stacks = (map_context_products(encoder, ordered), *program.stacks[1:])
     reason = f"{len(order)} channels of a token, of which those of one axis stand together"
-    return replace(program, sources=sources, stacks=stacks), Decision("order_channels", True, reason)
+    program = replace(map_context_products(program, ordered), sources=sources)
+    return program, Decision("order_channels", True, reason)
 
 
 def _axes(source: Source | Learned) -> NDArray[np.int64] | None:

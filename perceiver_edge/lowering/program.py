@@ -77,22 +77,23 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 class CrossAttention:
     """The rows of a stack attend to its context.
 
-    ``query`` is a Linear on the normalised rows, or an array ``[rows, heads * channels]`` once it is constant.
-    ``context_norm`` is None where the stack's shared, already normalised context is read.
-    ``key`` is None where the query is scored against the context itself, ``value`` is None where the context itself
-    is aggregated. ``scale`` multiplies the scores. ``chunks``: the context is attended to in so many. ``core`` is None
-    where softmax is computed in float. ``has_maximum``: softmax is computed with its maximum (`drop_maximum`).
-    ``is_by_line``: the tokens of a grid are read line by line, and the chunks are of lines (`take_lines`).
-    ``is_residual``: what is attended to is added to the rows, or replaces them. ``is_inverted``: softmax is over the
-    rows (`inverted_attention`).
+    ``query`` is a Linear on the normalised rows, an array ``[rows, heads * channels]`` once it is constant, or None
+    where these rows, with a one after their channels, are scored against the keys themselves.
+    ``norm`` and ``context_norm`` are None where a shared, already normalised context is read: as rows (`share_rows`),
+    or as what they attend to. ``key`` is None where the query is scored against the context itself, ``value`` is None
+    where the context itself is aggregated, ``output`` is None where the values are what comes out. ``scale`` multiplies
+    the scores. ``chunks``: the context is attended to in so many. ``core`` is None where softmax is computed in float.
+    ``has_maximum``: softmax is computed with its maximum (`drop_maximum`). ``is_by_line``: the tokens of a grid are
+    read line by line, and the chunks are of lines (`take_lines`). ``is_residual``: what is attended to is added to the
+    rows, or replaces them. ``is_inverted``: softmax is over the rows (`inverted_attention`).
     """
 
-    norm: Norm
+    norm: Norm | None
     context_norm: Norm | None
-    query: Linear | Array
+    query: Linear | Array | None
     key: Linear | None
     value: Linear | None
-    output: Linear
+    output: Linear | None
     heads: int
     scale: float
     chunks: int = 1
@@ -105,13 +106,17 @@ class CrossAttention:
 
 @dataclass(frozen=True, eq=False)
 class SelfAttention:
-    """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three."""
+    """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three.
+
+    ``parts``: the heads are computed in so many, one after the other (`chunk_heads`).
+    """
 
     norm: Norm
     projections: tuple[Linear, ...]
     output: Linear
     heads: int
     scale: float
+    parts: int = 1
     is_residual = True
 
     @property
@@ -172,7 +177,8 @@ Rows = Array | Source | None
 class Stack:
     """Rows that pass through layers, whose cross-attends all read one context.
 
-    ``name``: the prefix of its layers' names. ``rows``: ``[rows, channels]``, or where they come from.
+    ``name``: the prefix of its layers' names. ``rows``: ``[rows, channels]``, or where they come from; tokens are the
+    encoder's context where the first block has no norm (`share_rows`).
     ``context_norm`` is set once the normalised context is shared. ``chunks``: integer cores take the context in so
     many, and every array of its rows has them in that order (`chunk_keys.token_order`). ``row_chunks``: the rows pass
     through all layers in so many parts (`chunk_rows`). ``pooled_rows``: what a pool of the first layer reads of the
@@ -187,6 +193,12 @@ class Stack:
     row_chunks: int = 1
     pooled_rows: Array | None = None
 
+    @property
+    def first_asks_with_context(self) -> bool:
+        """Whether the rows are the encoder's context, which is normalised already."""
+        _, first = self.layers[0].blocks[0]
+        return isinstance(first, CrossAttention) and first.norm is None
+
     def named_blocks(self) -> Iterator[tuple[str, Block]]:
         """Every block in order of execution, as ``<name>.<i>.<block>``."""
         for index, layer in enumerate(self.layers):
@@ -200,12 +212,16 @@ class Stack:
 
 @dataclass(frozen=True)
 class Extent:
-    """Of a stack: ``rows`` of ``width`` channels ask ``tokens`` of ``channels`` channels."""
+    """Of a stack: ``rows`` of ``width`` channels ask ``tokens`` of ``channels`` channels.
+
+    ``lines``: of the tokens' grid, each as long as the others; with 1 the tokens are divided as one likes.
+    """
 
     rows: int
     width: int
     tokens: int
     channels: int
+    lines: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,6 +263,11 @@ class Program:
         return sum(source.tokens for source in self.sources)
 
     @property
+    def rows_are_tokens(self) -> bool:
+        """Whether a stack's rows are the tokens as they are, not normalised."""
+        return any(stack.rows is None and not stack.first_asks_with_context for stack in self.stacks)
+
+    @property
     def context_channels(self) -> int:
         """Of a token."""
         return self.sources[0].channels
@@ -261,9 +282,17 @@ class Program:
                 count, width = rows.tokens, rows.channels
             else:
                 count, width = tokens if rows is None else rows.shape
-            found.append(Extent(count, width, *asked))
+            found.append(Extent(count, width, *asked, self.lines if stack is self.encoder else 1))
             asked = count, width
         return found
+
+    @property
+    def lines(self) -> int:
+        """Of the grid of tokens, if the context is made line by line: then one cross-attend alone reads it."""
+        (source, *others) = self.sources
+        if others or not isinstance(source, Source) or len(self.encoder.cross_attentions()) > 1:
+            return 1
+        return source.data_shape[0] if len(source.data_shape) > 2 else 1
 
     def repeated_layers(self) -> dict[str, str]:
         """The name of every layer that is one of before (``layers.7``) → that one's (``layers.1``)."""
@@ -306,25 +335,32 @@ def map_stack(stack: Stack, rewrite: Callable[[Block], Block]) -> Stack:
     return replace(stack, layers=tuple(done[id(layer)] for layer in stack.layers))
 
 
-def map_context_products(stack: Stack, change: Callable[[Linear], Linear]) -> Stack:
-    """The stack with every product that makes keys or values changed; none may be absorbed.
+def map_context_products(program: Program, change: Callable[[Linear], Linear]) -> Program:
+    """The program with every product changed that reads the encoder's context; none may be absorbed.
 
     Layers may share a product without being the same: it is changed once, and stays shared.
     """
     made: dict[int, Linear] = {}
 
-    def changed(linear: Linear | None) -> Linear:
-        assert linear is not None
+    def changed(linear: Linear | Array | None) -> Linear:
+        assert isinstance(linear, Linear)
         if id(linear) not in made:
             made[id(linear)] = change(linear)
         return made[id(linear)]
 
-    def rewrite(block: Block) -> Block:
+    def of_encoder(block: Block) -> Block:
         if not isinstance(block, CrossAttention):
             return block
         return replace(block, key=changed(block.key), value=changed(block.value))
 
-    return map_stack(stack, rewrite)
+    def of_rows(block: Block) -> Block:
+        if not isinstance(block, CrossAttention) or block.norm is not None:
+            return block
+        return replace(block, query=changed(block.query))
+
+    encoder, *others = program.stacks
+    asked = (map_stack(stack, of_rows) if stack.first_asks_with_context else stack for stack in others)
+    return replace(program, stacks=(map_stack(encoder, of_encoder), *asked))
 
 
 def single_precision(program: Program) -> Program:

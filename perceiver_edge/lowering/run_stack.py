@@ -17,7 +17,7 @@ from perceiver_edge.lowering import (
     line_attention,
 )
 from perceiver_edge.lowering.activations import ACTIVATIONS
-from perceiver_edge.lowering.context_layouts import Layouts
+from perceiver_edge.lowering.context import Context, zeros_like
 from perceiver_edge.lowering.drop_maximum import is_by_token
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.integer_attention import Chunks
@@ -41,15 +41,19 @@ CoreTap = Callable[[str, CoreOperands], None]
 
 
 class RunLinear(Protocol):
-    """Runs a projection of a matrix under a name. ``hull``: a tensor whose values enclose all that x can ever take."""
+    """Runs a projection of a matrix under a name. ``hull``: gives values that enclose all that x can ever take."""
 
-    def __call__(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor: ...
+    def __call__(
+        self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None
+    ) -> tf.Tensor: ...
 
 
 class Arithmetic(Protocol):
     """Computes products in other numbers than floats; its name tells each product and each integer core."""
 
-    def linear(self, x: tf.Tensor, linear: Linear, name: str, *, hull: tf.Tensor | None = None) -> tf.Tensor:
+    def linear(
+        self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None
+    ) -> tf.Tensor:
         """See `RunLinear`."""
 
     def attend(
@@ -59,7 +63,7 @@ class Arithmetic(Protocol):
 
 
 class StackRun:
-    """One stack, once, on a context ``[B, T, C]`` (normalised if it is shared) with a mask ``[B, ...]`` of T booleans.
+    """One stack, once, on a context with a mask ``[B, ...]`` of T booleans.
 
     B batch, T tokens, C context channels, N rows, D their channels, h heads, d per head.
     """
@@ -68,10 +72,10 @@ class StackRun:
         self,
         stack: Stack,
         extent: Extent,
-        context: tf.Tensor,
+        context: Context,
         mask: tf.Tensor | None,
         *,
-        layouts: Layouts,
+        batch: int,
         linear: RunLinear,
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
@@ -80,13 +84,13 @@ class StackRun:
     ) -> None:
         self.extent = extent
         self.stack, self.linear, self.tensor, self.cores, self.core_tap = stack, linear, tensor, cores, core_tap
-        self.arithmetic, self.batch = arithmetic, context.shape[0]
+        self.arithmetic, self.batch = arithmetic, batch
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
         self.context = context
-        self.shared = SharedContext(self.context, layouts=layouts, chunks=stack.chunks, linear=linear, tensor=tensor)
+        self.shared = SharedContext(self.context, chunks=stack.chunks, linear=linear, tensor=tensor)
 
-    def rows(self, asking: tf.Tensor, suffix: str = "") -> tf.Tensor:
+    def rows(self, asking: tf.Tensor | None, suffix: str = "") -> tf.Tensor:
         """What comes out of the layers, ``[B * N, D]``. ``asking`` ``[B, N, D]`` go in where no rows are learned.
 
         ``suffix``: of the blocks' names, where the rows come in parts.
@@ -95,6 +99,7 @@ class StackRun:
         if isinstance(learned, np.ndarray):
             rows = tf.tile(self.tensor(learned), [self.batch, 1])
         else:
+            assert asking is not None
             rows = tf.reshape(asking, [-1, asking.shape[-1]])
         given: list[tf.Tensor] = []
         for index, layer in enumerate(self.stack.layers):
@@ -133,48 +138,58 @@ class StackRun:
         return self.linear(activate(hidden), block.down, f"{name}.down")
 
     def cross_attention(self, rows: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
-        if isinstance(block.query, Linear):
-            query = self.linear(self.norm(rows, block.norm), block.query, f"{name}.query")
-        else:
-            query = tf.tile(self.tensor(block.query), [self.batch, 1])
-        query = split_heads(query, block.heads, self.batch)
+        query = split_heads(self.query(rows, block, name), block.heads, self.batch)
         if block.core is not None:
-            attended = self.integer_core(query, block, block.core, name)
-            return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
-        attended, hull = self.float_core(query, block, name)
-        return self.linear(self.merged_heads(attended), block.output, f"{name}.output", hull=hull)
+            attended, hull = self.integer_core(query, block, block.core, name), None
+        else:
+            attended, hull = self.float_core(query, block, name)
+        merged = self.merged_heads(attended)
+        return merged if block.output is None else self.linear(merged, block.output, f"{name}.output", hull=hull)
 
-    def float_core(self, query: tf.Tensor, block: CrossAttention, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+    def query(self, rows: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
+        """``[B * N, h * d]``."""
+        if isinstance(block.query, np.ndarray):
+            return tf.tile(self.tensor(block.query), [self.batch, 1])
+        normed = rows if block.norm is None else self.norm(rows, block.norm)
+        if block.query is None:
+            return tf.concat([normed, zeros_like(normed[:, :1]) + 1.0], axis=1)
+        return self.linear(normed, block.query, f"{name}.query")
+
+    def float_core(
+        self, query: tf.Tensor, block: CrossAttention, name: str
+    ) -> tuple[tf.Tensor, Callable[[], tf.Tensor]]:
         """Queries ``[B, h, N, d]`` → what they attend to ``[B, h, N, e]``, and the tokens it is averaged from."""
-        context = self.context if block.context_norm is None else self.norm(self.context, block.context_norm)
+        context = self.context
+        if block.context_norm is not None:
+            context = Context(self.norm(context.rows, block.context_norm))
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
         if block.is_inverted:
-            attended = inverted_attention.attend(query, context, keys, values, scale=block.scale, mask=self.mask)
+            rows = context.rows if keys is None or values is None else None
+            attended = inverted_attention.attend(query, rows, keys, values, scale=block.scale, mask=self.mask)
         elif block.has_maximum:
             attended = float_attention.attend(
-                query, context, keys, values, chunks=block.chunks, scale=block.scale, mask=self.mask
-            )
+                query, context, keys, values,
+                tokens=self.extent.tokens, chunks=block.chunks, scale=block.scale, mask=self.mask,
+            )  # fmt: skip
         elif block.is_by_line:
             attended = line_attention.attend(
-                query, self.shared.lines(), chunks=block.chunks, scale=block.scale, mask=self.mask
-            )
-        elif is_by_token(block, self.extent):
-            attended = exponential_attention.attend_by_token(
-                query, self.shared.rows_with_one(), self.shared.columns(with_one=True),
+                query, self.shared.lines, num_lines=self.shared.num_lines,
                 chunks=block.chunks, scale=block.scale, mask=self.mask,
             )  # fmt: skip
+        elif is_by_token(block, self.extent):
+            attended = exponential_attention.attend_by_token(
+                query, context, chunks=block.chunks, scale=block.scale, mask=self.mask
+            )
         else:
-            has_one = exponential_attention.wants_a_one(block)
-            is_read = keys is None or values is None
             attended = exponential_attention.attend(
-                query, self.shared.columns(with_one=has_one) if is_read else None, keys, values,
-                tokens=self.extent.tokens, chunks=block.chunks, scale=block.scale, mask=self.mask, last_is_one=has_one,
+                query, context, keys, values, tokens=self.extent.tokens, chunks=block.chunks, scale=block.scale,
+                mask=self.mask, last_is_one=exponential_attention.wants_a_one(block),
             )  # fmt: skip
         if self.core_tap is not None and name in self.cores:
             self.core_tap(name, self.shared.core_operands(query, block, attended))
         # Rows of a softmax sum to 1, so what is attended to never leaves the range of the tokens.
-        return attended, context if values is None else values
+        return attended, lambda: context.rows if values is None else values
 
     def integer_core(self, query: tf.Tensor, block: CrossAttention, core: IntegerCore, name: str) -> tf.Tensor:
         """As `float_core`, in the form of `lowering.integer_core`."""
@@ -200,14 +215,36 @@ class StackRun:
             names = ("query", "key", "value")
             qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
         query, key, value = (split_heads(t, block.heads, self.batch) for t in qkv)
-        weights = tf.nn.softmax(scaled(tf.matmul(query, key, transpose_b=True), block.scale))
-        return self.linear(self.merged_heads(tf.matmul(weights, value)), block.output, f"{name}.output")
 
-    def context_projection(self, context: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
+        def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+            scores = scaled(tf.matmul(query, key, transpose_b=True), block.scale)
+            return tf.matmul(tf.nn.softmax(scores), value)
+
+        if block.parts == 1:
+            attended = attend(query, key, value)
+        else:
+            divided = (self.head_parts(t, block.parts) for t in (query, key, value))
+            attended = self.joined([attend(*part) for part in zip(*divided, strict=True)])
+        return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
+
+    def head_parts(self, x: tf.Tensor, parts: int) -> list[tf.Tensor]:
+        """``[B, h, N, d]`` → so many ``[B, h / parts, N, d]``. Slices: XNNPACK splits into four at most."""
+        batch, heads, rows, channels = x.shape
+        size = heads // parts
+        return [tf.slice(x, [0, start, 0, 0], [batch, size, rows, channels]) for start in range(0, heads, size)]
+
+    def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
+        """Along the heads; few at a time, because XNNPACK concatenates five at most."""
+        while len(parts) > 1:
+            fours = [parts[start : start + 4] for start in range(0, len(parts), 4)]
+            parts = [four[0] if len(four) == 1 else tf.concat(four, axis=1) for four in fours]
+        return parts[0]
+
+    def context_projection(self, context: Context, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of the context ``[B * T, h * d]``; made once for all layers that share weights and context."""
         if self.stack.context_norm is not None:
-            return self.shared.projection(context, linear, name)
-        return self.linear(tf.reshape(context, [-1, context.shape[-1]]), linear, name)
+            return self.shared.projection(context.rows, linear, name)
+        return self.linear(tf.reshape(context.rows, [-1, context.rows.shape[-1]]), linear, name)
 
     def merged_heads(self, x: tf.Tensor) -> tf.Tensor:
         """``[B, h, N, d]`` → ``[B * N, h * d]``."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.lowering.context_layouts import Layouts
+from perceiver_edge.lowering.context import Context
 from perceiver_edge.lowering.integer_attention import Chunks, append_ones
 from perceiver_edge.lowering.line_attention import Lines, lines_of
 from perceiver_edge.lowering.program import CrossAttention, IntegerCore, Linear
@@ -37,7 +37,7 @@ class CoreOperands:
 class SharedContext:
     """
     Args:
-        tokens: ``[B, T, C]``. ``layouts``: the same in others.
+        context: the tokens.
         chunks: in whose order they are.
         linear: runs a projection of a matrix under a name.
         tensor: gives an array as a tensor, the same for the same array.
@@ -45,15 +45,13 @@ class SharedContext:
 
     def __init__(
         self,
-        tokens: tf.Tensor,
+        context: Context,
         *,
-        layouts: Layouts,
         chunks: int,
         linear: Callable[[tf.Tensor, Linear, str], tf.Tensor],
         tensor: Callable[[np.ndarray], tf.Tensor],
     ) -> None:
-        self._layouts = layouts
-        self._tokens, self._chunks, self._linear, self._tensor = tokens, chunks, linear, tensor
+        self._context, self._chunks, self._linear, self._tensor = context, chunks, linear, tensor
         self._made: dict[Hashable, Any] = {}
 
     def projection(self, tokens: tf.Tensor, linear: Linear, name: str) -> tf.Tensor:
@@ -63,19 +61,20 @@ class SharedContext:
             lambda: self._linear(tf.reshape(tokens, [-1, tokens.shape[-1]]), linear, name),
         )
 
-    def columns(self, *, with_one: bool) -> tf.Tensor:
-        """A row for each channel ``[B, C, T]``, and, ``with_one``, a last row of ones."""
-        return self._once(("columns", with_one), lambda: self._layouts.columns(with_one))
+    @property
+    def num_lines(self) -> int:
+        """Of a grid, along its last axis."""
+        grid = self._context.grid
+        assert grid is not None, "see `take_lines`"
+        return int(grid.data.shape[1]) // len(grid.tables[-1])
 
-    def rows_with_one(self) -> tf.Tensor:
-        """The tokens with a last channel of ones ``[B, T, C + 1]``; transposed, because so they are made faster."""
-        return self._once("rows", lambda: tf.transpose(self.columns(with_one=True), [0, 2, 1]))
-
-    def lines(self) -> Lines:
-        """The tokens of a grid, line by line."""
-        assert self._layouts.scaled is not None, "see `take_lines`"
-        scaled = self._layouts.scaled
-        return self._once("lines", lambda: lines_of(scaled))
+    def lines(self, start: int, size: int) -> Lines:
+        """So many of these, from one on."""
+        grid = self._context.grid
+        assert grid is not None
+        width = len(grid.tables[-1])
+        part = self._context.made_alone(start * width, size * width)
+        return self._once("lines", lambda: lines_of(grid)).part(start, size) if part is None else lines_of(part)
 
     def chunks(self, linear: Linear | None, core: IntegerCore, *, ones: float, name: str) -> Chunks:
         """Keys or values of the centred tokens, in chunks, with their channels of ones."""
@@ -118,8 +117,8 @@ class SharedContext:
         """The context without its mean over tokens, and the mean ``[B, 1, C]``."""
 
         def make() -> tuple[tf.Tensor, tf.Tensor]:
-            mean = tf.reduce_mean(self._tokens, axis=1, keepdims=True)
-            return self._tokens - mean, mean
+            mean = tf.reduce_mean(self._context.rows, axis=1, keepdims=True)
+            return self._context.rows - mean, mean
 
         return self._once("centred", make)
 

@@ -1,21 +1,20 @@
-"""From inputs to the normalised tokens that latents attend to, with TensorFlow.
+"""From inputs to tokens, with TensorFlow; `context` normalises them.
 
-B batch, T tokens, C context channels, d channels of the data, p of the positions.
+B batch, T tokens, C channels of a token, d of the data.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
 from perceiver_edge.lowering.chunk_keys import token_order
-from perceiver_edge.lowering.context_layouts import Layouts, ToTensor, columns_of, scaled, scaled_rows
-from perceiver_edge.lowering.program import ContextScale, Norm, Program
+from perceiver_edge.lowering.program import Norm, Program
 from perceiver_edge.lowering.source import (
     Affine,
+    Array,
     AxisPositions,
     Convolution,
     Learned,
@@ -25,17 +24,17 @@ from perceiver_edge.lowering.source import (
     Source,
 )
 
+ToTensor = Callable[[Array], tf.Tensor]
+"""Gives an array as a tensor, the same for the same array."""
+
 RunLinear = Callable[[tf.Tensor, Linear, str], tf.Tensor]
 """Runs a projection of a matrix under a name."""
 
 
-def tokens_and_context(
+def source_data(
     feeds: Mapping[str, tf.Tensor], program: Program, *, linear: RunLinear, tensor: ToTensor
-) -> tuple[tf.Tensor, tf.Tensor, Layouts]:
-    """Inputs ``[B, *shape]`` by name → the tokens ``[B, T, C]``, and the encoder's context: normalised if shared.
-
-    The context stands for the tokens where no stack's rows are made of them.
-    """
+) -> list[tf.Tensor]:
+    """Inputs ``[B, *shape]`` by name → what each source's stem makes of them, ``[B, T, d]``, in the encoder's order."""
     batch = next(iter(feeds.values())).shape[0]
     data = [
         tf.tile(tensor(source.rows)[None], [batch, 1, 1])
@@ -44,35 +43,14 @@ def tokens_and_context(
         for source in program.sources
     ]
     chunks = program.encoder.chunks
-    if chunks > 1:
-        data = [tf.gather(part, token_order(part.shape[1], chunks), axis=1) for part in data]
-    pairs = list(zip(data, program.sources, strict=True))
+    return [tf.gather(part, token_order(part.shape[1], chunks), axis=1) for part in data] if chunks > 1 else data
 
-    def tokens() -> tf.Tensor:
-        placed = (part if isinstance(of, Learned) else _positioned(part, of, tensor) for part, of in pairs)
-        return _joined(list(placed), axis=1)
 
-    match program.encoder.context_norm:
-        case None:
-            context = given = tokens()
-        case Norm() as norm:
-            given = tokens()
-            context = layer_norm(given, norm, tensor=tensor)
-        case ContextScale() as scale:
-            parts = [
-                scaled_rows(source, batch, tensor)
-                if isinstance(source, Learned)
-                else scaled(part, source, moments, tensor)
-                for (part, source), moments in zip(pairs, scale.moments, strict=True)
-            ]
-            context = _joined([rows for rows, _ in parts], axis=1)
-            is_read = any(stack.rows is None for stack in program.stacks)
-            layouts = Layouts(
-                lambda with_one: _joined([layouts.columns(with_one) for _, layouts in parts], axis=2),
-                parts[0][1].scaled if len(parts) == 1 else None,
-            )
-            return tokens() if is_read else context, context, layouts
-    return given, context, Layouts(functools.partial(columns_of, context))
+def tokens(data: Sequence[tf.Tensor], sources: Sequence[Source | Learned], *, tensor: ToTensor) -> tf.Tensor:
+    """What `source_data` gives, with positions: ``[B, T, C]``."""
+    pairs = zip(data, sources, strict=True)
+    placed = [part if isinstance(of, Learned) else _positioned(part, of, tensor) for part, of in pairs]
+    return placed[0] if len(placed) == 1 else tf.concat(placed, axis=1)
 
 
 def tokens_of(x: tf.Tensor, source: Source, *, linear: RunLinear, tensor: ToTensor) -> tf.Tensor:
@@ -137,7 +115,3 @@ def _positioned(data: tf.Tensor, source: Source, tensor: ToTensor) -> tf.Tensor:
     positions = tensor(table)[None]
     items = [tf.concat([item, positions], axis=-1) for item in tf.split(data, data.shape[0])]
     return items[0] if len(items) == 1 else tf.concat(items, axis=0)
-
-
-def _joined(parts: list[tf.Tensor], *, axis: int) -> tf.Tensor:
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=axis)

@@ -1,7 +1,12 @@
 """The plain program of every architecture is transformers' model, and every rule keeps what it computes."""
 
-from perceiver_edge.lowering import RULES, chunk_rows, lower
-from perceiver_edge.lowering.program import Extent
+import pytest
+import tensorflow as tf
+
+from perceiver_edge.lowering import RULES, chunk_heads, chunk_rows, drop_maximum, lower
+from perceiver_edge.lowering.execute import LoweredPerceiver
+from perceiver_edge.lowering.program import Extent, SelfAttention
+from perceiver_edge.lowering.source import AxisPositions
 
 IMPORT_TOLERANCE = 1e-6
 """Of the plain program in float64. Sines of positions are float32 in transformers; all else agrees to 1e-15."""
@@ -45,14 +50,43 @@ def test_a_single_query_absorbs_keys_and_values(named_case, plain):
     assert decode.query.shape == (1, 32)
 
 
-def test_many_queries_ask_in_chunks(named_case, plain, run, error, monkeypatch):
+@pytest.fixture
+def small_limits(monkeypatch):
+    """So that small models are divided as the published ones are."""
     monkeypatch.setattr(chunk_rows, "MOST_BYTES", 1 << 10)
     monkeypatch.setattr(chunk_rows, "CHUNK_BYTES", 2 << 10)
-    case = named_case("flow")
+    monkeypatch.setattr(chunk_heads, "MOST_BYTES", 1 << 9)
+    monkeypatch.setattr(drop_maximum, "CHUNK_BYTES", 2 << 10)
+    monkeypatch.setattr(drop_maximum, "FEW_ROWS", 1)
+
+
+def test_pixels_that_ask_are_the_pixels_that_are_asked(named_case, plain):
+    """The flow's queries are its tokens: normalised once, in float, positions kept once, and no projection of them."""
+    program, _ = lower(plain(named_case("flow")))
+    (decode,) = program.stacks[1].cross_attentions()
+    assert decode.norm is decode.query is decode.output is None
+    assert decode.key.weight.shape == (program.encoder.rows.shape[1], program.context_channels + 1)
+    assert isinstance(program.sources[0].positions, AxisPositions)
+
+
+def test_what_is_divided_computes_the_same(case, plain, run, error, small_limits):
     program = plain(case)
     lowered, _ = lower(program)
-    assert lowered.stacks[1].row_chunks > 4
+    assert any(block.parts > 1 for _, block in lowered.named_blocks() if isinstance(block, SelfAttention))
     assert error(run(lowered, case), run(program, case)) < 1e-12
+
+
+def test_many_queries_ask_in_chunks_that_are_made_line_by_line(named_case, plain, small_limits):
+    """Neither the tokens nor their normalised form exist as a whole."""
+    case = named_case("flow")
+    lowered, _ = lower(plain(case))
+    assert lowered.stacks[1].row_chunks > 4
+    assert not lowered.encoder.cross_attentions()[0].has_maximum
+    module = LoweredPerceiver(lowered)
+    signature = tf.TensorSpec((1, *lowered.sources[0].shape), tf.float32)
+    graph = tf.function(module, autograph=False).get_concrete_function(signature).graph
+    whole = lowered.tokens * lowered.context_channels
+    assert max(tensor.shape.num_elements() or 0 for op in graph.get_operations() for tensor in op.outputs) < whole
 
 
 def test_the_published_flow_asks_in_chunks(named_case, plain):

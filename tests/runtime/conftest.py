@@ -112,6 +112,23 @@ def masked_tflite() -> bytes:
 
 
 @pytest.fixture(scope="session")
+def embedding_tflite() -> bytes:
+    """Rows of a table of 3: ``[1, 4]`` int32 → ``[1, 4, 8]``, through a product with weights."""
+    import tensorflow as tf
+
+    w1, _ = _weights()
+    table = tf.constant(np.random.default_rng(1).standard_normal((3, len(w1))), tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), "int32", name="input")])
+    def serve(input):
+        return {"rows": tf.matmul(tf.reshape(tf.gather(table, input), [4, len(w1)]), w1)}
+
+    module = tf.Module()
+    module.serve = serve
+    return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module).convert()
+
+
+@pytest.fixture(scope="session")
 def negated_tflite(float_tflite: bytes) -> bytes:
     """`float_tflite` with the weights of the last product negated, and so its answers; else the same file."""
     _, w2 = _weights()

@@ -50,6 +50,12 @@ def test_several_inputs_and_outputs_go_by_name(masked_tflite, file, cache):
     assert results["logits"].shape == (1, 8)
 
 
+def test_a_model_that_looks_integers_up_is_tried_with_rows_that_its_table_has(embedding_tflite, file, cache):
+    file.write_bytes(embedding_tflite)
+    feeds = {"input": np.array([[2, 0, 1, 2]], np.int32)}
+    np.testing.assert_equal(load(file, weight_cache=cache)(feeds), load(file)(feeds))
+
+
 def test_a_second_load_writes_nothing_whatever_its_threads(file, cache):
     load(file, weight_cache=cache, threads=1)
     before = state(cache)
