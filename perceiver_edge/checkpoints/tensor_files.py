@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,11 @@ _NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 _TORCH_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of torch.save before 1.6 begin: a pickled constant of torch's."""
+
+_ZIP_MAGIC = b"PK\x03\x04"
+
+_KERAS_WEIGHTS = "model.weights.h5"
+"""In a .keras file."""
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -52,8 +56,14 @@ def read_tensors(path: Path) -> TensorFile:
         MissingExtraError: safetensors is not installed.
     """
     head = _head(path)
-    if zipfile.is_zipfile(path) and head[:2] == b"PK":
-        if is_keras_file(path):
+    if head.startswith(_ZIP_MAGIC):
+        names = names_in_archive(path)
+        if not names:
+            raise BadInputError(
+                "The weights are damaged.", expected="a whole zip archive, which torch.save writes",
+                got="one without a readable directory at its end", where=path,
+            )  # fmt: skip
+        if _KERAS_WEIGHTS in names:
             raise _other_kind(
                 path, "a model of Keras", "compile it by its path, or load it with keras.saving.load_model"
             )
@@ -71,7 +81,7 @@ def _head(path: Path) -> bytes:
 
 def is_keras_file(path: Path) -> bool:
     """Whether it is what ``model.save("model.keras")`` wrote."""
-    return path.is_file() and "model.weights.h5" in names_in_archive(path)
+    return path.is_file() and _KERAS_WEIGHTS in names_in_archive(path)
 
 
 def _known_other(head: bytes, path: Path) -> tuple[str, str] | None:

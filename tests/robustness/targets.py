@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from safetensors.numpy import save
 
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.calibration import Range, Ranges, open_source
+from perceiver_edge.calibration.labels import read_labels
 from perceiver_edge.checkpoints import Checkpoint, init_weights, load_checkpoint, save_checkpoint
 from perceiver_edge.checkpoints.huggingface_layout import huggingface_shapes
 from perceiver_edge.checkpoints.perceiver_io import perceiver_io_shapes
@@ -25,6 +27,7 @@ from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.parity import ArtefactParity, ParityReport
+from perceiver_edge.proof.source import read_answers
 
 SHAPE = (4, 4, 3)
 SAMPLES = np.random.default_rng(0).random((5, *SHAPE), np.float32)
@@ -41,7 +44,8 @@ class Target:
 
 def targets() -> dict[str, Target]:
     """By the name of the format."""
-    return {
+    weights = {} if find_spec("torch") is None else {"weights.pt": _torch()}
+    return weights | {
         "config.json": _file_of(_checkpoint_files(), "config.json"),
         "config.json of a PerceiverIO": _perceiver_io(),
         "config.json of Hugging Face": _huggingface("config.json"),
@@ -51,8 +55,12 @@ def targets() -> dict[str, Target]:
         "manifest.json": Target(_manifest().to_json(), lambda b: Manifest.from_json(b, where="it"), is_text=True),
         "parity.json": Target(json.dumps(_parity().to_dict()).encode(), _read_parity, is_text=True),
         "held_out.npz": Target(_held_out().to_bytes(), lambda b: HeldOut.from_bytes(b, where="it"), is_text=False),
-        "samples.npy": Target(_npy(), lambda b: _read_samples(b, ".npy"), is_text=False),
-        "samples.npz": Target(_npz(), lambda b: _read_samples(b, ".npz"), is_text=False),
+        "samples.npy": Target(_npy(SAMPLES), lambda b: _read_samples(b, ".npy"), is_text=False),
+        "samples.npz": Target(_npz(input=SAMPLES), lambda b: _read_samples(b, ".npz"), is_text=False),
+        "labels.csv": Target(b"a.png,cat\nb.png,3\n", lambda b: _labels(b, "labels.csv"), is_text=True),
+        "labels.json": Target(b'{"a.png": "cat", "b.png": 3}', lambda b: _labels(b, "labels.json"), is_text=True),
+        "labels.npy": Target(_npy(np.arange(9)), lambda b: _labels(b, "labels.npy"), is_text=False),
+        "reference.npz": Target(_npz(input=SAMPLES, output=SAMPLES[:, 0, 0]), _read_answers, is_text=False),
         "picture.png": Target(_picture("PNG"), lambda b: _read_picture(b, ".png"), is_text=False),
         "picture.jpg": Target(_picture("JPEG"), lambda b: _read_picture(b, ".jpg"), is_text=False),
         "picture.webp": Target(_picture("WEBP"), lambda b: _read_picture(b, ".webp"), is_text=False),
@@ -168,16 +176,41 @@ def _held_out() -> HeldOut:
     )  # fmt: skip
 
 
-def _npy() -> bytes:
+def _torch() -> Target:
+    import torch
+
+    config, _ = PRESETS["tiny"]
+    state = {name: torch.from_numpy(weight) for name, weight in init_weights(config, 0).items()}
     file = io.BytesIO()
-    np.save(file, SAMPLES)
+    torch.save(state, file)
+    values = {**config.to_dict(), "input_shape": [16, 16]}
+
+    def read(content: bytes) -> object:
+        return _in_a_folder("weights.pt", content, lambda folder: load_checkpoint(folder / "weights.pt", config=values))
+
+    return Target(file.getvalue(), read, is_text=False)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
     return file.getvalue()
 
 
-def _npz() -> bytes:
+def _npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, input=SAMPLES, labels=np.arange(5))
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
+
+
+def _labels(content: bytes, name: str) -> object:
+    return _in_a_folder(name, content, lambda folder: read_labels(folder / name))
+
+
+def _read_answers(content: bytes) -> object:
+    return _in_a_folder(
+        "reference.npz", content, lambda folder: read_answers(folder / "reference.npz", sample_shape=SHAPE)
+    )
 
 
 def _read_samples(content: bytes, suffix: str) -> object:
