@@ -69,7 +69,14 @@ class Bundle:
         Raises:
             BadInputError: ``latency.json`` is missing or damaged.
         """
-        return self._json("latency.json")
+        values = self._json("latency.json")
+        artefacts = values.get("artefacts") if isinstance(values, dict) else None
+        if not isinstance(artefacts, dict) or not all(isinstance(times, dict) for times in artefacts.values()):
+            raise BadInputError(
+                "The bundle's latency.json is not usable.", expected="device, threads, rounds, and times by file name",
+                where=self.path / "latency.json",
+            )  # fmt: skip
+        return values
 
     def load(self, precision: str = "int8", format: str = "tflite", *, threads: int | None = None) -> Runner:
         """One of the models, ready to run; see `perceiver_edge.runtime.load`.

@@ -7,6 +7,7 @@ import pytest
 from perceiver_edge.bundle import folder as bundle
 from perceiver_edge.bundle import locks
 from perceiver_edge.bundle.folder import publish, read_bundle, require_writable
+from perceiver_edge.bundle.manifest import seal
 from perceiver_edge.errors import BadInputError
 
 OLD, NEW = b"old model", b"new model!"
@@ -24,6 +25,14 @@ def swap(request, monkeypatch):
         monkeypatch.setattr(bundle, "_exchange", lambda one, other: False)
     elif request.param == "darwin":
         monkeypatch.setattr(bundle.sys, "platform", "darwin")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"artefacts": []}', b'{"artefacts": {"a.onnx": 1}}', b"{"])
+def test_times_of_another_form_are_refused(content, make_manifest, tmp_path):
+    files = seal(make_manifest(OLD), {"tiny_int8.onnx": OLD, "latency.json": content})
+    bundle = read_bundle(publish(files, tmp_path / "tiny", overwrite=False))
+    with pytest.raises(BadInputError, match=r"latency\.json"):
+        _ = bundle.latency
 
 
 def test_a_folder_that_windows_does_not_take_is_refused_there(tmp_path, monkeypatch):
