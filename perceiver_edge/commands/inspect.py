@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.accelerators import suited_to
 from perceiver_edge.commands.cli import Command
-from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
+from perceiver_edge.errors import EXIT_OK, found_in
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.progress import result_console
 
@@ -41,13 +40,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
     path: Path = arguments.file
     model = read_file(path, most_bytes=MOST_MODEL_BYTES)
-    try:
-        if not is_tflite(model):  # a TFLite file is read here, an ONNX one is optimised by its engine
-            with suppress(MissingExtraError):
-                require_survivable(model, where=str(path))
+    if not is_tflite(model):  # a TFLite file is read here, an ONNX one is optimised by its engine
+        require_survivable(model, where=str(path))
+    with found_in(path):
         taken = census(model)
-    except BadInputError as error:
-        raise BadInputError(f"{path}: {error}") from error
     identity = {"file": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     if arguments.json:
         from perceiver_edge.commands.tables import print_json
