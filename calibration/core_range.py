@@ -10,13 +10,15 @@ from typing import Any
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
+_ERRORS = ("elu_error", "sigmoid_error")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CoreRange:
     """Ranges inside one cross-attend, and the constant that its scores are lowered by.
 
     Args:
-        error: what int8 loses, estimated: relative L2 of what is attended to.
+        elu_error, sigmoid_error: what int8 loses in each form, estimated: relative L2 of what is attended to.
         query: of all queries. ``context``, ``mean``: of the centred context and of its mean over tokens.
         keys, values: of the centred keys and values. ``mean_value``: of the value projection of the context's mean.
         weighted, total: of one chunk's weighted sum of values, and of its sum of elu(score).
@@ -26,7 +28,8 @@ class CoreRange:
         BadInputError: a number that is not finite, or no bound.
     """
 
-    error: float
+    elu_error: float
+    sigmoid_error: float
     query: Range
     context: Range
     mean: Range
@@ -38,8 +41,13 @@ class CoreRange:
     bound: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.bound or not all(abs(value) <= MOST_MAGNITUDE for value in (self.error, *self.bound)):
+        if not self.bound or not all(abs(value) <= MOST_MAGNITUDE for value in (*self.errors.values(), *self.bound)):
             raise BadInputError("A core's calibration is not usable.", expected="finite numbers, at least one bound")
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """By the function that computes exp, as `lowering.program.Exponential` names it."""
+        return {"elu": self.elu_error, "sigmoid": self.sigmoid_error}
 
     def to_json(self) -> str:
         """One line."""
@@ -60,14 +68,17 @@ class CoreRange:
         try:
             if set(values) != fields:
                 raise TypeError
-            numbers = {key: (value,) if key == "error" else tuple(value) for key, value in values.items()}
+            numbers = {key: (value,) if key in _ERRORS else tuple(value) for key, value in values.items()}
             if not all(type(number) in (int, float) for value in numbers.values() for number in value):
                 raise TypeError
-            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "bound"}}
-            return CoreRange(error=float(values["error"]), bound=tuple(map(float, numbers["bound"])), **ranges)
+            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {*_ERRORS, "bound"}}
+            return CoreRange(
+                elu_error=float(values["elu_error"]), sigmoid_error=float(values["sigmoid_error"]),
+                bound=tuple(map(float, numbers["bound"])), **ranges,
+            )  # fmt: skip
         except (TypeError, ValueError, OverflowError, BadInputError) as error:
             raise BadInputError(
                 f"The core {name!r} in the calibration file is not usable.",
-                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], a number, a list of numbers",
+                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], two numbers, a list of numbers",
                 where=where, fix="remove it, and this cross-attend keeps its float softmax, or calibrate again",
             ) from error  # fmt: skip

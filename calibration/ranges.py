@@ -12,7 +12,7 @@ from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
 
-FORMAT = "perceiver_edge calibration 2"
+FORMAT = "perceiver_edge calibration 3"
 
 _TYPE_OF_KEY: dict[str, type] = {
     "format": str,

@@ -176,7 +176,10 @@ def _maker(
         assert integer_form is not None
         form = integer_form()
         model = load().int8(converted(form.traced), limits(form), form.float_sites)
-        return load().with_half_constants(load().with_int8_cores(model, form.cores) if form.cores else model)
+        if form.cores:
+            # With float32 tables: an int8 core rounds the tokens, and half precision moves some over a step.
+            return load().with_int8_cores(model, form.cores)
+        return load().with_half_constants(model)
 
     makers: dict[str, Callable[[], M]] = {
         "fp32": lambda: converted(traced),

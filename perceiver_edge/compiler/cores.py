@@ -15,6 +15,7 @@ from perceiver_edge.calibration import (
     DEFAULT_METHOD,
     CoreRange,
     Range,
+    Ranges,
     Sample,
     give_room,
     observe,
@@ -47,6 +48,12 @@ MARGIN = 0.25
 
 LOSS_SAMPLES = 8
 """Calibration samples that the loss is estimated on."""
+
+EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
+"""The function that the engines of a format have in int8 (`lowering.integer_core`)."""
+
+_LOST = 1e3
+"""A loss that is no number, or has no end, is written as this."""
 
 Extents = Mapping[str, Mapping[str, np.ndarray]]
 """By core: see `lowering.core_survey`."""
@@ -127,41 +134,73 @@ def choose_cores(
         )
     bounds = {core: (values["bound"] + MARGIN).astype(np.float32) for core, values in extents.items()}
     observer = ExtentsObserver()
-    errors = dict.fromkeys(extents, np.zeros(2))
+    errors = dict.fromkeys(extents, np.zeros(3))
     for sample, _ in zip(samples, range(LOSS_SAMPLES), strict=False):
         found = losses({name: values[np.newaxis] for name, values in sample.items()}, bounds)
         errors = {core: errors[core] + found[core]["error"] for core in errors}
         observer.update({core: {k: v for k, v in values.items() if k != "error"} for core, values in found.items()})
     cores = {}
-    relative = {core: float(np.sqrt(error / norm)) for core, (error, norm) in errors.items()}
+    relative = {
+        core: {"elu": _relative(elu, norm), "sigmoid": _relative(sigmoid, norm)}
+        for core, (elu, sigmoid, norm) in errors.items()
+    }
     for core, values in extents.items():
-        if relative[core] <= TOLERANCE:  # NaN is not
+        if min(relative[core].values()) <= TOLERANCE:
             sums = observer.extents()[core]
             ranges = {name: Range(*map(float, limits)) for name, limits in values.items() if name != "bound"}
             cores[core] = CoreRange(
-                error=round(relative[core], 6),
+                elu_error=relative[core]["elu"], sigmoid_error=relative[core]["sigmoid"],
                 query=ranges["query"], context=ranges["context"], mean=ranges["context_mean"], keys=ranges["keys"],
                 values=ranges["values"], mean_value=ranges["mean_value"],
                 weighted=_with_room(sums["weighted"]), total=_with_room(sums["total"]),
                 bound=tuple(bounds[core].tolist()),
             )  # fmt: skip
-    return cores, _decision(relative, set(cores))
+    return cores, _decision(relative)
 
 
-def _decision(relative: Mapping[str, float], chosen: set[str]) -> Decision:
-    reason = f"{len(chosen)} of {len(relative)} cross-attends"
-    for words, outcome, errors in (
-        ("loses", "", [error for core, error in relative.items() if core in chosen]),
-        ("would lose", ", so these cores stay in float", [e for core, e in relative.items() if core not in chosen]),
-    ):
-        if errors:
-            reason += f"; int8 {words} {min(errors):.2g} to {max(errors):.2g} of what is attended to{outcome}"
-    return Decision("integer_core", bool(chosen), f"{reason} (at most {TOLERANCE:g} is accepted)")
+def cores_in(ranges: Ranges, format_: str) -> dict[str, CoreRange]:
+    """Those that run in int8 in this format: its form of exp loses little enough."""
+    return {name: core for name, core in ranges.cores.items() if _serves(core.errors, format_)}
 
 
-def given_cores(cores: Mapping[str, CoreRange]) -> Decision:
+def given_cores(ranges: Ranges) -> Decision:
     """The decision where a calibration file made it."""
-    return Decision("integer_core", bool(cores), f"{len(cores)} cross-attends, as the calibration file says")
+    counts = {format_: len(cores_in(ranges, format_)) for format_ in EXPONENTIALS}
+    return Decision("integer_core", any(counts.values()), f"{_counted(counts)}, as the calibration file says")
+
+
+def _serves(errors: Mapping[str, float], format_: str) -> bool:
+    return errors[EXPONENTIALS[format_]] <= TOLERANCE
+
+
+def _relative(error: float, norm: float) -> float:
+    relative = float(np.sqrt(error / norm))
+    return round(relative, 6) if relative < _LOST else _LOST  # NaN is lost, too
+
+
+def _decision(relative: Mapping[str, Mapping[str, float]]) -> Decision:
+    """The reason names each format by itself where they differ in how many cores int8 serves."""
+    served: list[float] = []
+    others: list[float] = []
+    counts = {}
+    for format_, exponential in EXPONENTIALS.items():
+        counts[format_] = sum(_serves(errors, format_) for errors in relative.values())
+        for errors in relative.values():
+            (served if _serves(errors, format_) else others).append(errors[exponential])
+    reason = _counted(counts, f" of {len(relative)}")
+    for words, outcome, found in (
+        ("loses", "", served), ("would lose", ", so these cores stay in float", others),
+    ):  # fmt: skip
+        if found:
+            reason += f"; int8 {words} {min(found):.2g} to {max(found):.2g} of what is attended to{outcome}"
+    return Decision("integer_core", bool(served), f"{reason} (at most {TOLERANCE:g} is accepted)")
+
+
+def _counted(counts: Mapping[str, int], of_all: str = "") -> str:
+    if len({*counts.values()}) == 1:
+        return f"{next(iter(counts.values()))}{of_all} cross-attends"
+    each = [f"{count}{of_all} in {format_}" for format_, count in counts.items()]
+    return f"cross-attends: {' and '.join(each)}"
 
 
 def bounds_of(cores: Mapping[str, CoreRange]) -> dict[str, Bound]:

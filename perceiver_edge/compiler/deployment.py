@@ -13,7 +13,15 @@ from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.artefacts import ROUNDED_BY_INPUTS, Kind
-from perceiver_edge.compiler.cores import Extents, IntegerForm, bounds_of, params_of, site_ranges
+from perceiver_edge.compiler.cores import (
+    EXPONENTIALS,
+    Extents,
+    IntegerForm,
+    bounds_of,
+    cores_in,
+    params_of,
+    site_ranges,
+)
 from perceiver_edge.compiler.head import float_sites
 from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
@@ -23,14 +31,11 @@ from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, with_integer_cores
-from perceiver_edge.lowering.program import Exponential, single_precision
+from perceiver_edge.lowering.program import single_precision
 from perceiver_edge.lowering.run_stack import CoreTap
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 Feeds = Mapping[str, np.ndarray]
-
-EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
-"""The function that the engines of a format have in int8 (`lowering.integer_core`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         )
 
     def integer_program(ranges: Ranges, format_: str) -> Program:
-        return with_integer_cores(program, bounds_of(ranges.cores), exponential=EXPONENTIALS[format_])
+        return with_integer_cores(program, bounds_of(cores_in(ranges, format_)), exponential=EXPONENTIALS[format_])
 
     def integer_model(ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind) -> IntegerModel | None:
         inputs = product_inputs() if kind in ROUNDED_BY_INPUTS else {}
@@ -106,28 +111,29 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             return IntegerModel(module, kind.format, is_dynamic=True, inputs=inputs)
         if kind.precision != "int8" or ranges is None:
             return None
-        if not ranges.cores:
+        cores = cores_in(ranges, kind.format)
+        if not cores:
             return IntegerModel(module, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
         return IntegerModel(
             module.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
-            points=ranges.points | site_ranges(ranges.cores),
-            cores=params_of(ranges.cores, EXPONENTIALS[kind.format]), inputs=inputs,
+            points=ranges.points | site_ranges(cores),
+            cores=params_of(cores, EXPONENTIALS[kind.format]), inputs=inputs,
         )  # fmt: skip
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
-        if not ranges.cores:
+        cores = cores_in(ranges, format_)
+        if not cores:
             names = watch.point_names
             points = {name: ranges.points[name] for name in names if name in ranges.points}
             return IntegerForm(traced, points, {}, float_sites(names, points))
-        exponential = EXPONENTIALS[format_]
         rewritten = integer_program(ranges, format_)
         tapped_names: list[str] = []
         tapped = functools.partial(module.of(rewritten), tap=lambda name, _: tapped_names.append(name))
         integer = trace(_in_order(tapped, inputs), inputs=inputs, output_name=output_name)
-        known = ranges.points | site_ranges(ranges.cores)
+        known = ranges.points | site_ranges(cores)
         names = tuple(name for name in tapped_names if not name.endswith(HULL_SUFFIX))
         points = {name: known[name] for name in names if name in known}
-        return IntegerForm(integer, points, params_of(ranges.cores, exponential), float_sites(names, points))
+        return IntegerForm(integer, points, params_of(cores, EXPONENTIALS[format_]), float_sites(names, points))
 
     return Deployment(
         traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,

@@ -176,7 +176,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        return job.ranges, (given_cores(job.ranges.cores),)
+        return job.ranges, (given_cores(job.ranges),)
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:

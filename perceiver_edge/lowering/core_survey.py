@@ -40,7 +40,7 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     Left out: int8 in the projections of query and context, which every int8 model has, with or without an int8 core.
 
     Returns:
-        ``error``: squared L2 error of what is attended to (the worse of both forms), and its squared norm.
+        ``error``: squared L2 error of what is attended to by elu and by sigmoid, and its squared norm.
         ``weighted``, ``total``: [min, max] over the chunks.
     """
     rows = operands.query.shape[2]
@@ -79,7 +79,7 @@ def loss(operands: CoreOperands, bound: tf.Tensor, *, chunks: int) -> dict[str, 
     ]
     norm = tf.reduce_sum((operands.average + operands.mean_value) ** 2)
     return {
-        "error": tf.stack([tf.reduce_max(tf.stack(errors)), norm]),
+        "error": tf.stack([*errors, norm]),
         "weighted": _range(weighted),
         "total": _range(total),
     }

@@ -13,7 +13,8 @@ RANGES = Ranges(
     points={'blocks.0/ü "q"': Range(-0.1, 1 / 3), "logits": Range(float(np.float32(-1e-7)), 12.0)},
     cores={
         "layers.0.cross_attn": CoreRange(
-            error=0.0046,
+            elu_error=0.0046,
+            sigmoid_error=0.0051,
             query=Range(-0.3, 0.4),
             context=Range(-2.0, 3.0),
             mean=Range(-0.1, 0.1),
@@ -78,8 +79,8 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(cores={"layers.0.cross_attn": CORE | {"bound": []}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"keys": [1]}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"surprise": 1}}), "layers.0.cross_attn"),
-        (edited(cores={"layers.0.cross_attn": CORE | {"error": "small"}}), "layers.0.cross_attn"),
-        (edited(cores={"layers.0.cross_attn": CORE | {"error": float("nan")}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"elu_error": "small"}}), "layers.0.cross_attn"),
+        (edited(cores={"layers.0.cross_attn": CORE | {"sigmoid_error": float("nan")}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": 1}), "layers.0.cross_attn"),
         (json.dumps({k: v for k, v in json.loads(RANGES.to_json()).items() if k != "digests"}), "keys"),
         (edited(digests="00"), "digests"),

@@ -9,7 +9,16 @@ import pytest
 import perceiver_edge
 from perceiver_edge.calibration import Range, Ranges
 from perceiver_edge.checkpoints import Checkpoint, init_weights
-from perceiver_edge.compiler.cores import TOLERANCE, ExtentsObserver, bounds_of, choose_cores, params_of, site_ranges
+from perceiver_edge.compiler.cores import (
+    TOLERANCE,
+    ExtentsObserver,
+    bounds_of,
+    choose_cores,
+    cores_in,
+    given_cores,
+    params_of,
+    site_ranges,
+)
 from perceiver_edge.config import PRESETS
 from perceiver_edge.converters.core_params import require_cores
 from perceiver_edge.errors import BadInputError, ConversionError
@@ -119,7 +128,7 @@ def losing(**squared):
     def losses(feeds, bounds):
         return {
             f"layers.{layer[1:]}.cross_attn": {
-                "error": np.array([error, 1.0]),
+                "error": np.array([*np.broadcast_to(error, 2), 1.0]),
                 "weighted": LIMITS,
                 "total": -LIMITS[::-1],
             }
@@ -133,9 +142,20 @@ def test_each_core_is_decided_by_its_own_loss():
     little, much = (0.5 * TOLERANCE) ** 2, (2 * TOLERANCE) ** 2
     cores, decided = choose_cores(EXTENTS, losing(l0=much, l1=little), [{"input": SAMPLES[0]}])
     assert list(cores) == ["layers.1.cross_attn"]
-    assert cores["layers.1.cross_attn"].error == pytest.approx(0.5 * TOLERANCE)
+    assert cores["layers.1.cross_attn"].elu_error == pytest.approx(0.5 * TOLERANCE)
     assert decided.applied
     assert f"would lose {2 * TOLERANCE:.2g}" in decided.reason
+
+
+def test_each_format_is_decided_by_the_loss_of_its_own_form():
+    little, much = (0.5 * TOLERANCE) ** 2, (2 * TOLERANCE) ** 2
+    losses = losing(l0=(much, little), l1=(np.nan, np.nan))
+    cores, decided = choose_cores(EXTENTS, losses, [{"input": SAMPLES[0]}])
+    about = {"method": "minmax", "num_samples": 1, "source": "test", "is_random": True, "fingerprint": ""}
+    ranges = Ranges(points={}, cores=cores, digests=frozenset(), **about)
+    assert (list(cores_in(ranges, "tflite")), list(cores_in(ranges, "onnx"))) == ([], ["layers.0.cross_attn"])
+    assert decided.reason.startswith("cross-attends: 0 of 2 in tflite and 1 of 2 in onnx; int8 loses 0.015")
+    assert given_cores(ranges).reason.startswith("cross-attends: 0 in tflite and 1 in onnx")
 
 
 @pytest.mark.parametrize("error", [np.nan, np.inf])
