@@ -52,8 +52,8 @@ BATCH_NORM_EPSILON = 1e-5
 FLOW_SCALE = 100.0
 """The published flow is the model's output divided by this."""
 
-DECODER_CHANNELS = {MASKED_LM: (256, 768), FLOW: (512, 512)}
-"""Of keys and of values in decoders, where they do not follow from the latents; transformers has them as constants."""
+TEXT_DECODER_HEADS = 8
+"""Of a masked language model, whatever its configuration says of the encoder's; transformers has it as a constant."""
 
 
 def plain_huggingface(
@@ -116,7 +116,7 @@ def _decoder(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, .
         queries = read.array(f"{prefix}output_position_encodings.position_embeddings")
         if config.positions is not None:
             queries = queries[list(config.positions)]
-        layer = read.layer(f"{prefix}decoding_cross_attention", config.num_cross_attention_heads, is_residual=False)
+        layer = read.layer(f"{prefix}decoding_cross_attention", TEXT_DECODER_HEADS, is_residual=False)
         embedding = read.array("perceiver.input_preprocessor.embeddings.weight")
         logits = Linear(np.ascontiguousarray(embedding.T), read.array("embedding_decoder.bias"))
         shape: tuple[int, ...] = (len(queries), config.vocab_size)

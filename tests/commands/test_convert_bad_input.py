@@ -75,6 +75,11 @@ def _edit_config(folder, **changes):
         (["--gate", "sensitivity_min=1.5"], "No sensitivity ratio"),
         (["--only", "--quantize", "none"], "--only is not usable"),
         (["--mask"], "do not agree on a mask"),
+        (["--sequence-length", "0"], "--sequence-length is not usable"),
+        (["--sequence-length", "-3"], "--sequence-length is not usable"),
+        (["--sequence-length", "8", "--input-shape", "8,8"], "no input_shape beside it"),
+        (["--sequence-length", "8"], "the sizes of 2 input axes"),
+        (["--positions", "3"], "for Perceivers of Hugging Face transformers"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -90,6 +95,11 @@ def test_options_that_are_not_usable(arguments, told, refused, tmp_path):
         (["--formats", "coreml"], "is not one of tflite, onnx"),
         (["--batch", "two"], "invalid int value"),
         (["--input-shape", "a,b"], "such as 224,224"),
+        *(
+            (["--positions=" + text], "such as 5,20-35")
+            for text in ("", "a", "1,", "1.5", "-1", "5-", "5-3", "1-2-3", "0-99999999999", "1 2")
+        ),
+        *((["--sequence-length", text], "invalid int value") for text in ("", "long", "8,8", "1e3")),
         (["--gate", "cosine"], "NAME=BOUND"),
         (["--gate", "cosine=high"], "NAME=BOUND"),
     ],
