@@ -46,6 +46,11 @@ class Context:
         """What the context is made of, where it is one grid's tokens over σ."""
         return None
 
+    @property
+    def narrow(self) -> list[Narrow] | None:
+        """The sources, if one has padding."""
+        return None
+
     def made_alone(self, start: int, size: int) -> ScaledTokens | None:
         """The same of some tokens, where these need not be cut from the whole."""
         return None
@@ -83,6 +88,12 @@ class ScaledContext(Context):
     def some_columns(self, start: int, size: int, *, with_one: bool) -> tf.Tensor:
         part = self.made_alone(start, size)
         return super().some_columns(start, size, with_one=with_one) if part is None else part.columns(with_one)
+
+    @cached_property
+    def narrow(self) -> list[Narrow] | None:
+        if all(isinstance(part, _Constant) or part.padding is None for part in self._parts):
+            return None
+        return [part.narrow() for part in self._parts]
 
     @property
     def grid(self) -> ScaledTokens | None:
@@ -128,7 +139,33 @@ def _scaled(
     positions = source.positions
     assert positions is not None and moments is not None, "a scale is known only with positions"
     tables = positions.tables if isinstance(positions, AxisPositions) else (positions,)
-    return ScaledTokens(data, tables, moments, source.channels, tensor)
+    return ScaledTokens(data, tables, moments, source.channels, tensor, source.padding)
+
+
+@dataclass(frozen=True, eq=False)
+class Narrow:
+    """Tokens of a source by channels, ``[B, c, T]``: their channels, the last of them ones.
+
+    With a ``padding`` ``[k]``, 1 / σ stands in its place.
+    """
+
+    columns: tf.Tensor
+    padding: tf.Tensor | None = None
+
+    def narrow(self, query: tf.Tensor) -> tf.Tensor:
+        """``[B, n, C]`` → what is multiplied with the columns, ``[B, n, c]``."""
+        none = tf.zeros([*query.shape[:2], 1], query.dtype)
+        if self.padding is None:
+            return tf.concat([query, none], axis=-1)
+        kept = query.shape[-1] - self.padding.shape[0]
+        of_padding = tf.reduce_sum(query[..., kept:] * self.padding, axis=-1, keepdims=True)
+        return tf.concat([query[..., :kept], of_padding, none], axis=-1)
+
+    def widen(self, sums: tf.Tensor) -> tf.Tensor:
+        """Sums over the tokens ``[B, n, c]`` → of all channels, and of ones, ``[B, n, C + 1]``."""
+        if self.padding is None:
+            return sums
+        return tf.concat([sums[..., :-2], sums[..., -2:-1] * self.padding, sums[..., -1:]], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +180,9 @@ class _Constant:
     def columns(self, with_one: bool) -> tf.Tensor:
         return Context(self.tokens).columns(with_one=with_one)
 
+    def narrow(self) -> Narrow:
+        return Narrow(self.columns(with_one=True))
+
 
 @dataclass(frozen=True, eq=False)
 class ScaledTokens:
@@ -156,6 +196,7 @@ class ScaledTokens:
     moments: Moments
     channels: int
     tensor: ToTensor
+    padding: Array | None = None
 
     @property
     def line(self) -> int:
@@ -177,17 +218,35 @@ class ScaledTokens:
             _with_axis(tf.multiply, inverse_sigma, self.tensor(table), axis, sizes)
             for axis, table in enumerate(self.tables)
         ]
+        if self.padding is not None:
+            scaled.append(inverse_sigma * self.tensor(self.padding))
         return tf.concat([self.data * inverse_sigma, *scaled], axis=-1)
 
     def columns(self, with_one: bool) -> tf.Tensor:
         """Engines multiply long rows with 1 / σ."""
-        batch, count, channels = self.data.shape
+        batch, count, _ = self.data.shape
         one = tf.reshape(self.inverse_sigma, [batch, 1, count])
-        given = tf.reshape(self.data, [batch, 1, count]) if channels == 1 else tf.transpose(self.data, [0, 2, 1])
-        parts = [_axis_columns(one, self.tensor(table), axis, self._sizes) for axis, table in enumerate(self.tables)]
+        parts = self._varying_columns(one)
+        if self.padding is not None:
+            parts.append(one * self.tensor(self.padding[:, np.newaxis]))
         if with_one:
             parts.append(zeros_like(one) + 1.0)
-        return tf.concat([given * one, *parts], axis=1)
+        return tf.concat(parts, axis=1)
+
+    def narrow(self) -> Narrow:
+        """Without padding."""
+        if self.padding is None:
+            return Narrow(self.columns(with_one=True))
+        batch, count, _ = self.data.shape
+        one = tf.reshape(self.inverse_sigma, [batch, 1, count])
+        columns = tf.concat([*self._varying_columns(one), one, zeros_like(one) + 1.0], axis=1)
+        return Narrow(columns, self.tensor(self.padding))
+
+    def _varying_columns(self, one: tf.Tensor) -> list[tf.Tensor]:
+        batch, count, channels = self.data.shape
+        given = tf.reshape(self.data, [batch, 1, count]) if channels == 1 else tf.transpose(self.data, [0, 2, 1])
+        tables = (_axis_columns(one, self.tensor(table), axis, self._sizes) for axis, table in enumerate(self.tables))
+        return [given * one, *tables]
 
     @cached_property
     def outer(self) -> Array:

@@ -15,6 +15,7 @@ from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.order_channels import order_channels
 from perceiver_edge.lowering.program import Program
 from perceiver_edge.lowering.rule import Decision, Rule
+from perceiver_edge.lowering.separate_padding import separate_padding
 from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
 from perceiver_edge.lowering.share_rows import share_rows
@@ -36,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     drop_maximum,  # its bound is that of the scores as they are computed
     separate_positions,  # after `fold_centring`, which reads the table
     take_lines,  # of cores without a maximum and positions axis by axis
+    separate_padding,  # of positions axis by axis, where no lines are taken
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

@@ -15,6 +15,7 @@ from perceiver_edge.lowering import (
     integer_attention,
     inverted_attention,
     line_attention,
+    padded_attention,
 )
 from perceiver_edge.lowering.activations import ACTIVATIONS
 from perceiver_edge.lowering.context import Context, zeros_like
@@ -177,6 +178,10 @@ class StackRun:
                 query, self.shared.lines, num_lines=self.shared.num_lines,
                 chunks=block.chunks, scale=block.scale, mask=self.mask,
             )  # fmt: skip
+        elif keys is values is None and (narrow := context.narrow) is not None:
+            attended = padded_attention.attend(
+                query, narrow, most_tokens=self.extent.tokens // block.chunks, scale=block.scale, mask=self.mask
+            )
         elif is_by_token(block, self.extent):
             attended = exponential_attention.attend_by_token(
                 query, context, chunks=block.chunks, scale=block.scale, mask=self.mask

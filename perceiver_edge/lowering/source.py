@@ -135,6 +135,7 @@ class Source:
         name: of the input. ``shape``: without the batch; integers have no channels.
         positions: ``[tokens, channels]``, or a table an axis. They come after the data's channels, or, with
             ``adds_positions``, are added to them.
+        padding: ``[channels]`` that come last, the same for every token (`separate_padding`).
     """
 
     name: str
@@ -142,6 +143,7 @@ class Source:
     stem: tuple[Stem, ...]
     positions: Array | AxisPositions | None
     adds_positions: bool = False
+    padding: Array | None = None
 
     @property
     def is_integer(self) -> bool:
@@ -168,6 +170,6 @@ class Source:
         """Of a token."""
         if self.positions is None or self.adds_positions:
             return self.data_channels
-        return self.data_channels + (
-            self.positions.channels if isinstance(self.positions, AxisPositions) else self.positions.shape[1]
-        )
+        positions, padding = self.positions, 0 if self.padding is None else len(self.padding)
+        of_positions = positions.channels if isinstance(positions, AxisPositions) else positions.shape[1]
+        return self.data_channels + of_positions + padding

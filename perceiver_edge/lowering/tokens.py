@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
@@ -111,6 +112,8 @@ def _positioned(data: tf.Tensor, source: Source, tensor: ToTensor) -> tf.Tensor:
     table = source.positions.whole() if isinstance(source.positions, AxisPositions) else source.positions
     if source.adds_positions:
         return data + tensor(table)[None]
+    if source.padding is not None:
+        table = np.concatenate([table, np.broadcast_to(source.padding, (len(table), len(source.padding)))], axis=1)
     # Item by item, because a converter would store positions that are repeated once for each.
     positions = tensor(table)[None]
     items = [tf.concat([item, positions], axis=-1) for item in tf.split(data, data.shape[0])]

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from perceiver_edge.lowering import RULES, chunk_heads, chunk_rows, drop_maximum, lower
+from perceiver_edge.lowering import RULES, chunk_heads, chunk_rows, drop_maximum, lower, separate_padding
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.program import Extent, SelfAttention
 from perceiver_edge.lowering.source import AxisPositions
@@ -56,8 +56,9 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(chunk_rows, "MOST_BYTES", 1 << 10)
     monkeypatch.setattr(chunk_rows, "CHUNK_BYTES", 2 << 10)
     monkeypatch.setattr(chunk_heads, "MOST_BYTES", 1 << 9)
-    monkeypatch.setattr(drop_maximum, "CHUNK_BYTES", 2 << 10)
+    monkeypatch.setattr(drop_maximum, "CHUNK_BYTES", 1 << 9)
     monkeypatch.setattr(drop_maximum, "FEW_ROWS", 1)
+    monkeypatch.setattr(separate_padding, "FEWEST", 1)
 
 
 def test_pixels_that_ask_are_the_pixels_that_are_asked(named_case, plain):
@@ -87,6 +88,22 @@ def test_many_queries_ask_in_chunks_that_are_made_line_by_line(named_case, plain
     graph = tf.function(module, autograph=False).get_concrete_function(signature).graph
     whole = lowered.tokens * lowered.context_channels
     assert max(tensor.shape.num_elements() or 0 for op in graph.get_operations() for tensor in op.outputs) < whole
+
+
+def test_what_pads_a_modality_is_multiplied_with_once(named_case, plain, run, error, small_limits):
+    case = named_case("multimodal")
+    program = plain(case)
+    lowered, _ = lower(program)
+    audio, image, _ = lowered.sources
+    assert (len(audio.padding), len(image.padding)) == (4, 163)  # of two places a cosine is the same
+    assert audio.channels == image.channels == program.context_channels
+    module = LoweredPerceiver(lowered)
+    signature = {source.name: tf.TensorSpec((1, *source.shape), tf.float32) for source in lowered.inputs}
+    graph = tf.function(module, autograph=False).get_concrete_function(signature).graph
+    shapes = {tuple(tensor.shape) for op in graph.get_operations() for tensor in op.outputs}
+    assert (1, image.channels - len(image.padding) + 2, image.tokens) in shapes
+    assert not {(1, image.channels + more, image.tokens) for more in (0, 1)} & shapes
+    assert error(run(lowered, case), run(program, case)) < 1e-12
 
 
 def test_the_published_flow_asks_in_chunks(named_case, plain):

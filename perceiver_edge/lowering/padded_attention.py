@@ -1,0 +1,49 @@
+"""Attention to several sources, each without its padding, with TensorFlow; `separate_padding` has the equations.
+
+B batch, T tokens, C context channels, N rows, h heads.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from perceiver_edge.lowering.context import Narrow
+from perceiver_edge.lowering.exponential_attention import masked
+from perceiver_edge.lowering.float_attention import scaled
+
+
+def attend(
+    query: tf.Tensor, sources: list[Narrow], *, most_tokens: int, scale: float, mask: tf.Tensor | None
+) -> tf.Tensor:
+    """What every query attends to; the result is that of `float_attention.attend` on the whole context.
+
+    Args:
+        query: ``[B, h, N, C]``.
+        sources: of the tokens, one after the other.
+        most_tokens: of a chunk.
+        mask: boolean ``[B, 1, 1, T]``.
+    """
+    batch, heads, count, channels = query.shape
+    query = scaled(query, scale)
+    weight_of_token = None
+    if mask is not None:
+        query, weight_of_token = masked(query, mask)
+        weight_of_token = tf.reshape(weight_of_token, [batch, 1, -1])
+    query = tf.reshape(query, [batch, heads * count, channels])
+    total: tf.Tensor = None
+    first = 0
+    for source in sources:
+        _, own_channels, tokens = source.columns.shape
+        own_query, weighted = source.narrow(query), None
+        size = next(tokens // n for n in range(1, tokens + 1) if tokens % n == 0 and tokens // n <= most_tokens)
+        for start in range(0, tokens, size):
+            columns = tf.slice(source.columns, [0, 0, start], [batch, own_channels, size])
+            weights = tf.exp(tf.matmul(own_query, columns))
+            if weight_of_token is not None:
+                weights = weights * weight_of_token[..., first + start : first + start + size]
+            own = tf.matmul(weights, columns, transpose_b=True)
+            weighted = own if weighted is None else weighted + own
+        widened = source.widen(weighted)
+        total = widened if total is None else total + widened
+        first += tokens
+    return tf.reshape(total[..., :-1] / total[..., -1:], [batch, heads, count, channels])
