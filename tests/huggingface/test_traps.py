@@ -101,6 +101,8 @@ def logits_scaled(program):
         pytest.param(("fourier", encoder(NO_RESIDUAL), SEEN), id="no query residual"),
         pytest.param(("fourier_other_options", decoder(NO_RESIDUAL), SEEN), id="config's query "
                      "residual in the decoder"),
+        pytest.param(("masked_lm_other_heads", decoder(on(CrossAttention, heads=4, scale=64**-0.5)), SEEN),
+                     id="config's heads in a text decoder"),
         pytest.param(("masked_lm", decoder(RESIDUAL), SEEN), id="residual in a text decoder"),
         pytest.param(("flow", decoder(RESIDUAL), SEEN), id="residual in the flow's decoder"),
         pytest.param(("fourier", positions_by_axis, SEEN), id="position channels axis by axis"),
