@@ -16,7 +16,7 @@ from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.provenance import processor
 from perceiver_edge.runtime import Latency, load
 
-_BUDGET_S = 3.0
+_BUDGET_S = 5.0
 _ROUNDS = range(5, 101)
 _PAUSES = 3
 
