@@ -1,7 +1,7 @@
 """Trained Perceivers of transformers' architectures: what eight bits cost is counted in right answers.
 
 `golden/trained.py` has the models and what they never saw: digits by Fourier features and by a convolution, kinds of
-texts, and masked bytes. They attend sharply; two have masks, one a query for each byte.
+texts, and masked bytes. Two have masks, one a query for each byte.
 """
 
 from __future__ import annotations

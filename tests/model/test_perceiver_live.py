@@ -18,7 +18,9 @@ def torch_model(config, weights):
     model = perceiver_pytorch.Perceiver(**options).eval()
     # torch lists tied layers once for each use
     state = {
-        name: torch.from_numpy(weights[name if name in weights else re.sub(r"^layers\.\d+", "layers.1", name)])
+        name: torch.from_numpy(
+            weights[name if name in weights else re.sub(r"^(layers|attn_residuals)\.\d+", r"\1.1", name)]
+        )
         for name in model.state_dict()
     }
     model.load_state_dict(state)
