@@ -97,6 +97,7 @@ def calibrate(
     *,
     method: str = DEFAULT_METHOD,
     repeated: Mapping[str, str] | None = None,
+    why_no_core: str = "",
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Range], dict[str, CoreRange], Decision]:
     """The range of every quantisation point, the cores that are to run in int8, and the reason for these.
@@ -106,6 +107,7 @@ def calibrate(
         losses: from a batch of one, and a bound by core, to the losses by core.
         samples: without batch; read twice.
         repeated: layers that are others once more (`Program.repeated_layers`).
+        why_no_core: no cross-attend has an int8 form, if none has.
 
     Raises:
         BadInputError: as `calibration.observe`.
@@ -119,19 +121,19 @@ def calibrate(
 
     points = give_room(observe(taps, samples, method=method, on_progress=on_progress))
     points = one_range_for_all_uses(points, repeated or {})
-    return points, *choose_cores(observer.extents(), losses, samples)
+    return points, *choose_cores(observer.extents(), losses, samples, why_none=why_no_core)
 
 
 def choose_cores(
     extents: Extents,
     losses: Callable[[Sample, Mapping[str, np.ndarray]], Extents],
     samples: Iterable[Sample],
+    *,
+    why_none: str = "",
 ) -> tuple[dict[str, CoreRange], Decision]:
     """The cores that int8 serves well enough, and the reason for the choice; see `calibrate`."""
     if not extents:
-        return {}, Decision(
-            "integer_core", False, "no cross-attend has an int8 form here: a mask, or no shared context"
-        )
+        return {}, Decision("integer_core", False, f"no cross-attend has an int8 form here: {why_none}")
     bounds = {core: (values["bound"] + MARGIN).astype(np.float32) for core, values in extents.items()}
     observer = ExtentsObserver()
     errors = dict.fromkeys(extents, np.zeros(3))

@@ -30,7 +30,7 @@ from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
-from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, with_integer_cores
+from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, why_none, with_integer_cores
 from perceiver_edge.lowering.program import single_precision
 from perceiver_edge.lowering.run_stack import CoreTap
 from perceiver_edge.lowering.shared_context import CoreOperands
@@ -54,6 +54,7 @@ class Deployment:
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
         core_rows: the rows of scores of every core that has an int8 form.
+        why_no_core: if there is none.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
         integer_form: what an int8 model of a format is converted from.
         integer_model: what the layers of an artefact have to compute; None for float ones.
@@ -68,6 +69,7 @@ class Deployment:
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
     core_rows: Mapping[str, int]
+    why_no_core: str
     repeated: Mapping[str, str]
     integer_form: Callable[[Ranges, str], IntegerForm]
     integer_model: Callable[[Ranges | None, Callable[[], Feeds], Kind], IntegerModel | None]
@@ -137,8 +139,8 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     return Deployment(
         traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
-        {} if with_mask else _core_rows(program), program.repeated_layers(), integer_form, integer_model,
-        OUTPUT_SITE if config.is_classifier else None,
+        {} if with_mask else _core_rows(program), "there is a mask" if with_mask else why_none(program),
+        program.repeated_layers(), integer_form, integer_model, OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
 
 

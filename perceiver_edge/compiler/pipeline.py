@@ -185,7 +185,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
             observer = HeadObserver(deployment.survey, f"{head}.output")
             points, cores, core_decision = calibrate(
                 observer.survey, deployment.losses, samples, method=method, repeated=deployment.repeated,
-                on_progress=stage,
+                why_no_core=deployment.why_no_core, on_progress=stage,
             )  # fmt: skip
             head_decision = decide_head(
                 observer.outputs, points.get(f"{head}.output"), task=options.task or _chance(job),

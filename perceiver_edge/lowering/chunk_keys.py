@@ -12,12 +12,13 @@ time, a few passes over the scores more than a softmax, and saves memory: N·T n
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perceiver_edge.lowering.program import Block, CrossAttention, Extent, Program, map_blocks
+from perceiver_edge.lowering.program import Block, CrossAttention, Extent, Program, Stack, map_blocks
 from perceiver_edge.lowering.rule import Decision
 
 MOST_CHUNKS = 64
@@ -30,7 +31,7 @@ CHUNK_BYTES = 8 << 20
 def chunk_keys(program: Program) -> tuple[Program, Decision]:
     """Let every cross-attend whose scores are large take its tokens in chunks."""
     chunks = {
-        id(block): fitting_chunks(extent, block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
+        id(block): fitting_chunks(at_once(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
         for stack, extent in zip(program.stacks, program.extents(), strict=True)
         for block in stack.cross_attentions()
         if block.has_maximum and not block.is_inverted  # those without are in chunks already
@@ -63,10 +64,25 @@ def token_order(tokens: int, chunks: int) -> NDArray[np.int32]:
 
 
 def fitting_chunks(extent: Extent, block: CrossAttention, *, bytes_per_score: int, limit_bytes: int) -> int:
-    """The fewest equal chunks of tokens, whole lines each, whose scores, for all rows of queries, fit the limit; or
-    the most there are."""
-    rows = block.heads * extent.rows
-    whole = extent.lines if extent.lines > 1 else extent.tokens
-    divisors = [n for n in range(1, MOST_CHUNKS + 1) if whole % n == 0]
-    fits = (n for n in divisors if bytes_per_score * rows * extent.tokens // n <= limit_bytes)
-    return next(fits, divisors[-1])
+    """The fewest `equal_parts` of the tokens whose scores, for all rows of queries, fit the limit."""
+    all_bytes = bytes_per_score * block.heads * extent.rows * extent.tokens
+    return equal_parts(extent.tokens, lines=extent.lines, fits=lambda parts: all_bytes // parts <= limit_bytes)
+
+
+def equal_parts(count: int, *, lines: int, fits: Callable[[int], bool]) -> int:
+    """In how few equal parts ``count`` tokens or rows fit, or the most there are; see `MOST_CHUNKS`.
+
+    Parts of whole ``lines``, unless these are twice as large as others, or more: 257 lines cannot be divided.
+    """
+
+    def fewest(whole: int) -> int:
+        divisors = [n for n in range(1, MOST_CHUNKS + 1) if whole % n == 0]
+        return next(filter(fits, divisors), divisors[-1])
+
+    of_lines, of_any = fewest(lines), fewest(count)
+    return of_lines if 2 * of_lines > of_any else of_any
+
+
+def at_once(stack: Stack, extent: Extent) -> Extent:
+    """Of the rows that are computed at once (`chunk_rows`)."""
+    return replace(extent, rows=extent.rows // stack.row_chunks)

@@ -4,8 +4,8 @@
 
 Exact, and nothing is computed twice: what is made of the context is shared by all chunks. A decoder with a query for
 every pixel of an image needs it: the optical flow's 182,528 queries on 2,048 latents are 1.5 GB of scores. Fewer are
-faster in one piece. Rows that are the encoder's context are taken in whole lines of its grid: so it is made chunk by
-chunk, too (`context`).
+faster in one piece. Rows that are the encoder's context are taken in whole lines of its grid where that can be: so it
+is made chunk by chunk, too (`context`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perceiver_edge.lowering.chunk_keys import MOST_CHUNKS
+from perceiver_edge.lowering.chunk_keys import equal_parts
 from perceiver_edge.lowering.program import CrossAttention, Extent, Program, SelfAttention, Stack, with_stacks
 from perceiver_edge.lowering.rule import Decision
 
@@ -35,7 +35,7 @@ def chunk_rows(program: Program) -> tuple[Program, Decision]:
     return chunked, Decision("chunk_rows", True, f"the rows that ask, in up to {max(chunks)} chunks")
 
 
-def _chunked(stack: Stack, extent: Extent, *, lines: int = 1) -> Stack:
+def _chunked(stack: Stack, extent: Extent, *, lines: int) -> Stack:
     blocks = [block for _, block in stack.named_blocks()]
     know_each_other = any(isinstance(b, SelfAttention) or getattr(b, "is_inverted", False) for b in blocks)
     if isinstance(stack.rows, np.ndarray) or know_each_other:
@@ -44,7 +44,6 @@ def _chunked(stack: Stack, extent: Extent, *, lines: int = 1) -> Stack:
     scores_bytes = 4 * heads * extent.rows * extent.tokens
     if scores_bytes <= MOST_BYTES:
         return stack
-    whole = lines if stack.first_asks_with_context and lines > 1 else extent.rows
-    divisors = [n for n in range(1, MOST_CHUNKS + 1) if whole % n == 0]
-    fits = (n for n in divisors if scores_bytes // n <= CHUNK_BYTES)
-    return replace(stack, row_chunks=next(fits, divisors[-1]))
+    lines = lines if stack.first_asks_with_context else 1
+    chunks = equal_parts(extent.rows, lines=lines, fits=lambda parts: scores_bytes // parts <= CHUNK_BYTES)
+    return replace(stack, row_chunks=chunks)

@@ -30,11 +30,17 @@ class Context:
         """``[B, T, C]``."""
         return self._given
 
-    @cache  # noqa: B019, it lives as long as a trace
     def columns(self, *, with_one: bool) -> tf.Tensor:
         """A row for each channel ``[B, C, T]``, and, ``with_one``, a last row of ones."""
-        columns = tf.transpose(self.rows, [0, 2, 1])
-        return tf.concat([columns, zeros_like(columns[:, :1]) + 1.0], axis=1) if with_one else columns
+        return self._columns_with_one if with_one else self._columns
+
+    @cached_property
+    def _columns(self) -> tf.Tensor:
+        return tf.transpose(self.rows, [0, 2, 1])
+
+    @cached_property
+    def _columns_with_one(self) -> tf.Tensor:
+        return tf.concat([self._columns, zeros_like(self._columns[:, :1]) + 1.0], axis=1)
 
     @cached_property
     def rows_with_one(self) -> tf.Tensor:
@@ -71,15 +77,21 @@ class ScaledContext(Context):
     the whole, which then never exists: of a large grid that only one cross-attend reads."""
 
     def __init__(self, parts: Sequence[ScaledTokens | _Constant], *, is_by_line: bool) -> None:
-        self._parts, self._is_by_line = parts, is_by_line
+        self._parts = parts
+        grid = self.grid
+        self._lines = cache(grid.lines) if is_by_line and grid is not None else None
 
     @cached_property
     def rows(self) -> tf.Tensor:
         return _joined([part.rows() for part in self._parts], axis=1)
 
-    @cache  # noqa: B019
-    def columns(self, *, with_one: bool) -> tf.Tensor:
-        return _joined([part.columns(with_one) for part in self._parts], axis=2)
+    @cached_property
+    def _columns(self) -> tf.Tensor:
+        return _joined([part.columns(False) for part in self._parts], axis=2)
+
+    @cached_property
+    def _columns_with_one(self) -> tf.Tensor:
+        return _joined([part.columns(True) for part in self._parts], axis=2)
 
     def some_rows(self, start: int, size: int) -> tf.Tensor:
         part = self.made_alone(start, size)
@@ -100,12 +112,11 @@ class ScaledContext(Context):
         (part, *others) = self._parts
         return part if isinstance(part, ScaledTokens) and len(part.tables) > 1 and not others else None
 
-    @cache  # noqa: B019
     def made_alone(self, start: int, size: int) -> ScaledTokens | None:
         grid = self.grid
-        if not self._is_by_line or grid is None or start % grid.line or size % grid.line:
+        if self._lines is None or grid is None or start % grid.line or size % grid.line:
             return None
-        return grid.lines(start // grid.line, size // grid.line)
+        return self._lines(start // grid.line, size // grid.line)
 
 
 def context_of(data: Sequence[tf.Tensor], program: Program, *, tensor: ToTensor) -> Context:

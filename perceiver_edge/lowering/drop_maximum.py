@@ -26,7 +26,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perceiver_edge.lowering.chunk_keys import fitting_chunks
+from perceiver_edge.lowering.chunk_keys import at_once, fitting_chunks
 from perceiver_edge.lowering.program import (
     Array,
     Block,
@@ -63,7 +63,7 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
     bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
     limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
     chunks = {
-        id(block): fitting_chunks(_part(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
+        id(block): fitting_chunks(at_once(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
         for block, stack, extent in large
         if bounds[id(block)] < limits[id(block)]
     }
@@ -155,13 +155,8 @@ def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack
             if block.is_inverted or not block.has_maximum:
                 continue
             least_bytes = FEW_ROWS_BYTES if is_by_token(block, extent) else CHUNK_BYTES
-            if 4 * block.heads * _part(stack, extent).rows * extent.tokens > least_bytes:
+            if 4 * block.heads * at_once(stack, extent).rows * extent.tokens > least_bytes:
                 yield block, stack, extent
-
-
-def _part(stack: Stack, extent: Extent) -> Extent:
-    """Of the rows that are computed at once (`chunk_rows`)."""
-    return replace(extent, rows=extent.rows // stack.row_chunks)
 
 
 def _reason(bounds: dict[int, float], limits: dict[int, float], chunks: dict[int, int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -34,8 +35,7 @@ class LoweredPerceiver(tf.Module):
         self.program = program
         self.dtype = dtype
         # Weights are eager tensors: a trace captures them by reference, which is fast; literals in the graph are not.
-        self._tensors: dict[int, tf.Tensor] = {}
-        self._alive: list[np.ndarray] = []
+        self._tensors: dict[int, tuple[weakref.ref[np.ndarray], tf.Tensor]] = {}
 
     def __call__(
         self,
@@ -64,9 +64,9 @@ class LoweredPerceiver(tf.Module):
         batch = next(iter(feeds.values())).shape[0]
         linear: RunLinear = functools.partial(self._linear, tap=tap) if arithmetic is None else arithmetic.linear
         data = source_data(feeds, self.program, linear=linear, tensor=self.tensor)
-        given = context = context_of(data, self.program, tensor=self.tensor)
+        shared = context = raw = context_of(data, self.program, tensor=self.tensor)
         if self.program.rows_are_tokens:
-            given = Context(tokens(data, self.program.sources, tensor=self.tensor))
+            raw = Context(tokens(data, self.program.sources, tensor=self.tensor))
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
         rows: tf.Tensor = None
         for stack, extent in zip(self.program.stacks, self.program.extents(), strict=True):
@@ -89,7 +89,7 @@ class LoweredPerceiver(tf.Module):
                 arithmetic=arithmetic,
             )
             is_last = stack is self.program.stacks[-1]
-            asking = given
+            asking = shared if stack.first_asks_with_context else raw
             if isinstance(stack.rows, Source):
                 asking = Context(tokens_of(feeds[stack.rows.name], stack.rows, linear=linear, tensor=self.tensor))
             if stack.row_chunks == 1:
@@ -109,16 +109,18 @@ class LoweredPerceiver(tf.Module):
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
         other = LoweredPerceiver(program, dtype=self.dtype)
-        other._tensors, other._alive = self._tensors, self._alive
+        other._tensors = self._tensors
         return other
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
         if id(array) not in self._tensors:
             with tf.init_scope():  # an eager tensor, also when the first call is a trace
-                self._tensors[id(array)] = tf.constant(array, self.dtype)
-            self._alive.append(array)
-        return self._tensors[id(array)]
+                made = tf.constant(array, self.dtype)
+            # With the array goes its tensor, for some arrays are made anew for each call.
+            end = weakref.ref(array, functools.partial(_forget, self._tensors, id(array)))
+            self._tensors[id(array)] = end, made
+        return self._tensors[id(array)][1]
 
     def _norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
         return layer_norm(x, norm, tensor=self.tensor)
@@ -148,3 +150,7 @@ class LoweredPerceiver(tf.Module):
                 tap(f"{name}.hull", hull())
             tap(f"{name}.output", y)
         return y
+
+
+def _forget(tensors: dict[int, tuple[weakref.ref[np.ndarray], tf.Tensor]], array: int, _: weakref.ref) -> None:
+    tensors.pop(array, None)

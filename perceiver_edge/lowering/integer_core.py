@@ -38,7 +38,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perceiver_edge.lowering.chunk_keys import fitting_chunks, token_order
+from perceiver_edge.lowering.chunk_keys import MOST_CHUNKS, fitting_chunks, token_order
 from perceiver_edge.lowering.program import (
     Array,
     Block,
@@ -97,17 +97,31 @@ def integer_blocks(program: Program) -> dict[str, CrossAttention]:
     Keys and values are both absorbed, or both projected from the shared context, and no sum overflows. None where the
     tokens are a decoder's queries too: chunks change their order, and that is the output's.
     """
-    stack, extent = program.encoder, program.extents()[0]
-    are_queries = any(other.rows is None for other in program.stacks)
-    if are_queries or len(program.sources) > 1 or extent.tokens // num_chunks(program) > MOST_TOKENS:
+    if _unsuited_tokens(program) is not None:
         return {}
     return {
         name: block
-        for name, block in stack.named_blocks()
+        for name, block in program.encoder.named_blocks()
         if isinstance(block, CrossAttention)
         and not block.is_inverted
         and (block.context_norm is None and block.scale == 1.0 and (block.key is None) == (block.value is None))
     }
+
+
+def why_none(program: Program) -> str:
+    """Why `integer_blocks` finds none."""
+    return _unsuited_tokens(program) or "none is a softmax over a shared context"
+
+
+def _unsuited_tokens(program: Program) -> str | None:
+    if any(stack.rows is None for stack in program.stacks):
+        return "the tokens are a decoder's queries, too"
+    if len(program.sources) > 1:
+        return "the tokens are of several sources"
+    if program.tokens // num_chunks(program) > MOST_TOKENS:
+        most = f"{MOST_CHUNKS} equal chunks of at most {MOST_TOKENS:,}"
+        return f"{program.tokens:,} tokens cannot be divided into up to {most}"
+    return None
 
 
 def with_ones(linear: Linear, *, groups: int, ones: float) -> Linear:
@@ -130,7 +144,8 @@ def num_chunks(program: Program) -> int:
     `CHUNK_BYTES`."""
     largest, extent = max(program.encoder.cross_attentions(), key=lambda block: block.heads), program.extents()[0]
     limit = min(CHUNK_BYTES, largest.heads * extent.rows * MOST_TOKENS)
-    return fitting_chunks(extent, largest, bytes_per_score=1, limit_bytes=limit)
+    # In another order than the grid's: no chunk has whole lines.
+    return fitting_chunks(replace(extent, lines=1), largest, bytes_per_score=1, limit_bytes=limit)
 
 
 def with_integer_cores(

@@ -37,7 +37,7 @@ RULES: tuple[Rule, ...] = (
     drop_maximum,  # its bound is that of the scores as they are computed
     separate_positions,  # after `fold_centring`, which reads the table
     take_lines,  # of cores without a maximum and positions axis by axis
-    separate_padding,  # of positions axis by axis, where no lines are taken
+    separate_padding,  # of cores without a maximum, where no lines are taken
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

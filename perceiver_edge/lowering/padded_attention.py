@@ -35,8 +35,8 @@ def attend(
     for source in sources:
         _, own_channels, tokens = source.columns.shape
         own_query, weighted = source.narrow(query), None
-        size = next(tokens // n for n in range(1, tokens + 1) if tokens % n == 0 and tokens // n <= most_tokens)
-        for start in range(0, tokens, size):
+        for start in range(0, tokens, most_tokens):
+            size = min(most_tokens, tokens - start)
             columns = tf.slice(source.columns, [0, 0, start], [batch, own_channels, size])
             weights = tf.exp(tf.matmul(own_query, columns))
             if weight_of_token is not None:

@@ -214,7 +214,7 @@ class Stack:
 class Extent:
     """Of a stack: ``rows`` of ``width`` channels ask ``tokens`` of ``channels`` channels.
 
-    ``lines``: of the tokens' grid, each as long as the others; with 1 the tokens are divided as one likes.
+    ``lines``: of the tokens' grid, each as long as the others: the tokens had better be divided between them.
     """
 
     rows: int

@@ -166,8 +166,8 @@ class StackRun:
         keys = None if block.key is None else self.context_projection(context, block.key, f"{name}.key")
         values = None if block.value is None else self.context_projection(context, block.value, f"{name}.value")
         if block.is_inverted:
-            rows = context.rows if keys is None or values is None else None
-            attended = inverted_attention.attend(query, rows, keys, values, scale=block.scale, mask=self.mask)
+            assert keys is not None and values is not None, "no rule absorbs them"
+            attended = inverted_attention.attend(query, keys, values, scale=block.scale, mask=self.mask)
         elif block.has_maximum:
             attended = float_attention.attend(
                 query, context, keys, values,

@@ -10,13 +10,15 @@ So both products of a core have the channels of the data, of the last axis, and 
 for itself is a small product of its own, and so is the sum of the lines' positions. Exact.
 
 It needs a core that reads the context itself (`absorb`), computed in float without a maximum (`drop_maximum`): the sums
-of chunks are then plain sums. Tokens stand on the left of both products, which engines do fastest for such a core.
+of chunks are then plain sums. Its scores must be at most `MOST_BYTES`, and the lines must divide into chunks.
+Tokens stand on the left of both products, which engines do fastest for such a core.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from perceiver_edge.lowering.chunk_keys import MOST_CHUNKS
 from perceiver_edge.lowering.program import Block, ContextScale, CrossAttention, Extent, Program, map_blocks
 from perceiver_edge.lowering.rule import Decision
 from perceiver_edge.lowering.source import AxisPositions, Source
@@ -38,23 +40,30 @@ def take_lines(program: Program) -> tuple[Program, Decision]:
     (source, *others) = program.sources
     if others or not isinstance(source, Source) or not isinstance(source.positions, AxisPositions):
         return no("the tokens are no grid with positions axis by axis")
+    if source.padding is not None:
+        return no("the padding is kept apart")
     if not isinstance(program.encoder.context_norm, ContextScale):
         return no("the context is not divided by σ alone")
     lines, width = source.tokens // source.data_shape[-2], source.data_shape[-2]
     if width < SHORTEST_LINE:
         return no(f"a line has {width} tokens, fewer than {SHORTEST_LINE}")
-    suited = {id(block) for block in program.encoder.cross_attentions() if _is_suited(block, program.extents()[0])}
+    extent = program.extents()[0]
+    chunks = {
+        id(block): next(n for n in range(min(block.chunks, lines), lines + 1) if lines % n == 0)
+        for block in program.encoder.cross_attentions()
+        if _is_suited(block, extent)
+    }
+    suited = {key for key, count in chunks.items() if count <= MOST_CHUNKS}
     if not suited:
         return no(
             "no cross-attend reads the context itself, in float and without a maximum, with scores of at most "
-            f"{MOST_BYTES:,} bytes"
+            f"{MOST_BYTES:,} bytes and in at most {MOST_CHUNKS} chunks of whole lines"
         )
 
     def rewrite(block: Block) -> Block:
         if not isinstance(block, CrossAttention) or id(block) not in suited:
             return block
-        chunks = next(n for n in range(min(block.chunks, lines), lines + 1) if lines % n == 0)
-        return replace(block, is_by_line=True, chunks=chunks)
+        return replace(block, is_by_line=True, chunks=chunks[id(block)])
 
     channels = source.data_channels + source.positions.tables[-1].shape[1] + 2
     reason = f"{len(suited)} cross-attends read {lines:,} lines of {width:,} tokens: {channels} channels a token "

@@ -1,9 +1,12 @@
 """Attention in chunks of tokens is attention: to 1e-9 in float64, with masks, and however far the scores reach."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from perceiver_edge.lowering import OPTIMIZE_FOR, chunk_keys, lower, plain_program
+from perceiver_edge.lowering.program import with_stacks
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +45,25 @@ def test_scores_far_apart_do_not_overflow(plain, execute, relative_l2):
 
 def test_latency_does_not_chunk():
     assert chunk_keys.chunk_keys not in OPTIMIZE_FOR["latency"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "chunks"),
+    [((8, 12), 16, 8), ((7, 12), 5, 21), ((40, 6), 4, 40), ((64,), 16, 4)],
+    ids=["whole lines fit", "lines are too few", "lines nearly fit", "no lines"],
+)
+def test_chunks_are_of_whole_lines_where_these_are_small_enough(shape, limit, chunks, plain):
+    program = plain(input_shape=shape, input_axis=len(shape), depth=1, cross_heads=1)
+    (block,), (extent, *_) = program.cross_attentions(), program.extents()
+    extent = replace(extent, rows=1)
+    assert chunk_keys.fitting_chunks(extent, block, bytes_per_score=1, limit_bytes=limit) == chunks
+
+
+def test_chunks_are_for_the_rows_that_are_computed_at_once(plain):
+    program = lower(plain(input_shape=(6, 8)))[0]
+    (extent, *_), heads = program.extents(), program.cross_attentions()[0].heads
+    parts = extent.rows
+    divided = with_stacks(program, lambda stack, _: replace(stack, row_chunks=parts))
+    chunks = [chunk_keys.chunk_keys(p)[0].cross_attentions()[0].chunks for p in (program, divided)]
+    assert 4 * heads * extent.rows * extent.tokens // chunks[0] <= chunk_keys.CHUNK_BYTES
+    assert chunks[1] < chunks[0]

@@ -109,3 +109,16 @@ def test_single_precision_keeps_what_is_shared(plain, execute, relative_l2):
     assert first is second
     assert half.encoder.rows.dtype == np.float32
     assert relative_l2(execute(half, INPUTS), execute(program, INPUTS)) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(16, 112, 112), (201, 100), (257, 256), (2, 8192)])
+def test_the_lines_of_a_grid_do_not_hinder_its_cores(shape, plain):
+    """Chunks have another order than the grid's."""
+    program = lower(plain(input_shape=shape, input_axis=len(shape), depth=1, num_latents=1, **ABSORBED))[0]
+    assert len(form.integer_blocks(program)) == 1
+
+
+def test_the_reason_why_there_is_no_core_is_the_real_one(plain):
+    program = lower(plain(input_shape=(1, 4099), num_latents=1, **ABSORBED))[0]
+    assert "4,099 tokens cannot be divided" in form.why_none(program)
+    assert "shared context" in form.why_none(plain(**ABSORBED))

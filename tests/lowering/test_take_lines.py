@@ -1,11 +1,14 @@
 """A grid's tokens line by line: the same result from fewer channels, where lines are long enough."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from perceiver_edge.lowering import drop_maximum, lower, take_lines
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.integer_core import Bound, with_integer_cores
+from perceiver_edge.lowering.source import AxisPositions
 
 GRIDS = [((6, 8), 2), ((3, 4, 5), 3)]
 ABSORBED = {"cross_heads": 1, "cross_dim_head": 40, "depth": 2}
@@ -71,3 +74,23 @@ def test_beside_an_integer_core_tokens_are_in_the_order_of_its_chunks(plain, exe
     assert not any(block.is_by_line for block in mixed.cross_attentions())
     inputs = np.random.default_rng(0).standard_normal((1, *lowered.sources[0].shape))
     assert relative_l2(execute(mixed, inputs), execute(lowered, inputs)) < 1e-9
+
+
+def test_padding_that_is_kept_apart_is_not_lost(plain, monkeypatch):
+    monkeypatch.setattr(take_lines, "SHORTEST_LINE", 1 << 10)
+    lowered, _ = lower(plain(input_shape=(6, 8), **ABSORBED))
+    (source,) = lowered.sources
+    *others, last = source.positions.tables
+    apart = replace(source, positions=AxisPositions((*others, last[:, :-1])), padding=last[0, -1:])
+    monkeypatch.setattr(take_lines, "SHORTEST_LINE", 4)
+    assert take_lines.take_lines(lowered)[1].applied
+    assert not take_lines.take_lines(replace(lowered, sources=(apart,)))[1].applied
+
+
+def test_lines_that_cannot_be_divided_are_not_taken_one_by_one(plain, execute, relative_l2):
+    program = plain(input_shape=(67, 8), **(ABSORBED | {"depth": 1}))
+    lowered, _ = lower(program)
+    (block,) = lowered.cross_attentions()
+    assert (block.chunks, block.is_by_line) == (8, False)
+    inputs = np.random.default_rng(0).standard_normal((1, *program.sources[0].shape))
+    assert relative_l2(execute(lowered, inputs), execute(program, inputs)) < 1e-9
