@@ -72,7 +72,7 @@ def fitting_chunks(extent: Extent, block: CrossAttention, *, bytes_per_score: in
 def equal_parts(count: int, *, lines: int, fits: Callable[[int], bool]) -> int:
     """In how few equal parts ``count`` tokens or rows fit, or the most there are; see `MOST_CHUNKS`.
 
-    Parts of whole ``lines``, unless these are twice as large as others, or more: 257 lines cannot be divided.
+    Parts of whole ``lines``, unless these are four times as large as others, or more: 257 lines cannot be divided.
     """
 
     def fewest(whole: int) -> int:
@@ -80,7 +80,7 @@ def equal_parts(count: int, *, lines: int, fits: Callable[[int], bool]) -> int:
         return next(filter(fits, divisors), divisors[-1])
 
     of_lines, of_any = fewest(lines), fewest(count)
-    return of_lines if 2 * of_lines > of_any else of_any
+    return of_lines if 4 * of_lines > of_any else of_any
 
 
 def at_once(stack: Stack, extent: Extent) -> Extent:

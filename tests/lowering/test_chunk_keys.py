@@ -49,7 +49,7 @@ def test_latency_does_not_chunk():
 
 @pytest.mark.parametrize(
     ("shape", "limit", "chunks"),
-    [((8, 12), 16, 8), ((7, 12), 5, 21), ((40, 6), 4, 40), ((64,), 16, 4)],
+    [((8, 12), 16, 8), ((3, 12), 1, 36), ((40, 6), 4, 40), ((64,), 16, 4)],
     ids=["whole lines fit", "lines are too few", "lines nearly fit", "no lines"],
 )
 def test_chunks_are_of_whole_lines_where_these_are_small_enough(shape, limit, chunks, plain):
