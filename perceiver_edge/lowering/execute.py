@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -35,7 +34,8 @@ class LoweredPerceiver(tf.Module):
         self.program = program
         self.dtype = dtype
         # Weights are eager tensors: a trace captures them by reference, which is fast; literals in the graph are not.
-        self._tensors: dict[int, tuple[weakref.ref[np.ndarray], tf.Tensor]] = {}
+        self._tensors: dict[int, tf.Tensor] = {}
+        self._alive: list[np.ndarray] = []
 
     def __call__(
         self,
@@ -109,18 +109,16 @@ class LoweredPerceiver(tf.Module):
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
         other = LoweredPerceiver(program, dtype=self.dtype)
-        other._tensors = self._tensors
+        other._tensors, other._alive = self._tensors, self._alive
         return other
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
         """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
         if id(array) not in self._tensors:
             with tf.init_scope():  # an eager tensor, also when the first call is a trace
-                made = tf.constant(array, self.dtype)
-            # With the array goes its tensor, for some arrays are made anew for each call.
-            end = weakref.ref(array, functools.partial(_forget, self._tensors, id(array)))
-            self._tensors[id(array)] = end, made
-        return self._tensors[id(array)][1]
+                self._tensors[id(array)] = tf.constant(array, self.dtype)
+            self._alive.append(array)
+        return self._tensors[id(array)]
 
     def _norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
         return layer_norm(x, norm, tensor=self.tensor)
@@ -150,7 +148,3 @@ class LoweredPerceiver(tf.Module):
                 tap(f"{name}.hull", hull())
             tap(f"{name}.output", y)
         return y
-
-
-def _forget(tensors: dict[int, tuple[weakref.ref[np.ndarray], tf.Tensor]], array: int, _: weakref.ref) -> None:
-    tensors.pop(array, None)
