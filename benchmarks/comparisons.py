@@ -33,7 +33,7 @@ def interval(share: float, count: int) -> tuple[float, float]:
 def comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Ours against our own and against the best of others, for each number of threads, back to back and after a pause.
 
-    Only rows of one group are compared, because their rounds are the same.
+    Rows of two groups have no rounds in common: such a pair is named, with None for its figures.
     """
     found = []
     for threads in result["threads"]:
@@ -44,11 +44,10 @@ def comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows = [row for row in result["rows"] if threads in row["runs"] and key in row["runs"][threads]]
             for what, ours, other in _pairs(rows, threads, middle):
                 slow, fast = (row["runs"][threads] for row in (other, ours))
-                if slow["group"] == fast["group"]:
-                    names = {"ours": _name(ours), "other": _name(other)}
-                    found.append(
-                        {"threads": threads, "regime": regime, "what": what, **names, **ratio(slow[key], fast[key])}
-                    )
+                names = {"ours": _name(ours), "other": _name(other)}
+                is_comparable = slow["group"] == fast["group"]
+                figures = ratio(slow[key], fast[key]) if is_comparable else dict.fromkeys(("median", "p10", "p90"))
+                found.append({"threads": threads, "regime": regime, "what": what, **names, **figures})
     return found
 
 
@@ -56,10 +55,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     """The comparisons, and the accuracy of every row, as two tables."""
     lines = ["| threads | | ours | against | × | 10th–90th percentile |", "|--:|---|---|---|--:|---|"]
     for one in comparisons(result):
-        spread = f"{one['p10']:.2f}–{one['p90']:.2f}"
+        figures = "– | measured in two groups" if one["median"] is None else "{median:.2f} | {p10:.2f}–{p90:.2f}"
         lines.append(
             f"| {one['threads']} | {one['what']}, {one['regime']} | {one['ours']} | {one['other']} "
-            f"| {one['median']:.2f} | {spread} |"
+            f"| {figures.format_map(one)} |"
         )
     rows = [row for row in result["rows"] if row["accuracy"] is not None]
     if rows:

@@ -140,8 +140,8 @@ def _measure(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     by_threads = {str(number): of_engines for number, of_engines in rates.items()}
     result = {**about, "rates_per_s": by_threads, "rows": rows, "missing": missing}
-    result["comparisons"] = comparisons(result)
-    _write(result, output)
+    _write(result, output)  # what was measured is kept, whatever comes after
+    _write(result | {"comparisons": comparisons(result)}, output)
     bar_chart(result, output.with_suffix(".svg"))
     from perceiver_edge.progress import result_console
 

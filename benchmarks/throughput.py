@@ -42,6 +42,10 @@ def main() -> None:
         "--output", type=Path, default=RESULTS / f"throughput_{machine_name()}.json", metavar="RESULT.json"
     )
     arguments = parser.parse_args()
+    if not any(file.suffix in ENGINES for file in arguments.files):
+        parser.error("OpenVINO's files take the first other file's samples: name a .tflite or .onnx file too")
+    if max(arguments.streams) > arguments.threads:
+        parser.error("a stream has at least one thread: no more --streams than --threads")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as processes:
         rows: list[dict[str, Any]] = []
         workers: list[Worker] = []
@@ -77,8 +81,7 @@ def _worker(file: Path, inputs: Path, batch: int, *, streams: int, threads: int,
         python = python_of("openvino", cache)
         return peer_worker(python, "openvino", "throughput", file, inputs=inputs, threads=threads, streams=streams)
     command = [sys.executable, "-m", "perceiver_edge.measure.worker", file, inputs, "--engine", ENGINES[file.suffix]]
-    each = max(threads // streams, 1)
-    options = ["--threads", each, "--batch", batch, "--streams", streams]
+    options = ["--threads", threads // streams, "--batch", batch, "--streams", streams]
     return Worker(list(map(str, [*command, *options])))
 
 

@@ -71,7 +71,10 @@ class Bundle:
         """
         values = self._json("latency.json")
         artefacts = values.get("artefacts") if isinstance(values, dict) else None
-        if not isinstance(artefacts, dict) or not all(isinstance(times, dict) for times in artefacts.values()):
+        if not isinstance(artefacts, dict) or not all(
+            isinstance(times, dict) and times.keys() >= {"median_ms", "p10_ms", "p90_ms"}
+            for times in artefacts.values()
+        ):
             raise BadInputError(
                 "The bundle's latency.json is not usable.", expected="device, threads, rounds, and times by file name",
                 where=self.path / "latency.json",

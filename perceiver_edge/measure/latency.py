@@ -18,7 +18,6 @@ from perceiver_edge.runtime import Latency, load
 
 _BUDGET_S = 5.0
 _ROUNDS = range(5, 101)
-_PAUSES = 3
 
 TOGETHER_BYTES = 256 << 20
 """Of files that are loaded at once; an engine holds two to four times as much. Larger ones are measured format by
@@ -74,7 +73,7 @@ def _timed(models: Mapping[str, bytes], held_out: HeldOut, *, threads: int) -> d
     rounds = [_round(calls)]
     fitting = int(_BUDGET_S / (time.perf_counter() - begun))
     rounds += [_round(calls) for _ in range(min(max(fitting, _ROUNDS.start), _ROUNDS.stop - 1) - 1)]
-    paused = {name: after_pauses(call, count=_PAUSES) for name, call in calls.items()}
+    paused = {name: after_pauses(call, rounds[-1][name].ms) for name, call in calls.items()}
     return {name: _figures([bursts[name] for bursts in rounds], paused[name]) for name in models}
 
 

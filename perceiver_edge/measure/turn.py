@@ -49,7 +49,7 @@ class Turn:
 def take_turn(call: Callable[[], object], *, pause_s: float = PAUSE_S) -> Turn:
     """Measure a burst, then calls with a pause before and after each."""
     burst = burst_of(call)
-    paused = after_pauses(call, pause_s=pause_s, count=1 if burst.ms > _LONG_MS else _PAUSED_CALLS)
+    paused = after_pauses(call, burst.ms, pause_s=pause_s)
     return Turn(burst.ms, burst.processor_ms, paused.ms, paused.processor_ms)
 
 
@@ -65,8 +65,9 @@ def burst_of(call: Callable[[], object]) -> Times:
     return Times(median(times_ms), 1000 * (time.process_time() - before) / count)
 
 
-def after_pauses(call: Callable[[], object], *, pause_s: float = PAUSE_S, count: int) -> Times:
-    """``count`` calls with a pause before and after each."""
+def after_pauses(call: Callable[[], object], usual_ms: float, *, pause_s: float = PAUSE_S) -> Times:
+    """Calls with a pause before and after each; ``usual_ms``, what one takes back to back, says how many."""
+    count = 1 if usual_ms > _LONG_MS else _PAUSED_CALLS
     time.sleep(pause_s)
     before, times_ms = time.process_time(), []
     for _ in range(count):

@@ -55,9 +55,11 @@ def test_ours_is_compared_within_rounds_with_the_best_that_is_within_bounds():
         "int8, float32 of the same engine": ("float32 (LiteRT)", 3.0),
         "best int8, best float32 of others": ("float32 (LiteRT)", 3.0),
         "best int8, best of others within bounds": ("bfloat16", 2.5),
+        "best int8, best quantised of others within bounds": ("dynamic (LiteRT)", None),
         "best float32, best float32 of others": ("float32 (LiteRT)", 2.0),
     }
     assert "| full int8 (LiteRT) | 28.00% | 25.3%–30.8% | collapsed |" in markdown(result)
+    assert "| dynamic (LiteRT) | – | measured in two groups |" in markdown(result)
 
 
 def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path):
