@@ -80,7 +80,7 @@ def equal_parts(count: int, *, lines: int, fits: Callable[[int], bool]) -> int:
         return next(filter(fits, divisors), divisors[-1])
 
     of_lines, of_any = fewest(lines), fewest(count)
-    return of_lines if 4 * of_lines > of_any else of_any
+    return of_lines if lines > 1 and 4 * of_lines > of_any else of_any
 
 
 def at_once(stack: Stack, extent: Extent) -> Extent:
