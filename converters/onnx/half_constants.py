@@ -15,7 +15,7 @@ _READERS = {"Add", "Mul", "Sub", "Unsqueeze", "Reshape", "Transpose"}
 
 def with_half_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same quantised model in fewer bytes; ``model`` is changed in place, and returned."""
-    graph = model.graph
+    graph, file_bytes = model.graph, model.ByteSize()
     readers: dict[str, set[str]] = {}
     for node in graph.node:
         for name in node.input:
@@ -24,7 +24,7 @@ def with_half_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or not readers.get(tensor.name, {""}) <= _READERS:
             continue
-        name, half = tensor.name, halved(numpy_helper.to_array(tensor))
+        name, half = tensor.name, halved(numpy_helper.to_array(tensor), file_bytes=file_bytes)
         if half is not None:
             tensor.CopyFrom(numpy_helper.from_array(half, f"{name}/half"))
             casts.append(

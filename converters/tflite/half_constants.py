@@ -30,7 +30,7 @@ def with_half_constants(model: bytes) -> bytes:
         if index < 0 or not {*kinds} <= _ELEMENTWISE or editor.graph.tensors[index].type != schema.TensorType.FLOAT32:
             continue
         tensor, data = editor.graph.tensors[index], editor.data(index)
-        half = None if data is None else halved(np.frombuffer(data.tobytes(), np.float32))
+        half = None if data is None else halved(np.frombuffer(data.tobytes(), np.float32), file_bytes=len(model))
         if half is None:
             continue
         source = editor.add_tensor(f"{editor.name(index)}/half", editor.shape(index), schema.TensorType.FLOAT16)

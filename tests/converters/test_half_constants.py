@@ -63,8 +63,10 @@ def test_a_table_takes_half_the_bytes_and_rounds_by_float16(models, tmp_path):
 
 
 def test_large_values_and_large_tables_stay_as_they_are(monkeypatch):
-    assert half_constants.halved(np.full(5000, 7e4, np.float32)) is None
-    assert half_constants.halved(TABLE[:10]) is None
+    assert half_constants.halved(TABLE, file_bytes=10 * TABLE.nbytes) is not None
+    assert half_constants.halved(TABLE, file_bytes=100 * TABLE.nbytes) is None
+    assert half_constants.halved(np.full(5000, 7e4, np.float32), file_bytes=20_000) is None
+    assert half_constants.halved(TABLE[:10], file_bytes=1000) is None
     monkeypatch.setattr(half_constants, "MOST_BYTES", TABLE.nbytes - 1)
     model = tflite()
     assert in_tflite(model) is model
