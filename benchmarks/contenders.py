@@ -12,7 +12,7 @@ from pathlib import Path
 from environments import THIS, python_of
 
 from perceiver_edge.bundle.folder import Bundle
-from perceiver_edge.measure.worker import Worker
+from perceiver_edge.measure.worker import Worker, engine_worker
 
 ENGINES = {
     "litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch",
@@ -104,16 +104,15 @@ class Contender:
         A weight cache lies beside the inputs, and another process has filled it before.
         """
         if self.engine in _OURS:
-            options = ["--engine", self.engine, "--threads", str(threads), "--batch", "1"]
-            if self.plain or not self.is_ours:
-                options.append("--plain")
+            cache = inputs.with_name("weight_cache") if self.weight_cache else None
+            start = functools.partial(
+                engine_worker, self.file, inputs, engine=self.engine, threads=threads, batch=1,
+                is_plain=self.plain or not self.is_ours, weight_cache=cache,
+            )  # fmt: skip
             if self.weight_cache:
-                options += ["--weight-cache", str(inputs.with_name("weight_cache"))]
-            command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(self.file), str(inputs), *options]
-            if self.weight_cache:
-                with Worker(command) as first:
+                with start() as first:
                     first.start()
-            return Worker(command)
+            return start()
         return peer_worker(self.python, self.engine, self.mode, self.file, inputs=inputs, threads=threads)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -26,7 +25,7 @@ import numpy as np
 from machine import describe_machine, machine_name
 
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
-from perceiver_edge.measure.worker import Worker
+from perceiver_edge.measure.worker import Worker, engine_worker
 from perceiver_edge.provenance import tool_versions
 from perceiver_edge.runtime import load, paired_ratio
 from perceiver_edge.runtime.execution import resolve_execution
@@ -79,9 +78,9 @@ def feeds_of(file: Path) -> dict[str, np.ndarray]:
 
 def worker(file: Path, inputs: Path, threads: int, kind: str) -> Worker:
     """A process that runs the file in one of the two ways."""
-    plain = ["--plain"] if kind == PLAIN else []
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", file, inputs, "--engine", ENGINES[file.suffix]]
-    return Worker([*map(str, command), "--threads", str(threads), "--batch", "1", *plain])
+    return engine_worker(
+        file, inputs, engine=ENGINES[file.suffix], threads=threads, batch=1, is_plain=kind == PLAIN
+    )  # fmt: skip
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

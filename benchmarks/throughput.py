@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +23,7 @@ from environments import CACHE, python_of
 from machine import describe_machine, machine_name
 from pauses import ENGINES, feeds_of
 
-from perceiver_edge.measure.worker import Worker
+from perceiver_edge.measure.worker import Worker, engine_worker
 from perceiver_edge.provenance import tool_versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -80,9 +79,9 @@ def _worker(file: Path, inputs: Path, batch: int, *, streams: int, threads: int,
     if file.suffix not in ENGINES:
         python = python_of("openvino", cache)
         return peer_worker(python, "openvino", "throughput", file, inputs=inputs, threads=threads, streams=streams)
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", file, inputs, "--engine", ENGINES[file.suffix]]
-    options = ["--threads", threads // streams, "--batch", batch, "--streams", streams]
-    return Worker(list(map(str, [*command, *options])))
+    return engine_worker(
+        file, inputs, engine=ENGINES[file.suffix], threads=threads // streams, batch=batch, streams=streams
+    )
 
 
 if __name__ == "__main__":

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
@@ -158,13 +156,10 @@ def _engines(bundle: Bundle, name: str) -> tuple[str, ...]:
 
 
 def _worker(bundle: Bundle, name: str, engine: str, inputs: Path, threads: int, *, streams: int = 1) -> Worker:
-    from perceiver_edge.measure.worker import Worker
+    from perceiver_edge.measure.worker import engine_worker
 
     batch = bundle.manifest.artefacts[name].inputs[0].shape[0]
-    options: Mapping[str, Any] = {"--engine": engine, "--threads": threads, "--batch": batch, "--streams": streams}
-    flags = [str(part) for option in options.items() for part in option]
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", str(bundle.path / name), str(inputs), *flags]
-    return Worker(command)
+    return engine_worker(bundle.path / name, inputs, engine=engine, threads=threads, batch=batch, streams=streams)
 
 
 def _first_samples(bundle: Bundle, folder: Path) -> Path:

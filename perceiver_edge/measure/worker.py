@@ -126,6 +126,18 @@ class Worker:
         return f"exit code {code}{killed}: {lines[-1] if lines else 'it said nothing'}"
 
 
+def engine_worker(
+    file: Path, inputs: Path, *, engine: str, threads: int, batch: int, streams: int = 1, is_plain: bool = False,
+    weight_cache: Path | None = None,
+) -> Worker:  # fmt: skip
+    """A process of this module as a program, which serves ``file``; for the arguments see `main`."""
+    command = [sys.executable, "-m", "perceiver_edge.measure.worker", file, inputs, "--engine", engine]
+    command += ["--threads", threads, "--batch", batch, "--streams", streams, *["--plain"] * is_plain]
+    if weight_cache is not None:
+        command += ["--weight-cache", weight_cache]
+    return Worker(list(map(str, command)))
+
+
 def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1, streams: int = 1) -> None:
     """Answer the parent until it hangs up. Import the engine before: memory counts from here.
 

@@ -87,7 +87,6 @@ def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path):
 
 
 def test_a_weight_cache_is_filled_before_it_counts_and_is_no_anchor(tmp_path, monkeypatch):
-    import contenders
     from contenders import Contender, with_weight_cache
 
     calls = []
@@ -105,7 +104,7 @@ def test_a_weight_cache_is_filled_before_it_counts_and_is_no_anchor(tmp_path, mo
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(contenders, "Worker", Worker)
+    monkeypatch.setattr("perceiver_edge.measure.worker.Worker", Worker)
     names = ["TF converter float32", "TF converter dynamic", "perceiver_edge fp32", "perceiver_edge int8"]
     present = [
         Contender(
@@ -193,10 +192,9 @@ def test_another_machines_result_is_not_overwritten(tmp_path):
 
 
 def test_peers_run_in_plain_engines_and_ours_in_both(tmp_path, monkeypatch):
-    import contenders
     from contenders import Contender, plain
 
-    monkeypatch.setattr(contenders, "Worker", lambda command: command)
+    monkeypatch.setattr("perceiver_edge.measure.worker.Worker", lambda command: command)
     one = {"made_by": "x", "precision": "int8", "file": tmp_path / "model", "python": tmp_path}
     ours = Contender(engine="onnxruntime", is_ours=True, **one)
     peer = Contender(engine="onnxruntime", is_ours=False, **one)
