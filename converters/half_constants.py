@@ -3,9 +3,9 @@
 Positions, the statistics of them, learned rows, and the constant queries of float cores stay float32 in a quantised
 model, for they are no weights of a product. In a small model with long inputs they are most of the file: of 4,096 bytes
 of text 0.26 of 0.96 MB. float16 rounds a value by at most 2⁻¹¹ of it, and one below 6e-5, which is subnormal there, by
-at most 3e-8. That is little beside a step of int8. Both engines make float32 of them again when
-they load the file, so that no inference takes longer. Not beside int8 cores: of an average over all tokens it changed
-0.01, because tokens are rounded to int8 there, and some then take the other step.
+at most 3e-8. That is little beside a step of int8. Both engines make float32 of them again when they load the file, so
+that no inference takes longer. Not beside int8 cores: of an average over all tokens it changed 0.01, because tokens are
+rounded to int8 there, and some then take the other step.
 """
 
 from __future__ import annotations

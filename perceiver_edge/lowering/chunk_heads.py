@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from perceiver_edge.lowering.chunk_keys import fewest_parts
 from perceiver_edge.lowering.program import Block, Extent, Program, SelfAttention, Stack, map_stack, with_stacks
 from perceiver_edge.lowering.rule import Decision
 
@@ -37,7 +38,5 @@ def chunk_heads(program: Program) -> tuple[Program, Decision]:
 
 
 def _parts(block: SelfAttention, extent: Extent) -> int:
-    """The fewest that fit; or the most there are."""
     scores_bytes = 4 * block.heads * extent.rows**2
-    divisors = [n for n in range(1, block.heads + 1) if block.heads % n == 0]
-    return next((n for n in divisors if scores_bytes // n <= MOST_BYTES), block.heads)
+    return fewest_parts(block.heads, fits=lambda parts: scores_bytes // parts <= MOST_BYTES, most=block.heads)

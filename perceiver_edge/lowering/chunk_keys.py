@@ -74,13 +74,14 @@ def equal_parts(count: int, *, lines: int, fits: Callable[[int], bool]) -> int:
 
     Parts of whole ``lines``, unless these are four times as large as others, or more: 257 lines cannot be divided.
     """
-
-    def fewest(whole: int) -> int:
-        divisors = [n for n in range(1, MOST_CHUNKS + 1) if whole % n == 0]
-        return next(filter(fits, divisors), divisors[-1])
-
-    of_lines, of_any = fewest(lines), fewest(count)
+    of_lines, of_any = (fewest_parts(whole, fits=fits, most=MOST_CHUNKS) for whole in (lines, count))
     return of_lines if lines > 1 and 4 * of_lines > of_any else of_any
+
+
+def fewest_parts(whole: int, *, fits: Callable[[int], bool], most: int) -> int:
+    """The least divisor of ``whole`` that fits, or the largest up to ``most``."""
+    divisors = [n for n in range(1, most + 1) if whole % n == 0]
+    return next(filter(fits, divisors), divisors[-1])
 
 
 def at_once(stack: Stack, extent: Extent) -> Extent:

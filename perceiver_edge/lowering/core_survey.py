@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from perceiver_edge.lowering.chunk_keys import token_order
+from perceiver_edge.lowering.chunk_keys import fewest_parts, token_order
 from perceiver_edge.lowering.integer_core import (
     ROOM,
     SCORE_RANGE,
@@ -107,7 +107,7 @@ def _sigmoid_averages(lowered: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 def _num_blocks(rows: int, scores: int) -> int:
     """The fewest equal blocks of rows, of so many scores a row, with at most `_MOST_SCORES`; or one for every row."""
-    return next(n for n in range(1, rows + 1) if rows % n == 0 and (n == rows or rows // n * scores <= _MOST_SCORES))
+    return fewest_parts(rows, fits=lambda blocks: rows // blocks * scores <= _MOST_SCORES, most=rows)
 
 
 def _in_blocks(rows: tf.Tensor, blocks: int) -> tf.Tensor:

@@ -19,10 +19,8 @@ def attend_by_token(
     columns = context.columns(with_one=True)
     rows = context.rows_with_one
     batch, heads, count, channels = query.shape
-    query = scaled(query, scale)
-    weight_of_token = None
-    if mask is not None:
-        query, weight_of_token = masked(query, mask)
+    query, weight_of_token = scaled_and_masked(query, scale, mask)
+    if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, -1, 1])
     right = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
     # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
@@ -62,10 +60,7 @@ def attend(
     Args:
         last_is_one: the context is read with a last channel of ones, which sums up the weights.
     """
-    query = scaled(query, scale)
-    weight_of_token = None
-    if mask is not None:
-        query, weight_of_token = masked(query, mask)
+    query, weight_of_token = scaled_and_masked(query, scale, mask)
     if last_is_one and keys is None:
         query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
     weighted: tf.Tensor = None
@@ -85,8 +80,14 @@ def attend(
     return weighted[..., :-1] / weighted[..., -1:] if last_is_one else weighted / total
 
 
-def masked(query: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Softmax over tokens that are all masked is uniform: their scores become 0 and their weights 1."""
+def scaled_and_masked(query: tf.Tensor, scale: float, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """What scores are made of, and what exp of them is multiplied with, if there is a ``mask`` ``[B, 1, 1, T]``.
+
+    Softmax over tokens that are all masked is uniform: their scores become 0 and their weights 1.
+    """
+    query = scaled(query, scale)
+    if mask is None:
+        return query, None
     any_token = tf.cast(tf.reduce_any(mask, axis=-1, keepdims=True), query.dtype)
     return query * any_token, tf.cast(mask, query.dtype) + (1.0 - any_token)
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from perceiver_edge.lowering.context import ScaledTokens, zeros_like
-from perceiver_edge.lowering.exponential_attention import masked
-from perceiver_edge.lowering.float_attention import scaled
+from perceiver_edge.lowering.exponential_attention import scaled_and_masked
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,8 @@ def attend(
         mask: boolean ``[B, 1, 1, L * W]``.
     """
     batch, heads, count, channels = query.shape
-    query = scaled(query, scale)
-    weight_of_token = None
-    if mask is not None:
-        query, weight_of_token = masked(query, mask)
+    query, weight_of_token = scaled_and_masked(query, scale, mask)
+    if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, num_lines, -1, 1])
     queries = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
     weighted: tf.Tensor = None

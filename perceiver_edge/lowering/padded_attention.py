@@ -8,8 +8,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from perceiver_edge.lowering.context import Narrow
-from perceiver_edge.lowering.exponential_attention import masked
-from perceiver_edge.lowering.float_attention import scaled
+from perceiver_edge.lowering.exponential_attention import scaled_and_masked
 
 
 def attend(
@@ -24,10 +23,8 @@ def attend(
         mask: boolean ``[B, 1, 1, T]``.
     """
     batch, heads, count, channels = query.shape
-    query = scaled(query, scale)
-    weight_of_token = None
-    if mask is not None:
-        query, weight_of_token = masked(query, mask)
+    query, weight_of_token = scaled_and_masked(query, scale, mask)
+    if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, 1, -1])
     query = tf.reshape(query, [batch, heads * count, channels])
     total: tf.Tensor = None

@@ -61,10 +61,9 @@ def _separated(source: Source | Learned) -> Source | Learned:
     count = _constant_at_the_end(last)
     if count < FEWEST:
         return source
-    kept: Array | AxisPositions = np.ascontiguousarray(last[:, :-count])
-    if isinstance(positions, AxisPositions):
-        kept = AxisPositions((*others, last[:, :-count]))
-    return replace(source, positions=kept, padding=last[0, -count:])
+    kept = np.ascontiguousarray(last[:, :-count])
+    varying = AxisPositions((*others, kept)) if isinstance(positions, AxisPositions) else kept
+    return replace(source, positions=varying, padding=last[0, -count:])
 
 
 def _constant_at_the_end(table: Array) -> int:
