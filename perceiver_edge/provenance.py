@@ -80,7 +80,10 @@ def usable_processors() -> int:
 
 
 _DECIDING_PREFIXES = ("TF_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "XLA_", "KERAS_", "ORT_", "TFLITE_")
-_DECIDING_NOTHING = {"TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE", "ORT_DISABLE_TELEMETRY"}
+_DECIDING_NOTHING = {
+    "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE", "ORT_DISABLE_TELEMETRY",
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # scikit-learn sets them when it is imported
+}  # fmt: skip
 
 
 def deciding_environment() -> dict[str, str]:

@@ -72,3 +72,12 @@ def test_what_tells_tensorflow_how_to_compute_is_part_of_a_key(name, monkeypatch
     monkeypatch.delenv(name)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # decides what is said, not what is computed
     assert provenance.deciding_environment().get("TF_CPP_MIN_LOG_LEVEL") is None
+
+
+def test_what_a_library_sets_when_it_is_imported_decides_nothing(monkeypatch):
+    before = provenance.deciding_environment()
+    for name in ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"):  # scikit-learn's
+        monkeypatch.setenv(name, "True")
+    assert provenance.deciding_environment() == before
+    monkeypatch.setenv("KMP_AFFINITY", "compact")
+    assert provenance.deciding_environment() != before
