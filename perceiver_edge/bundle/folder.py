@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
 from perceiver_edge.bundle.names import is_taken_everywhere
 from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
+
+_READERS_PATIENCE_S = 10.0
+"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -145,13 +149,19 @@ def _aside(folder: Path) -> Path:
 
 def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
     """The manifest, and what tells this publication from one of the same bytes: the file's inode and time."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return _manifest_there(folder / MANIFEST_NAME)
-    with shared_lock(folder.parent) as is_held:
-        if is_held:
-            _put_back(folder)
+    path = folder / MANIFEST_NAME
+    patience_ends = time.monotonic() + _READERS_PATIENCE_S
+    while True:  # a publisher may be between its two renames at each look
         with suppress(FileNotFoundError, NotADirectoryError):
-            return _manifest_there(folder / MANIFEST_NAME)
+            return _manifest_there(path)
+        with shared_lock(folder.parent) as is_held:
+            if is_held:
+                _put_back(folder)
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    return _manifest_there(path)
+            if is_held is not False or time.monotonic() > patience_ends:
+                break
+        time.sleep(0.005)
     raise BadInputError(
         "There is no bundle here.",
         expected=f"a folder with a {MANIFEST_NAME}",
@@ -166,8 +176,8 @@ def _manifest_there(path: Path) -> tuple[Manifest, tuple[int, int]]:
     try:
         content = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The manifest")
     except BadInputError as error:
-        if not path.exists():  # another bundle was published just now
-            raise FileNotFoundError(path) from error
+        if isinstance(error.__cause__, FileNotFoundError):  # another bundle is being published just now
+            raise error.__cause__ from None
         raise
     return Manifest.from_json(content, where=path), (status.st_ino, status.st_mtime_ns)
 

@@ -19,9 +19,6 @@ if sys.platform != "win32":
 else:  # never called there
     fcntl: Any = None
 
-_READERS_PATIENCE_S = 10.0
-"""Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
-
 _PUBLISHERS_PATIENCE_S = 120.0
 """Sixteen conversions that end at once, each with a bundle of 200 MB, take a fraction of it."""
 
@@ -39,7 +36,7 @@ def exclusive_lock(parent: Path) -> Iterator[None]:
         return
     descriptor = os.open(parent, os.O_RDONLY)
     try:
-        if not _lock_in_time(descriptor, fcntl.LOCK_EX, _PUBLISHERS_PATIENCE_S, where=parent):
+        if not _lock_alone_in_time(descriptor, where=parent):
             raise BadInputError(
                 "Another program holds the folder that the bundle is to go to.", where=parent,
                 expected=f"its lock within {_PUBLISHERS_PATIENCE_S:g} s",
@@ -51,40 +48,48 @@ def exclusive_lock(parent: Path) -> Iterator[None]:
 
 
 @contextmanager
-def shared_lock(parent: Path) -> Iterator[bool]:
-    """Hold the folder's lock beside other readers, or yield False: where it cannot be had, or not within patience."""
+def shared_lock(parent: Path) -> Iterator[bool | None]:
+    """Hold the folder's lock beside other readers: True. Else, at once, False: a publisher has it; None: no locks."""
     if sys.platform == "win32":
         yield True
         return
     try:
         descriptor = os.open(parent, os.O_RDONLY)
     except OSError:
-        yield False
+        yield None
         return
     try:
-        yield _lock_in_time(descriptor, fcntl.LOCK_SH, _READERS_PATIENCE_S)
+        yield _try_shared(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _lock_in_time(descriptor: int, kind: int, patience_s: float, *, where: Path | None = None) -> bool:
-    """Whether the lock was had; ``where`` is named to a person who has to wait for it."""
+def _try_shared(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS_HERE:
+            return None
+        raise
+    return True
+
+
+def _lock_alone_in_time(descriptor: int, *, where: Path) -> bool:
+    """Whether the lock was had within patience; ``where`` is named to a person who has to wait for it."""
     begun = time.monotonic()
-    has_said = where is None
+    has_said = False
     while True:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waited_s = time.monotonic() - begun
-            if waited_s > patience_s:
+            if waited_s > _PUBLISHERS_PATIENCE_S:
                 return False
             if waited_s > 1 and not has_said:
                 has_said = True
                 _LOG.warning("Waiting for another program that publishes into %s.", where)
             time.sleep(0.02)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS_HERE or kind == fcntl.LOCK_EX:
-                raise
-            return False
         else:
             return True

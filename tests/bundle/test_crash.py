@@ -154,12 +154,40 @@ def test_a_reader_who_finds_no_bundle_waits_for_the_publisher_at_work(tmp_path, 
 
 @pytest.mark.parametrize("kind", ["LOCK_SH", "LOCK_EX"])
 def test_a_lock_that_is_never_let_go_holds_no_reader_up_for_ever(tmp_path, make_files, hold, monkeypatch, kind):
-    monkeypatch.setattr(locks, "_READERS_PATIENCE_S", 0.1)
+    monkeypatch.setattr(bundle, "_READERS_PATIENCE_S", 0.1)
     destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
     hold(tmp_path, kind)
     assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
     with pytest.raises(BadInputError, match="no such folder"):
         read_bundle(tmp_path / "absent")
+
+
+def test_a_reader_finds_the_bundle_that_comes_while_publishers_never_let_the_lock_go(tmp_path, make_files, hold):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    destination.rename(bundle._aside(destination))  # between the two renames
+    hold(tmp_path, "LOCK_EX")
+    with subprocess.Popen([sys.executable, "-c", READ, str(destination)], stdout=subprocess.PIPE) as reader:
+        time.sleep(0.5)
+        bundle._aside(destination).rename(destination)
+        assert reader.communicate(timeout=5)[0] == b"whole\n"
+
+
+def test_a_manifest_that_goes_and_comes_while_it_is_opened_is_looked_for_again(tmp_path, make_files, monkeypatch):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    real, moved = bundle.read_file, []
+
+    def open_in_the_gap(path, **how):
+        if moved:
+            return real(path, **how)
+        moved.append(destination.rename(tmp_path / "elsewhere"))
+        try:
+            return real(path, **how)
+        finally:
+            moved[0].rename(destination)
+
+    monkeypatch.setattr(bundle, "read_file", open_in_the_gap)
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
+    assert moved
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK], ids=errno.errorcode.get)
