@@ -17,7 +17,7 @@ from perceiver_edge.calibration.memory import ArraySource, SequenceSource, Strea
 from perceiver_edge.calibration.samples import INPUT, MASK, NOTHING, Beside, SampleSource
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.arrays import open_npy, open_npz
-from perceiver_edge.files.preprocessing import PAD, Text
+from perceiver_edge.files.preprocessing import BYTE_VOCABULARY, PAD, Text
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 RANDOM = "random"
@@ -66,6 +66,12 @@ def open_source(
         )  # fmt: skip
     path = Path(spec)
     if vocabulary is not None and path.suffix == ".txt" and path.exists():
+        if vocabulary != BYTE_VOCABULARY:
+            raise BadInputError(
+                "The model's texts are not bytes, and its tokenizer is not known here.",
+                expected="integers: .npy [n, tokens], or .npz with input and mask", got=spec,
+                fix=f"make them with the model's own tokenizer; a .txt file is for a vocabulary of {BYTE_VOCABULARY}",
+            )  # fmt: skip
         return SequenceSource(_texts(path, shape[0]), shape=shape, description=spec, vocabulary=vocabulary)
     if path.is_dir() and not beside:
         return ImageFolder(path, shape=shape, image_mean=image_mean, image_std=image_std, resize=resize)

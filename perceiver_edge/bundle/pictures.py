@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perceiver_edge.config import InputSpec, ModelConfig
-from perceiver_edge.files.preprocessing import Pictures, Preprocessing, Text
+from perceiver_edge.files.preprocessing import BYTE_VOCABULARY, Pictures, Preprocessing, Text
 
 UNDECLARED = (
     "Nobody has said how pixels are normalised, so they are taken as they are, from 0 to 1. If the model was trained "
@@ -26,6 +26,8 @@ def takes_pictures(config: ModelConfig) -> bool:
 
 def preprocessing_of(config: ModelConfig, spec: InputSpec) -> Preprocessing | None:
     """What makes inputs of pictures or texts; None for a model of something else, or where nobody has said it."""
+    if config.vocabulary is not None and config.vocabulary != BYTE_VOCABULARY:
+        return None
     if config.vocabulary:
         return Text(length=spec.shape[0])
     if not takes_pictures(config) or not spec.declares_normalisation:

@@ -13,6 +13,7 @@ from perceiver_edge.bundle.figures import Figures, Times, advice, figures, slowe
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.pictures import pixels_become
+from perceiver_edge.config import HuggingFaceConfig, ModelConfig, PerceiverConfig
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.proof.judgement import Check
 from perceiver_edge.proof.layers import LayerError
@@ -101,7 +102,7 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
     if manifest.source is not None and manifest.source.compared_with is None and not manifest.is_random_weights:
         told.append(
             "The model was not compared with its source: nothing proves that its weights were read as they were meant. "
-            "Compile it again with --reference, or where perceiver-pytorch is installed."
+            f"Compile it again with --reference{_or_where_its_source_is(manifest.config)}."
         )
     if parity.num_different is not None and parity.num_different < parity.num_samples:
         told.append(f"Of the {parity.num_samples} held-out samples only {parity.num_different} are different.")
@@ -109,6 +110,13 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
         bounds = ", ".join(f"{name} {value:g}" for name, value in sorted(parity.gate_overrides.items()))
         told.append(f"Parity gates were changed from their defaults: {bounds}.")
     return [*told, *manifest.notices]
+
+
+def _or_where_its_source_is(config: ModelConfig) -> str:
+    """Which library `convert` would have asked itself."""
+    libraries = {PerceiverConfig: "perceiver-pytorch", HuggingFaceConfig: "transformers"}
+    library = libraries.get(type(config))
+    return "" if library is None else f", or where {library} is installed"
 
 
 def _artefact_rows(rows: tuple[Figures, ...]) -> list[dict[str, Any]]:

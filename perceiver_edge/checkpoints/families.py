@@ -66,7 +66,9 @@ _FAMILIES = (
     _Family(
         "a Perceiver of krasserm's perceiver-io",
         re.compile(r"(^|\.)(latent_provider|input_adapter|output_query_provider)\.|\.cross_attn_(1|n)\."),
-        "its names and layers are its own; a Perceiver of Hugging Face transformers computes the same",
+        'put a config.json beside the file: {"model_type": "perceiver-io-image-classifier" (or -text-classifier, '
+        '-masked-language-model), "model_config": {"encoder": {…}, "decoder": {…}, "num_latents": …, '
+        '"num_latent_channels": …}} with the arguments that it was built with (docs/huggingface.md)',
     ),
     _Family(
         "a Perceiver resampler (Flamingo)",

@@ -15,6 +15,7 @@ from perceiver_edge.checkpoints.checkpoint import Checkpoint
 from perceiver_edge.checkpoints.families import refuse_foreign, require_perceiver
 from perceiver_edge.checkpoints.huggingface import load_huggingface
 from perceiver_edge.checkpoints.infer import complete_config
+from perceiver_edge.checkpoints.krasserm import load_krasserm
 from perceiver_edge.checkpoints.names import bands_of, canonical_names, own_tensors
 from perceiver_edge.checkpoints.perceiver_io import fit_perceiver_io
 from perceiver_edge.checkpoints.tensor_files import read_tensors
@@ -29,6 +30,7 @@ from perceiver_edge.config import (
     parse_config,
 )
 from perceiver_edge.config.huggingface import is_huggingface
+from perceiver_edge.config.krasserm import is_krasserm
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io
 from perceiver_edge.errors import BadInputError, MissingExtraError, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
@@ -70,6 +72,8 @@ def load_checkpoint(
     values = _read_config(config_path) if has_config else {}
     if is_huggingface(values):
         return load_huggingface(config_path.parent, {**values, **(config or {})}, input_shape=input_shape)
+    if is_krasserm(values):
+        return load_krasserm(path, {**values, **(config or {})}, input_shape=input_shape, where=config_path)
     if is_perceiver_io({**values, **(config or {})}):
         return _load_perceiver_io(path, {**values, **(config or {})}, where=config_path if has_config else "config")
     weights_path = _weights_in(path) if path.is_dir() else path

@@ -16,10 +16,9 @@ from perceiver_edge.checkpoints.validation import fit_shapes
 from perceiver_edge.config import InputSpec
 from perceiver_edge.config.huggingface import (
     IMAGES,
-    HuggingFaceConfig,
-    huggingface_class_names,
     parse_huggingface_config,
 )
+from perceiver_edge.config.labels import names_in_id2label
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
@@ -40,7 +39,7 @@ def load_huggingface(folder: Path, values: Mapping[str, Any], *, input_shape: tu
     Raises:
         BadInputError: a file is missing or damaged, a value is not usable, or the weights do not fit.
     """
-    path, tensors = _read_weights(folder)
+    path, tensors = read_weights(folder)
     return huggingface_checkpoint(values, tensors, input_shape=input_shape, folder=folder, where=path)
 
 
@@ -54,38 +53,53 @@ def huggingface_checkpoint(
 ) -> Checkpoint:
     """As `load_huggingface`, of tensors under transformers' names. ``folder``: may have the processor's settings."""
     config = parse_huggingface_config(values, where=where if folder is None else folder / "config.json")
-    spec = _input_spec(config, folder, input_shape)
+    shape = input_shape or config.default_input_shape
+    spec = folder_input_spec(folder, shape, is_pictures=config.architecture in IMAGES)
     tensors = {RENAMED.get(name, name): tensor for name, tensor in tensors.items() if name not in IGNORED}
     weights = fit_shapes(
         huggingface_shapes(config), tensors, where=where, fix="check that config.json and the weights are of one model"
     )
-    class_names = huggingface_class_names(values, config)
+    class_names = names_in_id2label(values, config.num_labels) if config.is_classifier else None
     return Checkpoint(config=config, input_spec=spec, weights=weights, class_names=class_names)
 
 
-def _input_spec(config: HuggingFaceConfig, folder: Path | None, input_shape: tuple[int, ...] | None) -> InputSpec:
-    shape = input_shape or config.default_input_shape
+def folder_input_spec(folder: Path | None, shape: tuple[int, ...], *, is_pictures: bool) -> InputSpec:
+    """What a model is fed: for pictures, what the processor's settings in its folder say.
+
+    Raises:
+        BadInputError: the processor does to pictures what is not supported.
+    """
+    if not is_pictures:
+        return InputSpec(shape=shape)
     path = Path() if folder is None else folder / _PROCESSOR_FILE
     values = _read_json(path) if path.is_file() else {}
-    if config.architecture not in IMAGES:
-        return InputSpec(shape=shape)
-    spec = InputSpec(
+    is_normalised = values.get("do_normalize", True)
+    return InputSpec(
         shape=shape,
-        image_mean=_numbers(values, "image_mean", path) if values.get("do_normalize", True) else (0.0,),
-        image_std=_numbers(values, "image_std", path) if values.get("do_normalize", True) else (1.0,),
-        resize="crop",
+        image_mean=_numbers(values, "image_mean", path) if is_normalised else (0.0,),
+        image_std=_numbers(values, "image_std", path) if is_normalised else (1.0,),
+        resize=_resize(values, path),
     )
-    _require_crop(values, path)
-    steps = {"do_center_crop": True, "do_resize": True, "do_rescale": True, "resample": _BICUBIC}
-    if others := {key: values[key] for key, usual in steps.items() if values.get(key, usual) != usual}:
+
+
+def _resize(values: Mapping[str, Any], path: Path) -> str | None:
+    """The processor's crop and resize; None where it does neither, and pictures have the model's size already."""
+    steps = {"do_rescale": True, "resample": _BICUBIC, "do_center_crop": True, "do_resize": True}
+    others = {key: values[key] for key, usual in steps.items() if values.get(key, usual) != usual}
+    if others == {"do_center_crop": False, "do_resize": False}:
+        return None
+    if others:
         raise BadInputError(
             "What the processor does to pictures is not supported.", expected=f"{steps}", got=f"{others}", where=path
         )
-    return spec
+    _require_crop(values, path)
+    return "crop"
 
 
 def _numbers(values: Mapping[str, Any], key: str, path: Path) -> tuple[float, ...]:
     given = values.get(key, _IMAGENET[key])
+    if type(given) in (int, float):
+        given = [given]
     if not isinstance(given, list | tuple) or not all(type(value) in (int, float) for value in given):
         raise BadInputError(f"The key {key!r} is not usable.", expected="a list of numbers", got=given, where=path)
     return tuple(map(float, given))
@@ -107,7 +121,7 @@ def _require_crop(values: Mapping[str, Any], path: Path) -> None:
         )  # fmt: skip
 
 
-def _read_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
+def read_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
     """The file, or the index of several, and the tensors by name."""
     for name in _WEIGHTS:
         if (folder / name).exists():

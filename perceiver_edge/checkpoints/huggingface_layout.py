@@ -34,14 +34,14 @@ def huggingface_shapes(config: HuggingFaceConfig) -> Shapes:
     c, width = config, config.d_latents
     shapes: Shapes = {"perceiver.embeddings.latents": (c.num_latents, width)}
     shapes |= _preprocessor(c)
-    shapes |= _layer(
+    shapes |= layer_shapes(
         "perceiver.encoder.cross_attention", width, c.token_channels, c.cross_channels,
         widening=c.cross_attention_widening_factor,
     )  # fmt: skip
     for index in range(c.num_self_attends_per_block):
         name = f"perceiver.encoder.self_attends.{index}"
         widths = c.self_key_channels, c.self_value_channels
-        shapes |= _layer(name, width, None, widths, widening=c.self_attention_widening_factor)
+        shapes |= layer_shapes(name, width, None, widths, widening=c.self_attention_widening_factor)
     return shapes | _decoder(c)
 
 
@@ -82,7 +82,7 @@ def _decoder(c: HuggingFaceConfig) -> Shapes:
     if c.architecture == MASKED_LM:
         return {
             f"{prefix}.output_position_encodings.position_embeddings": (c.max_position_embeddings, c.d_model),
-            **_layer(f"{prefix}.decoding_cross_attention", c.d_model, c.d_latents, (256, c.d_model)),
+            **layer_shapes(f"{prefix}.decoding_cross_attention", c.d_model, c.d_latents, (256, c.d_model)),
             "embedding_decoder.bias": (c.vocab_size,),
         }
     if c.architecture == MULTIMODAL:
@@ -90,10 +90,10 @@ def _decoder(c: HuggingFaceConfig) -> Shapes:
     attend, final = f"{prefix}.decoder.decoding_cross_attention", f"{prefix}.decoder.final_layer"
     if c.architecture == FLOW:
         width = c.token_channels
-        return _layer(attend, width, c.d_latents, (c.d_latents, c.d_latents)) | linear(final, width, 2)
+        return layer_shapes(attend, width, c.d_latents, c.decoder_channels(width)) | linear(final, width, 2)
     return {
         f"{prefix}.decoder.output_position_encodings.position_embeddings": (1, c.d_latents),
-        **_layer(attend, c.d_latents, c.d_latents, (c.d_latents, c.d_latents)),
+        **layer_shapes(attend, c.d_latents, c.d_latents, (c.d_latents, c.d_latents)),
         **linear(final, c.d_latents, c.num_labels),
     }
 
@@ -105,8 +105,8 @@ def _multimodal_decoder(c: HuggingFaceConfig) -> Shapes:
         f"{prefix}.modalities.{LABEL}.decoder.output_position_encodings.position_embeddings":
             (1, c.label_trainable_num_channels),
         **_padding(prefix, c.query_channels, width),
-        **_layer(
-            f"{prefix}.decoder.decoding_cross_attention", width, c.d_latents, (c.d_latents, c.d_latents)
+        **layer_shapes(
+            f"{prefix}.decoder.decoding_cross_attention", width, c.d_latents, c.decoder_channels(width)
         ),
         **linear(f"{prefix}.decoder.final_layer", width, c.output_num_channels),
     }  # fmt: skip
@@ -117,8 +117,14 @@ def _multimodal_decoder(c: HuggingFaceConfig) -> Shapes:
     return shapes
 
 
-def _layer(name: str, query: int, asked: int | None, widths: tuple[int, int], *, widening: int = 1) -> Shapes:
-    """``query``: width of the rows. ``asked``: of the context, None in a self-attend, which normalises once."""
+def layer_shapes(name: str, query: int, asked: int | None, widths: tuple[int, int], *, widening: int = 1) -> Shapes:
+    """Of one attention and the feed-forward block after it.
+
+    Args:
+        query: width of the rows.
+        asked: width of the context; None in a self-attend, which normalises once.
+        widths: of queries and keys, and of values, all heads together.
+    """
     attention, (key, value) = f"{name}.attention.self", widths
     shapes = norm(f"{attention}.layernorm1", query)
     if asked is not None:

@@ -188,6 +188,11 @@ class HuggingFaceConfig:
         key = self.qk_channels or by_shape
         return key, self.v_channels or key
 
+    def decoder_channels(self, query: int) -> tuple[int, int]:
+        """As `cross_channels`, of the decoder whose queries have ``query`` channels; a text decoder has its own."""
+        width = self.d_latents if self.cross_attention_shape_for_attention == "kv" else query
+        return width, width
+
     @property
     def self_key_channels(self) -> int:
         return self.qk_channels or self.d_latents
@@ -302,20 +307,6 @@ def parse_huggingface_config(values: Mapping[str, Any], *, where: object = None)
         given["num_labels"] = len(labels)
     with found_in(where):
         return HuggingFaceConfig(architecture=architectures[0], **given)
-
-
-def huggingface_class_names(values: Mapping[str, Any], config: HuggingFaceConfig) -> tuple[str, ...] | None:
-    """The names in ``id2label`` in the order of the logits; None where it has transformers' placeholders, or none.
-
-    ImageNet has two classes called crane: of equal names each gets its number.
-    """
-    labels = values.get("id2label")
-    if not config.is_classifier or not isinstance(labels, Mapping):
-        return None
-    names = [str(labels.get(str(i), labels.get(i, f"LABEL_{i}"))) for i in range(config.num_labels)]
-    if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
-        return None
-    return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
 
 
 def _wrong(key: str, expected: str, got: object) -> BadInputError:

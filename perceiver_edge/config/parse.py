@@ -8,11 +8,12 @@ from typing import Any
 
 from perceiver_edge.config.huggingface import HuggingFaceConfig, is_huggingface, parse_huggingface_config
 from perceiver_edge.config.input_spec import SPEC_KEYS, InputSpec
+from perceiver_edge.config.krasserm import KrassermConfig, is_krasserm, parse_krasserm_config
 from perceiver_edge.config.perceiver import PerceiverConfig
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io, parse_perceiver_io_config
 from perceiver_edge.errors import BadInputError, found_in
 
-ModelConfig = PerceiverConfig | HuggingFaceConfig | PerceiverIOConfig
+ModelConfig = PerceiverConfig | HuggingFaceConfig | PerceiverIOConfig | KrassermConfig
 """All that a model's configuration can be; what they have in common is what every stage but the readers asks for."""
 
 CLASS_NAMES = "class_names"
@@ -37,6 +38,8 @@ def parse_config(values: Mapping[str, Any], *, where: object = None) -> tuple[Mo
     """
     if is_huggingface(values):
         return _with_spec(parse_huggingface_config(values, where=where), values, where)
+    if is_krasserm(values):
+        return _with_spec(parse_krasserm_config(values, where=where), values, where)
     if is_perceiver_io(values):
         return _with_spec(parse_perceiver_io_config(values, where=where), values, where)
     check_config_keys(values, where=where)

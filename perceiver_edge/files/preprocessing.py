@@ -26,6 +26,8 @@ PAD, CLS, SEP = 0, 4, 5
 FIRST_BYTE = 6
 """What byte 0 becomes: before it stand the special symbols PAD, BOS, EOS, MASK, CLS and SEP."""
 
+BYTE_VOCABULARY = FIRST_BYTE + 256
+"""Symbols of a model whose texts are bytes. One of another vocabulary has a tokenizer that nobody has told us."""
 
 RESIZE: dict[str, float | None] = {"cover": 1.0, "shortest": 7 / 8, "squash": None, "crop": 7 / 8}
 """How a picture gets the input's size: from the largest box of the input's shape about its centre, times this; or from

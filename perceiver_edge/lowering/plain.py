@@ -8,9 +8,11 @@ import numpy as np
 
 from perceiver_edge.config import ModelConfig, PerceiverConfig
 from perceiver_edge.config.huggingface import HuggingFaceConfig
+from perceiver_edge.config.krasserm import KrassermConfig
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.fourier import fourier_encoding
 from perceiver_edge.lowering.plain_huggingface import plain_huggingface
+from perceiver_edge.lowering.plain_krasserm import plain_krasserm
 from perceiver_edge.lowering.plain_perceiver_io import plain_perceiver_io
 from perceiver_edge.lowering.program import Block, Layer, Output, Program, Stack
 from perceiver_edge.lowering.read_pytorch import Reader
@@ -26,6 +28,8 @@ def plain_program(config: ModelConfig, weights: Mapping[str, np.ndarray], input_
     """
     if isinstance(config, HuggingFaceConfig):
         return plain_huggingface(config, weights, input_shape)
+    if isinstance(config, KrassermConfig):
+        return plain_krasserm(config, weights, input_shape)
     if isinstance(config, PerceiverIOConfig):
         return plain_perceiver_io(config, weights, input_shape)
     return _plain_perceiver(config, weights, input_shape)

@@ -1,11 +1,4 @@
-"""The plain form of a Hugging Face Perceiver: its weights as a `Program`, before any rewrite.
-
-One layer serves as cross-attend, self-attend and decoder (``modeling_perceiver.py`` of transformers 5.24):
-
-    h = LN1(q), c = LN2(kv), or c = h in a self-attend          Q, K, V = h W_q + b_q, c W_k + b_k, c W_v + b_v
-    o = softmax(Q Kᵀ / √(channels of a head)) V W_o + b_o       + q, where the query is a residual
-    y = o + W_2 act(W_1 LN(o) + b_1) + b_2
-"""
+"""The plain form of a Hugging Face Perceiver: its weights as a `Program`, before any rewrite."""
 
 from __future__ import annotations
 
@@ -29,26 +22,14 @@ from perceiver_edge.config.huggingface import (
 from perceiver_edge.lowering.fourier_features import fourier_features
 from perceiver_edge.lowering.interpolate import bicubic
 from perceiver_edge.lowering.plain_multimodal import label_projection, label_query, multimodal_sources
-from perceiver_edge.lowering.program import (
-    Activation,
-    Block,
-    CrossAttention,
-    FeedForward,
-    Layer,
-    Norm,
-    Output,
-    Program,
-    SelfAttention,
-    Stack,
-    scaled,
-)
-from perceiver_edge.lowering.source import Affine, Array, Convolution, Learned, Linear, Lookup, Source, Stem
+from perceiver_edge.lowering.program import Activation, Layer, Output, Program, Stack, scaled
+from perceiver_edge.lowering.read_huggingface import LayerReader
+from perceiver_edge.lowering.source import Affine, Array, Learned, Linear, Lookup, Source, Stem
 
 FOURIER_BANDS = 64
 FOURIER_RESOLUTION = {FOURIER: (224, 224), CONVOLUTIONAL: (56, 56)}
 """Twice the highest frequency along each axis, whatever the image's own size is."""
 
-BATCH_NORM_EPSILON = 1e-5
 FLOW_SCALE = 100.0
 """The published flow is the model's output divided by this."""
 
@@ -64,7 +45,7 @@ def plain_huggingface(
     Args:
         input_shape: sizes of the input axes, without channels.
     """
-    read = _Reader(config, weights)
+    read = LayerReader(weights, activation=cast(Activation, ACTIVATIONS[config.hidden_act]))
     heads = config.num_cross_attention_heads
     encode = read.layer("perceiver.encoder.cross_attention", heads, is_residual=config.use_query_residual)
     attends = [
@@ -84,7 +65,7 @@ def plain_huggingface(
     return Program(sources=sources, stacks=(encoder, decoder), output=output)
 
 
-def _source(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> Source:
+def _source(config: HuggingFaceConfig, read: LayerReader, input_shape: tuple[int, ...]) -> Source:
     prefix, shape = "perceiver.input_preprocessor.", config.sample_shape(input_shape)
     if config.architecture in TEXTS:
         positions = read.array(f"{prefix}position_embeddings.weight")[: input_shape[0]]
@@ -110,7 +91,7 @@ def _features(grid: tuple[int, ...], resolution: tuple[int, ...]) -> Array:
     return fourier_features(grid, resolution, bands=FOURIER_BANDS)
 
 
-def _decoder(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, ...]) -> tuple[Stack, Output]:
+def _decoder(config: HuggingFaceConfig, read: LayerReader, input_shape: tuple[int, ...]) -> tuple[Stack, Output]:
     prefix = "perceiver.decoder."
     if config.architecture == MASKED_LM:
         queries = read.array(f"{prefix}output_position_encodings.position_embeddings")
@@ -134,52 +115,3 @@ def _decoder(config: HuggingFaceConfig, read: _Reader, input_shape: tuple[int, .
     else:
         rows = read.array(f"{prefix}decoder.output_position_encodings.position_embeddings")
     return Stack("decoder", rows, None, (Layer(layer),)), Output(False, None, final, shape)
-
-
-class _Reader:
-    """transformers' names → float64 values of the program."""
-
-    def __init__(self, config: HuggingFaceConfig, weights: Mapping[str, np.ndarray]) -> None:
-        self._config, self._weights = config, weights
-
-    def array(self, name: str) -> Array:
-        return np.asarray(self._weights[name], np.float64)
-
-    def norm(self, prefix: str) -> Norm:
-        return Norm(self.array(f"{prefix}.weight"), self.array(f"{prefix}.bias"))
-
-    def linear(self, prefix: str) -> Linear:
-        weight = self.array(f"{prefix}.weight")
-        weight = weight.reshape(weight.shape[0], -1)  # a 1 × 1 convolution has two axes more
-        return Linear(np.ascontiguousarray(weight.T), self.array(f"{prefix}.bias"))
-
-    def convolution(self, prefix: str) -> Convolution:
-        """7 × 7 with stride 2 and 3 zeros on every side; 3 × 3 maxima with stride 2 and none: 224 → 112 → 55."""
-        gamma, beta, mean, variance = (
-            self.array(f"{prefix}.batchnorm.{name}") for name in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
-        kernel = np.ascontiguousarray(self.array(f"{prefix}.conv.weight").transpose(2, 3, 1, 0))
-        return Convolution(kernel, scale, beta - mean * scale, stride=2, padding=3, pool=3, pool_stride=2)
-
-    def layer(
-        self, prefix: str, heads: int, *, is_residual: bool = True, index: int | None = None
-    ) -> tuple[tuple[str, Block], ...]:
-        """A cross-attend, or, with an ``index``, a self-attend; and its feed-forward block."""
-        attention = f"{prefix}.attention.self"
-        norm = self.norm(f"{attention}.layernorm1")
-        query, key, value = (self.linear(f"{attention}.{name}") for name in ("query", "key", "value"))
-        output = self.linear(f"{prefix}.attention.output.dense")
-        scale = (query.weight.shape[1] // heads) ** -0.5
-        feed_forward = FeedForward(
-            self.norm(f"{prefix}.layernorm"), self.linear(f"{prefix}.mlp.dense1"), self.linear(f"{prefix}.mlp.dense2"),
-            is_gated=False, activation=cast(Activation, ACTIVATIONS[self._config.hidden_act]),
-        )  # fmt: skip
-        if index is not None:
-            attend = SelfAttention(norm, (query, key, value), output, heads=heads, scale=scale)
-            return (f"self_attn.{index}", attend), (f"self_ff.{index}", feed_forward)
-        cross = CrossAttention(
-            norm, self.norm(f"{attention}.layernorm2"), query, key, value, output,
-            heads=heads, scale=scale, is_residual=is_residual,
-        )  # fmt: skip
-        return ("cross_attn", cross), ("cross_ff", feed_forward)
