@@ -62,9 +62,10 @@ def markdown(result: Mapping[str, Any]) -> str:
         )
     rows = [row for row in result["rows"] if row["accuracy"] is not None]
     if rows:
-        lines += ["", f"| of {result['num_samples']:,} samples | accuracy | 95 % | verdict |", "|---|--:|---|---|"]
+        num_answers = result.get("num_answers") or result["num_samples"]
+        lines += ["", f"| of {num_answers:,} answers | accuracy | 95 % | verdict |", "|---|--:|---|---|"]
     for row in rows:
-        low, high = interval(row["accuracy"], result["num_samples"])
+        low, high = interval(row["accuracy"], num_answers)
         lines.append(f"| {_name(row)} | {row['accuracy']:.2%} | {low:.1%}–{high:.1%} | {row['verdict']} |")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Who is measured: ours, and what a user would otherwise pick, each in its engine and its environment."""
+"""What is measured: model files of ours and of peers, each in its engine and its environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from environments import THIS, python_of
+from environments import python_of
+from peer_list import Peer
 
 from perceiver_edge.bundle.folder import Bundle
 from perceiver_edge.measure.worker import Worker, engine_worker
@@ -21,52 +22,9 @@ ENGINES = {
 _OURS = ("litert", "onnxruntime")
 """The engines that `perceiver_edge.measure.worker` serves; `serve_peer.py` serves the others."""
 
-CHECKPOINT = "model/model.safetensors"
+_WITH_WEIGHT_CACHE = {"TF converter float32", "litert-torch float32", "perceiver_edge int8"}
+
 _REPOSITORY = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peer:
-    """One thing that a user would otherwise pick.
-
-    ``file``: in a work folder. ``recipe``: the script in ``recipes/`` that makes it, None where the checkpoint is
-    what is loaded. ``environment``: where recipe and engine live. ``mode``: see `serve_peer`. ``precision`` chooses the
-    parity bounds: ``fp32``, ``fp16`` (bfloat16 too), ``dynamic`` or ``int8``.
-    """
-
-    made_by: str
-    engine: str
-    precision: str
-    file: str
-    recipe: str | None = None
-    environment: str = THIS
-    mode: str = ""
-
-
-_tflite = functools.partial(Peer, engine="litert", recipe="make_tflite")
-_onnx = functools.partial(Peer, engine="onnxruntime", recipe="make_onnx")
-_openvino = functools.partial(Peer, engine="openvino", recipe="make_openvino", environment="openvino")
-_torch = functools.partial(Peer, engine="torch", file=CHECKPOINT, environment="torch")
-_executorch = functools.partial(Peer, engine="executorch", recipe="make_executorch", environment="executorch")
-
-PEERS: tuple[Peer, ...] = (
-    _tflite(made_by="TF converter float32", precision="fp32", file="plain_fp32.tflite"),
-    _tflite(made_by="TF converter dynamic", precision="dynamic", file="plain_dynamic.tflite"),
-    _tflite(made_by="TF converter full int8", precision="int8", file="plain_int8.tflite"),
-    _onnx(made_by="tf2onnx float32", precision="fp32", file="plain_fp32.onnx"),
-    _onnx(made_by="ORT quantize_dynamic", precision="dynamic", file="plain_dynamic.onnx"),
-    _onnx(made_by="ORT quantize_static", precision="int8", file="plain_int8.onnx"),
-    _openvino(made_by="OpenVINO float32", precision="fp32", file="openvino_fp32.xml", mode="f32"),
-    _openvino(made_by="OpenVINO default (bfloat16)", precision="fp16", file="openvino_fp32.xml", mode="default"),
-    _openvino(made_by="OpenVINO + NNCF int8", precision="int8", file="openvino_int8.xml", mode="default"),
-    _torch(made_by="perceiver-pytorch eager", precision="fp32", mode="eager"),
-    _torch(made_by="perceiver-pytorch torch.compile", precision="fp32", mode="compile"),
-    _torch(made_by="perceiver-pytorch dynamic int8", precision="dynamic", mode="dynamic"),
-    _executorch(made_by="ExecuTorch XNNPACK float32", precision="fp32", file="executorch_fp32.pte"),
-    _executorch(made_by="ExecuTorch XNNPACK dynamic", precision="dynamic", file="executorch_dynamic.pte"),
-    _executorch(made_by="ExecuTorch XNNPACK int8", precision="int8", file="executorch_int8.pte"),
-)
-"""Each after what it is made from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +108,7 @@ def with_weight_cache(present: Sequence[Contender]) -> list[Contender]:
     return [
         replace(one, made_by=f"{one.made_by}, weight cache", weight_cache=True)
         for one in present
-        if one.engine == "litert" and one.made_by in {"TF converter float32", "perceiver_edge int8"}
+        if one.engine == "litert" and one.made_by in _WITH_WEIGHT_CACHE
     ]
 
 

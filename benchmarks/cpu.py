@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from environments import CACHE
+from sources import PRESETS, PUBLISHED, SAMPLES_OF_TRAINED, TRAINED, Source, source_of
 
 from perceiver_edge.commands import cli
 from perceiver_edge.errors import EXIT_OK, BadInputError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from perceiver_edge.progress import Progress
 
 RESULTS = Path(__file__).parent / "results"
-MODELS = ("digits", "readme", "paper", "video", "audio", "points", "tiny")
 _BUDGET_S = 90.0
 _QUICK_ROUNDS = 3
 
@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python benchmarks/cpu.py",
         description="Compare our models with what a user would otherwise pick: latency, memory, size and parity.",
     )
-    parser.add_argument("--model", choices=MODELS, default="digits", help="default: %(default)s")
+    parser.add_argument(
+        "--model", choices=(*PRESETS, *TRAINED, *PUBLISHED), default="digits", help="default: %(default)s"
+    )
     parser.add_argument("--folder", type=Path, help="instead: a model of yours, config.json and model.safetensors")
     parser.add_argument("--data", type=Path, help="with --folder: its samples, what --calibration-data takes")
     parser.add_argument(
@@ -102,16 +104,14 @@ def _measure(arguments: argparse.Namespace) -> int:
     from machine import machine_name
     from measure import compare, operations_of
     from presentation import BENCHMARK, not_run, terminal_table
-    from subject import SAMPLES_OF_TRAINED, read_subject
+    from subject import read_subject
 
     from perceiver_edge.progress import on_console
 
     progress = on_console(quiet=False)
     output = _output(arguments, f"{BENCHMARK}_{arguments.model}_{machine_name()}")
-    counts = tuple(arguments.samples or SAMPLES_OF_TRAINED) if arguments.folder else None
-    subject = read_subject(
-        arguments.model, arguments.cache, progress=progress, folder=arguments.folder, data=arguments.data, counts=counts
-    )
+    subject = read_subject(_source(arguments), arguments.cache, progress=progress)
+    operations = operations_of(subject)
     if arguments.prepare:
         return _prepare(subject, arguments, progress)
     manifest = subject.bundle.manifest
@@ -119,20 +119,21 @@ def _measure(arguments: argparse.Namespace) -> int:
         "benchmark": BENCHMARK,
         "model": arguments.model,
         "weights_fingerprint": manifest.weights_fingerprint,
-        "is_random_weights": manifest.is_random_weights,
+        "is_random_weights": subject.model.is_random_weights,
         "input_shape": "×".join(map(str, subject.model.sample_shape)),
         "samples": Path(subject.held_out.source).name,  # a result is shown to others, this machine's folders are not
         "num_samples": len(subject.held_out),
-        "num_calibration": len(subject.calibration),
+        "num_answers": None if subject.labels is None else int((subject.labels >= 0).sum()),
+        "num_calibration": len(next(iter(subject.calibration.values()))),
         "threads": [str(number) for number in arguments.threads],
         "quick": arguments.quick,
-        "operations": vars(operations_of(subject)),
+        "operations": None if operations is None else vars(operations),
         **_where(),
     }
     rates = {
         number: measured_rates(arguments.cache, threads=number, again=arguments.rates, progress=progress)
         for number in arguments.threads
-        if not arguments.no_floor
+        if not arguments.no_floor and operations is not None
     }
     rows, missing = compare(
         subject, arguments.cache, threads=arguments.threads, rounds=arguments.rounds, budget_s=_BUDGET_S,
@@ -153,6 +154,13 @@ def _measure(arguments: argparse.Namespace) -> int:
         print(f"not run: {reason}")
     print(f"{output}\n{output.with_suffix('.svg')}")
     return EXIT_OK
+
+
+def _source(arguments: argparse.Namespace) -> Source:
+    if arguments.folder is None:
+        return source_of(arguments.model, arguments.cache)
+    counts = tuple(arguments.samples or SAMPLES_OF_TRAINED)
+    return Source(name=arguments.model, model=arguments.folder, data=arguments.data, counts=counts)
 
 
 def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress) -> int:

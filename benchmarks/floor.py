@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from contenders import PEERS, Contender, contender
+from contenders import Contender, contender
 from machine import describe_machine
 from operations import Operations
 from peer_files import peer_file
-from recipes.recipe import CHAIN, gemm_weights
+from peer_list import PEERS
+from recipes.recipe import CALIBRATION, CHAIN, calibration, gemm_weights
 
 from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
@@ -80,7 +81,7 @@ def _measure(
     """(engine, what, operations a second) of every model of this graph that runs."""
     contenders = dict(_contenders(work, cache, progress, only_float=kind != "gemm"))
     samples = work / "inputs.npz"
-    np.savez(samples, input=np.load(work / "calibration.npy")[:1])
+    np.savez(samples, **calibration(work)[0])
     with progress(f"measure rates: {kind}, {threads} threads"):
         measured = measure_side_by_side(
             {name: functools.partial(one.worker, samples, threads) for name, one in contenders.items()},
@@ -105,11 +106,11 @@ def _operations(kind: str, sizes: dict[str, int]) -> int:
 
 def _work_folder(cache: Path, kind: str, sizes: dict[str, int]) -> Path:
     work = cache.absolute() / f"rate_{kind}_{sizes['rows']}x{sizes['columns']}"
-    if not (work / "calibration.npy").exists():
+    if not (work / CALIBRATION).exists():
         work.mkdir(parents=True, exist_ok=True)
         (work / "rate.json").write_text(json.dumps({"kind": kind, **sizes}))
         shape = (4, sizes["rows"], sizes["columns"])
-        np.save(work / "calibration.npy", np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+        np.savez(work / CALIBRATION, input=np.random.default_rng(0).standard_normal(shape).astype(np.float32))
     return work
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, Contender, Peer, by_engine, contender, ours, plain, with_weight_cache
+from contenders import Contender, by_engine, contender, ours, plain, with_weight_cache
 from environments import CACHE
 from floor import Rates, floor_ms
 from operations import Operations, count
 from peer_files import peer_file, work_folder
+from peer_list import Peer, peers_of
 from subject import Subject
 
+from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import PerceiverEdgeError, counted
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
 from perceiver_edge.measure.worker import WorkerError
@@ -64,7 +66,8 @@ def compare(
                     reason = reason_of(one, result, cache)
                     missing += [reason] if reason not in missing else []  # one for all numbers of threads
                 elif not (one.is_anchor and index):
-                    floor = floor_ms(operations, rates.get(number, {}).get(one.engine, {}), one.precision)
+                    of_engine = rates.get(number, {}).get(one.engine, {})
+                    floor = None if operations is None else floor_ms(operations, of_engine, one.precision)
                     rows[one]["runs"][str(number)] = _run(one, result, measured, floor) | {"group": index}
     for one, row in rows.items():
         if row["runs"]:
@@ -72,21 +75,25 @@ def compare(
     return [row for row in rows.values() if row["runs"]], missing
 
 
-def operations_of(subject: Subject) -> Operations:
-    return count(subject.model.checkpoint.config, subject.model.input_spec.shape)
+def operations_of(subject: Subject) -> Operations | None:
+    """None where nobody has counted them: of Hugging Face's models."""
+    config = subject.model.checkpoint.config
+    return count(config, subject.model.input_spec.shape) if isinstance(config, PerceiverConfig) else None
 
 
 def prepare(
-    subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = (), peers: Sequence[Peer] = PEERS
+    subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = (),
+    peers: Sequence[Peer] | None = None,
 ) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
     """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet.
 
     Args:
         leave_out: peers with one of these words in their name are not made, and that is their reason.
+        peers: None for all that there are for such a model.
     """
     work = work_folder(cache, subject.model, subject.calibration)
     present, missing = ours(subject.bundle), []
-    for peer in peers:
+    for peer in peers_of(subject.model) if peers is None else peers:
         if word := next((word for word in leave_out if word in peer.made_by), None):
             missing.append(
                 {"made_by": peer.made_by, "engine": peer.engine, "reason": f"left out by --leave-out {word}"}
@@ -230,9 +237,15 @@ def judged(subject: Subject, outputs: np.ndarray, precision: str) -> dict[str, A
         is_classifier=subject.model.checkpoint.config.is_classifier,
         gates=replace(gates, top1_agreement=None) if subject.model.is_random_weights else gates,
     )  # fmt: skip
-    return {
-        "verdict": verdict(judgement), **{name: _number(getattr(judgement.metrics, name)) for name in _METRICS}
-    }  # fmt: skip
+    metrics = {name: _number(getattr(judgement.metrics, name)) for name in _METRICS}
+    if subject.labels is not None and np.isfinite(outputs).all():
+        metrics["accuracy"] = share_right(outputs, subject.labels)
+    return {"verdict": verdict(judgement), **metrics}
+
+
+def share_right(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Of outputs ``[n, ..., classes]`` and labels ``[n, ...]``: right answers among those that are asked for."""
+    return float((outputs.argmax(-1) == labels)[labels >= 0].mean())
 
 
 def verdict(judgement: Judgement) -> str:

@@ -4,12 +4,14 @@
 video    real pixels, synthetic motion: a window that pans and zooms over a photograph
 audio    synthetic: a few harmonic tones that start and die away, over noise with a 1/f spectrum
 points   synthetic: the surface of a box, an ellipsoid or a torus, turned and stretched at random, in the unit cube
+texts    real: pieces of CPython's documentation, as long as the model takes, some of them shorter
 others   photographs (`make_photographs`)
 =======  =====================================================================================================
 """
 
 from __future__ import annotations
 
+import pydoc_data.topics
 import tempfile
 from pathlib import Path
 
@@ -17,12 +19,13 @@ import make_photographs
 import numpy as np
 
 from perceiver_edge.compiler.resolve import NamedModel
+from perceiver_edge.files.preprocessing import Text
 
 _PHOTOGRAPHS = 64
 
 
 def samples_file(model: NamedModel, cache: Path, *, count: int) -> Path:
-    """What ``--calibration-data`` takes: a folder of photographs, or an ``.npy`` of ``count`` samples."""
+    """What ``--calibration-data`` takes: a folder of photographs, or a file of ``count`` samples."""
     shape = model.sample_shape
     if len(shape) == 3:
         folder = cache / f"photographs_{shape[0]}"
@@ -32,12 +35,29 @@ def samples_file(model: NamedModel, cache: Path, *, count: int) -> Path:
                 make_photographs.make(Path(made, "photographs"), count=_PHOTOGRAPHS, size=shape[0], seed=0)
                 Path(made, "photographs").replace(folder)
         return folder
+    if model.checkpoint.config.vocabulary:
+        return _texts(cache / f"texts_{shape[0]}_{count}.npz", shape[0], count)
     path = cache / f"{model.name}_samples_{'x'.join(map(str, shape))}_{count}.npy"
     if not path.exists():
         rng = np.random.default_rng(0)
         make = _video if len(shape) == 4 else _sound if shape[-1] == 1 else _points
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, np.stack([make(shape, rng, number) for number in range(count)]).astype(np.float32))
+    return path
+
+
+def _texts(path: Path, length: int, count: int) -> Path:
+    """Every fourth has half of the bytes, so that there is a mask to heed."""
+    if not path.exists():
+        whole = "\n\n".join(text for _, text in sorted(pydoc_data.topics.topics.items())).encode()
+        starts = np.linspace(0, len(whole) - length, count, dtype=int)
+        text = Text(length=length)
+        samples = [
+            text(whole[start : start + (length - 2) // (2 if number % 4 == 3 else 1)].decode(errors="ignore"))
+            for number, start in enumerate(starts)
+        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{name: np.stack([sample[name] for sample in samples]) for name in samples[0]})
     return path
 
 

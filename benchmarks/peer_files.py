@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from contenders import CHECKPOINT, Peer
 from environments import THIS, python_of
+from peer_list import CHECKPOINT, Peer
+from recipes.recipe import CALIBRATION
 
 from perceiver_edge.checkpoints import save_checkpoint
 from perceiver_edge.compiler.resolve import NamedModel
@@ -24,17 +26,19 @@ _RECIPES = _HERE / "recipes"
 _LONGEST_S = 1800
 
 
-def work_folder(cache: Path, model: NamedModel, calibration: np.ndarray) -> Path:
+def work_folder(cache: Path, model: NamedModel, calibration: Mapping[str, np.ndarray]) -> Path:
     """Where the peers of this model with this calibration lie; made if need be.
 
     Args:
-        calibration: what the peers are calibrated with, float32 ``[n, *axes, channels]``.
+        calibration: what the peers are calibrated with, ``[n, ...]`` by the name of the input.
     """
-    digest = hashlib.sha256(repr((model.fingerprint, calibration.shape)).encode() + calibration.tobytes())
+    digest = hashlib.sha256(repr((model.fingerprint, *(values.shape for values in calibration.values()))).encode())
+    for values in calibration.values():
+        digest.update(np.ascontiguousarray(values).data)
     work = cache.absolute() / f"{model.name}_{digest.hexdigest()[:12]}"
-    if not (work / "calibration.npy").exists():
+    if not (work / CALIBRATION).exists():
         save_checkpoint(dataclasses.replace(model.checkpoint, input_spec=model.input_spec), work / "model")
-        np.save(work / "calibration.npy", calibration)
+        np.savez(work / CALIBRATION, **calibration)  # type: ignore[arg-type]
     return work
 
 

@@ -41,7 +41,8 @@ def torch(mode: str, file: Path, threads: int) -> Callable[[], Call]:
     """``eager``, ``compile``, or ``dynamic`` int8; the file is the checkpoint's, in a work folder's model folder."""
     import perceiver_pytorch  # noqa: F401, imported before memory is counted
     import torch
-    from plain_torch import plain_module
+    from plain_torch import plain_module, tensors
+    from transformers import PerceiverModel  # noqa: F401, the same
 
     torch.set_num_threads(threads)
     work = file.parent.parent if file.name == "model.safetensors" else file.parent
@@ -55,7 +56,7 @@ def torch(mode: str, file: Path, threads: int) -> Callable[[], Call]:
 
         @torch.inference_mode()
         def call(feeds: dict[str, np.ndarray]) -> np.ndarray:
-            return module(torch.from_numpy(feeds["input"])).numpy()
+            return module(*tensors(feeds)).numpy()
 
         return call
 

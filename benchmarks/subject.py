@@ -6,33 +6,24 @@ import hashlib
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from natural import samples_file
+from sources import Source
 
 from perceiver_edge.bundle.evidence import read_held_out
 from perceiver_edge.bundle.folder import Bundle, read_bundle
 from perceiver_edge.calibration import Ranges
-from perceiver_edge.calibration.samples import sample_digest
+from perceiver_edge.calibration.samples import Sample, sample_digest
 from perceiver_edge.compiler.representative import choose_samples
-from perceiver_edge.compiler.resolve import DIGITS, NamedModel, resolve_model
+from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.errors import ConversionError
 from perceiver_edge.progress import Progress
 from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.provenance import provenance
-
-INPUT = "input"
-
-SAMPLES = {"digits": (128, 360), "paper": (4, 6)}
-"""To calibrate and to judge with. The paper's model takes seconds a sample in most engines."""
-SAMPLES_OF_TRAINED = (64, 1_024)
-"""So many labelled samples tell an accuracy to a point or two."""
-_SAMPLES_OF_OTHERS = (16, 16)
-
-_WITHOUT_FLOAT = {"paper"}
-"""Models of which ours is compiled in int8 alone: float32 is 2 GB more, and minutes."""
 
 _ANY = {
     "relative_l2": 1e9, "cosine": -1, "top1_agreement": 0, "sensitivity_min": 0, "sensitivity_max": 1e9,
@@ -43,54 +34,55 @@ _ANY = {
 
 @dataclass(frozen=True)
 class Subject:
-    """``calibration``: the samples that ours was calibrated with, float32 ``[n, *axes, channels]``."""
+    """``calibration``: the samples that ours was calibrated with, ``[n, ...]`` by the name of the input.
+
+    ``labels``: the right classes of the samples held out, as in `Source`; None where they are not known.
+    """
 
     model: NamedModel
     bundle: Bundle
-    calibration: np.ndarray
+    calibration: dict[str, np.ndarray]
     held_out: HeldOut
+    labels: np.ndarray | None = None
 
 
-def read_subject(
-    name: str,
-    cache: Path,
-    *,
-    progress: Progress,
-    input_shape: tuple[int, ...] | None = None,
-    folder: Path | None = None,
-    data: Path | None = None,
-    counts: tuple[int, int] | None = None,
-) -> Subject:
+def read_subject(source: Source, cache: Path, *, progress: Progress) -> Subject:
     """Find the model and its samples, and compile ours if it is not there or if the compiler has changed.
-
-    Args:
-        name: digits or a preset; of what is found in ``folder``, if given.
-        data: samples, of what ``--calibration-data`` takes; None: those that go with the name.
-        counts: samples to calibrate and to judge with.
 
     Raises:
         ConversionError: our own compiler failed.
     """
-    num_calibration, num_held_out = counts or SAMPLES.get(name, _SAMPLES_OF_OTHERS)
-    model = resolve_model(folder or name, name=name, input_shape=input_shape)
-    if data is None and name != DIGITS:
+    num_calibration, num_held_out = source.counts
+    model = resolve_model(source.model, name=source.name, input_shape=source.input_shape)
+    model = replace(model, is_random_weights=model.is_random_weights or source.has_random_weights)
+    data = source.data
+    if data is None and not model.is_digits:
         data = samples_file(model, cache, count=num_calibration + num_held_out)
     calibrating, proving = choose_samples(
-        model, data, num_calibration=num_calibration, num_held_out=num_held_out, seed=0
-    )
+        model, data, num_calibration=num_calibration, num_held_out=num_held_out, seed=0,
+        held_out_data=source.held_out_data,
+    )  # fmt: skip
     arguments = [
-        "--model", str(folder or name), "--name", name, "--num-samples", str(num_calibration),
+        "--model", str(source.model), "--name", source.name, "--num-samples", str(num_calibration),
         "--num-held-out", str(num_held_out), *(f"--gate={gate}={bound}" for gate, bound in _ANY.items()),
-        *(("--only",) if name in _WITHOUT_FLOAT else ()),
+        *(("--only",) if source.is_int8_alone else ()),
         *(() if data is None else ("--calibration-data", str(data))),
-        *(() if input_shape is None else ("--input-shape", ",".join(map(str, input_shape)))),
+        *(() if source.held_out_data is None else ("--held-out-data", str(source.held_out_data))),
+        *(() if source.input_shape is None else ("--input-shape", ",".join(map(str, source.input_shape)))),
     ]  # fmt: skip
-    bundle = _bundle(name, arguments, model, cache, progress)
+    bundle = _bundle(source.name, arguments, model, cache, progress)
     held_out = read_held_out(bundle)
     ranges = Ranges.from_json(bundle.read("calibration.json").decode(), where=bundle.path)
     assert ranges.digests == set(calibrating.digests.values()), "the peers would be calibrated with other samples"
-    assert set(proving.digests.values()) == {sample_digest({INPUT: values}) for values in held_out.inputs[INPUT]}
-    return Subject(model, bundle, np.stack([sample[INPUT] for sample in calibrating]), held_out)
+    asked = [sample_digest({name: rows[i] for name, rows in held_out.inputs.items()}) for i in range(len(held_out))]
+    assert asked == list(proving.digests.values()), "others are held out"
+    labels = held_out.labels if source.labels is None else source.labels[list(proving.digests)]
+    return Subject(model, bundle, _stacked(calibrating), held_out, labels)
+
+
+def _stacked(samples: Iterable[Sample]) -> dict[str, np.ndarray]:
+    rows = list(samples)
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, progress: Progress) -> Bundle:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contenders import PEERS, Contender, by_engine
+from contenders import Contender, by_engine
 from measure import groups, judged, prepare, reason_of, without_folders
+from peer_list import PEERS
+from sources import Source
 from subject import Subject, read_subject
 from sweep_presentation import BENCHMARK
 
@@ -121,9 +123,8 @@ def _subject(variant: Variant, cache: Path, progress: Progress) -> Subject:
     if not (folder / "config.json").exists():
         weights = init_weights(variant.config, 0)
         save_checkpoint(Checkpoint(config=variant.config, input_spec=variant.spec, weights=weights), folder)
-    subject = read_subject(variant.name, cache, progress=progress, folder=folder, counts=_COUNTS)
-    # A folder does not say how its weights came about.
-    return dataclasses.replace(subject, model=dataclasses.replace(subject.model, is_random_weights=True))
+    source = Source(name=variant.name, model=folder, counts=_COUNTS, has_random_weights=True)
+    return read_subject(source, cache, progress=progress)
 
 
 def _measured(

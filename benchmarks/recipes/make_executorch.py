@@ -10,7 +10,7 @@ from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPr
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 from executorch.exir import to_edge_transform_and_lower
-from plain_torch import plain_module
+from plain_torch import plain_module, tensors
 from recipe import calibration, make
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -32,21 +32,17 @@ def dynamic_int8(work: Path, target: Path) -> None:
 def _quantized(work: Path, *, is_dynamic: bool) -> torch.nn.Module:
     quantizer = XNNPACKQuantizer()
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=is_dynamic))
-    prepared = prepare_pt2e(torch.export.export(plain_module(work), _example(work)).module(), quantizer)
+    prepared = prepare_pt2e(torch.export.export(plain_module(work), tensors(calibration(work)[0])).module(), quantizer)
     with torch.no_grad():
-        for sample in calibration(work):
-            prepared(torch.from_numpy(sample)[None])
+        for feeds in calibration(work):
+            prepared(*tensors(feeds))
     return convert_pt2e(prepared)
 
 
 def _write(module: torch.nn.Module, work: Path, target: Path, *partitioners: XnnpackPartitioner) -> None:
-    program = torch.export.export(module, _example(work))
+    program = torch.export.export(module, tensors(calibration(work)[0]))
     lowered = to_edge_transform_and_lower(program, partitioner=list(partitioners or (XnnpackPartitioner(),)))
     target.write_bytes(lowered.to_executorch().buffer)
-
-
-def _example(work: Path) -> tuple[torch.Tensor]:
-    return (torch.from_numpy(calibration(work)[:1]),)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""tf2onnx's model of the plain Perceiver, and what ONNX Runtime's own quantisers make of it, with their defaults."""
+"""tf2onnx's model of the plain Perceiver, and what ONNX Runtime's own quantisers make of it or of PyTorch's file.
+
+Both start from a pre-processed model, as their documentation says: constants are folded, so that the transposed weights
+that PyTorch's exporter writes are weights again."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from plain_tensorflow import plain_function
 from recipe import MODEL, calibration, make, rate_graph
 
@@ -48,31 +52,37 @@ def _with_weights_as_inputs(work: Path) -> bytes:
     return translate(trace(module, inputs=inputs, output_name="output")).SerializeToString()
 
 
-def static_qdq(work: Path, target: Path) -> None:
-    """``quantize_static`` with its defaults (QDQ, min-max, all operators), on a pre-processed model."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+@contextmanager
+def _prepared(work: Path) -> Iterator[Path]:
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    samples = calibration(work)
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._feeds: Iterator[dict[str, np.ndarray]] = iter({"input": sample[np.newaxis]} for sample in samples)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self._feeds, None)
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         quant_pre_process(work / FLOAT, prepared)
+        yield prepared
+
+
+def static_qdq(work: Path, target: Path) -> None:
+    """``quantize_static`` with its defaults: QDQ, min-max, all operators."""
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._feeds = iter(calibration(work))
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._feeds, None)
+
+    with _prepared(work) as prepared:
         quantize_static(prepared, target, Reader())
 
 
 def dynamic(work: Path, target: Path) -> None:
-    """``quantize_dynamic`` with its defaults, on the model as tf2onnx made it."""
+    """``quantize_dynamic`` with its defaults."""
     from onnxruntime.quantization import quantize_dynamic
 
-    quantize_dynamic(work / FLOAT, target)
+    with _prepared(work) as prepared:
+        quantize_dynamic(prepared, target)
 
 
 if __name__ == "__main__":

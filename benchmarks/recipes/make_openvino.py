@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from recipe import calibration, make
 
 FLOAT_ONNX = "plain_fp32.onnx"
@@ -23,7 +22,7 @@ def nncf_int8(work: Path, target: Path) -> None:
     samples = calibration(work)
     quantized = nncf.quantize(
         ov.convert_model(work / FLOAT_ONNX),
-        nncf.Dataset([sample[np.newaxis] for sample in samples]),
+        nncf.Dataset(samples),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(samples),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from plain_tensorflow import plain_function
 from recipe import calibration, make
 
@@ -39,7 +38,7 @@ def full_int8(work: Path, target: Path) -> None:
     samples = calibration(work)
     chosen = converter(work)
     chosen.optimizations = [tf.lite.Optimize.DEFAULT]
-    chosen.representative_dataset = lambda: ([sample[np.newaxis]] for sample in samples)
+    chosen.representative_dataset = lambda: (list(feeds.values()) for feeds in samples)
     chosen.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     target.write_bytes(chosen.convert())
 

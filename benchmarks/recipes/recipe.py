@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-MODEL, CALIBRATION, RATE = "model", "calibration.npy", "rate.json"
-"""The checkpoint's folder; samples ``[n, *axes, channels]`` float32; see `rate_graph`."""
+MODEL, CALIBRATION, RATE = "model", "calibration.npz", "rate.json"
+"""The checkpoint's folder; samples ``[n, ...]`` by the name of the input; see `rate_graph`."""
 
 CHAIN = 8
 """How often a rate graph repeats its operator, so that copying its input and output does not count."""
@@ -35,8 +35,12 @@ def make(recipes: Mapping[str, Recipe]) -> None:
             path.replace(work / path.name)
 
 
-def calibration(work: Path) -> np.ndarray:
-    return np.load(work / CALIBRATION)
+def calibration(work: Path) -> list[dict[str, np.ndarray]]:
+    """Feeds of one sample each, ``[1, ...]`` by the name of the input, in the order of the model's inputs."""
+    with np.load(work / CALIBRATION) as archive:
+        inputs = {name: archive[name] for name in archive.files}
+    count = len(next(iter(inputs.values())))
+    return [{name: values[index : index + 1] for name, values in inputs.items()} for index in range(count)]
 
 
 def rate_graph(work: Path) -> dict[str, Any] | None:

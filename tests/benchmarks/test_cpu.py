@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "cpu.py"
+GOLDEN = Path(__file__).parents[1] / "golden" / "trained"
 
 
 def run(*arguments, cwd):
@@ -206,7 +207,8 @@ def test_peers_run_in_plain_engines_and_ours_in_both(tmp_path, monkeypatch):
 
 
 def test_a_missing_environment_is_a_reason_not_a_silence(tmp_path):
-    from contenders import PEERS, contender
+    from contenders import contender
+    from peer_list import PEERS
 
     from perceiver_edge.errors import NotRunError
 
@@ -228,6 +230,73 @@ def test_synthetic_inputs_are_distinct_finite_and_the_same_each_time(name, shape
     assert np.abs(samples).max() <= 1
     assert not np.allclose(samples[0], samples[1])
     np.testing.assert_array_equal(samples, np.load(samples_file(resolve_model(name), tmp_path / "b", count=3)))
+
+
+def test_texts_fill_the_model_and_some_end_earlier(tmp_path):
+    from natural import samples_file
+
+    from perceiver_edge.compiler.resolve import resolve_model
+
+    model = resolve_model(GOLDEN / "masked_bytes")
+    with np.load(samples_file(model, tmp_path, count=8)) as samples:
+        lengths = samples["mask"].sum(1)
+        assert (samples["input"] != 0).sum(1).tolist() == lengths.tolist()
+    assert lengths.max() == model.sample_shape[0]
+    assert lengths.min() < lengths.max()
+
+
+def test_a_model_of_transformers_is_measured_against_peers_that_start_from_it():
+    from peer_list import PEERS, peers_of
+
+    from perceiver_edge.compiler.resolve import resolve_model
+
+    assert peers_of(resolve_model("tiny")) is PEERS
+    names = {peer.made_by for peer in peers_of(resolve_model(GOLDEN / "snippets"))}
+    assert names >= {
+        "transformers eager", "torch.onnx float32", "ORT quantize_dynamic", "OpenVINO float32", "OpenVINO + NNCF int8",
+        "litert-torch float32", "ai-edge-quantizer dynamic",
+    }  # fmt: skip
+    assert not any("TF converter" in name or "perceiver-pytorch" in name for name in names)
+
+
+def test_every_environment_of_a_peer_has_its_versions():
+    from environments import THIS, requirements
+    from peer_list import PEERS, PEERS_OF_TRANSFORMERS
+
+    needed = {peer.environment for peer in (*PEERS, *PEERS_OF_TRANSFORMERS)} - {THIS}
+    assert needed == set(requirements())
+
+
+@pytest.mark.parametrize("name", ["digits_conv", "masked_bytes"])
+def test_a_trained_model_brings_at_least_a_thousand_answers(name, tmp_path):
+    from measure import share_right
+    from sources import source_of
+
+    source = source_of(name, tmp_path)
+    with np.load(source.held_out_data) as held_out:
+        assert len(held_out["input"]) == len(source.labels) == source.counts[1]
+    assert (source.labels >= 0).sum() >= 1_000
+    right = np.eye(300)[np.maximum(source.labels, 0)]
+    assert share_right(right, source.labels) == 1
+    assert share_right(np.roll(right, 1, -1), source.labels) == 0
+
+
+def test_peers_get_every_input_of_a_calibration_sample(tmp_path):
+    from peer_files import work_folder
+    from recipes.recipe import calibration
+
+    from perceiver_edge.compiler.resolve import resolve_model
+
+    model = resolve_model(GOLDEN / "snippets")
+    inputs = {"input": np.arange(80, dtype=np.int32).reshape(2, 40), "mask": np.ones((2, 40), bool)}
+    work = work_folder(tmp_path, model, inputs)
+    assert work_folder(tmp_path, model, {**inputs, "mask": np.zeros((2, 40), bool)}) != work
+    feeds = calibration(work)
+    assert [list(one) for one in feeds] == [["input", "mask"]] * 2
+    np.testing.assert_array_equal(feeds[1]["input"], inputs["input"][1:])
+    assert json.loads((work / "model" / "config.json").read_text())["architectures"] == [
+        "PerceiverForSequenceClassification"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -318,5 +387,6 @@ def test_a_logit_that_hardly_varies_is_no_output_with_gates_of_its_own(is_classi
     config = SimpleNamespace(is_classifier=is_classifier)
     model = SimpleNamespace(is_random_weights=True, checkpoint=SimpleNamespace(config=config))
     held_out = SimpleNamespace(reference=reference, labels=None)
-    result = judged(SimpleNamespace(model=model, held_out=held_out), np.round(reference, 1), "int8")
+    subject = SimpleNamespace(model=model, held_out=held_out, labels=None)
+    result = judged(subject, np.round(reference, 1), "int8")
     assert result["verdict"] == verdict

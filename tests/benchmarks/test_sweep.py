@@ -80,7 +80,7 @@ def test_the_sweeps_share_the_files_of_the_point_where_they_cross():
 
 
 def test_all_that_is_compared_is_a_peer_and_comes_after_what_it_is_made_from():
-    from contenders import PEERS
+    from peer_list import PEERS
     from sweep import _COMPARED
 
     peers = [peer.made_by for peer in PEERS if peer.made_by in _COMPARED]
