@@ -7,9 +7,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from perceiver_edge._version import __version__
 from perceiver_edge.registration import register_with_keras
-
-__version__ = "0.1.0"
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """ONNX Runtime 1.32 sends usage data. This is set before anything here imports it; who sets it otherwise decides."""

@@ -25,11 +25,6 @@ _SOURCES = (
 """The folders whose code decides a result that is kept; `find_spec` knows where an editable install has them."""
 
 
-def own_version() -> str:
-    """Of this package, as it is installed."""
-    return version("perceiver-edge")
-
-
 def tool_versions() -> dict[str, str]:
     """Name to version, Python's own first."""
     versions = {"python": platform.python_version()}

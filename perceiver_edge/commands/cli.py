@@ -64,13 +64,15 @@ class Command:
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Parse, run, and return the exit code. Bad usage leaves by SystemExit, as argparse does."""
+        return run(lambda: self._parse_and_run(argv))
+
+    def _parse_and_run(self, argv: Sequence[str] | None) -> int:
         parser = Parser(
             prog=f"python -m perceiver_edge.{self.name}", description=self.description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         self.add_arguments(parser)
-        arguments = parser.parse_args(argv)
-        return run(lambda: self.run(arguments))
+        return self.run(parser.parse_args(argv))
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -98,7 +100,10 @@ def run(command: Callable[[], int]) -> int:
     with patient_streams():
         try:
             with in_terminal():
-                return command()
+                try:
+                    return command()
+                finally:
+                    print(end="", flush=True)  # here, where a disk that is full is told as any other error
         except PerceiverEdgeError as error:
             print(f"error: {error}", file=sys.stderr)
             return error.exit_code
@@ -119,11 +124,11 @@ def disk_full(error: BaseException) -> BadInputError | None:
 
     Libraries raise errors of their own over it, such as TensorFlow's; the system's words are in all of them.
     """
-    words = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
+    words = (os.strerror(errno.ENOSPC), "No usable temporary directory")  # Windows has no words for EDQUOT
     seen: BaseException | None = error
     while seen is not None:
         is_full = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
-        if is_full or any(word in str(seen) for word in words) or "No usable temporary directory" in str(seen):
+        if is_full or any(word in str(seen) for word in words):
             temporary = os.environ.get("TMPDIR") or tempfile.gettempdir()
             where = getattr(seen, "filename", None) or temporary
             return BadInputError(

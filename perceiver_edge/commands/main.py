@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from perceiver_edge._version import __version__
 from perceiver_edge.commands import benchmark, cli, convert, demo, inspect, push, train, verify
 from perceiver_edge.errors import EXIT_OK, MissingExtraError
-from perceiver_edge.provenance import own_version
 
 COMMANDS = (
     convert.COMMAND,
@@ -24,7 +24,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def parser() -> argparse.ArgumentParser:
     root = cli.Parser(prog="perceiver-edge", description="A Perceiver in, proven int8 TFLite and ONNX models out.")
-    root.add_argument("--version", action="version", version=f"perceiver-edge {own_version()}")
+    root.add_argument("--version", action="version", version=f"perceiver-edge {__version__}")
     root.add_argument("--print-completion", choices=SHELLS, help="print a completion script for this shell, and end")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
@@ -38,13 +38,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    return cli.run(lambda: _parse_and_run(argv))
+
+
+def _parse_and_run(argv: Sequence[str] | None) -> int:
     root = parser()
     arguments = root.parse_args(argv)
     if arguments.print_completion is not None:
-        return cli.run(lambda: _print_completion(root, arguments.print_completion))
+        return _print_completion(root, arguments.print_completion)
     if arguments.command is None:
         root.error(f"a command is missing: {', '.join(command.name for command in COMMANDS)}")
-    return cli.run(lambda: arguments.run(arguments))
+    return arguments.run(arguments)
 
 
 def _print_completion(root: argparse.ArgumentParser, shell: str) -> int:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from perceiver_edge.errors import BadInputError
+
+_GONE = {errno.EPIPE} if sys.platform != "win32" else {errno.EPIPE, errno.EINVAL}
+"""What writing says when the reader has had enough; Windows' word for it is the second."""
 
 _SPELLED = {"✓": "ok", "✗": "NO", "×": "x", "→": "->", "…": "...", "–": "-", "─": "-", "·": "-", "±": "+-"}
 """What we print beyond ASCII and what stands for it: pass and fail must differ in every encoding."""
@@ -26,10 +32,14 @@ codecs.register_error("perceiver_edge.spelled", _spell)
 
 
 class _Patient(io.RawIOBase):
-    """A file descriptor; when its reader has had enough, what is written goes nowhere."""
+    """A file descriptor. After the first write that fails, what is written goes nowhere.
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    Results (``is_needed``) that cannot be written are an error, unless their reader has had enough. Where messages
+    cannot be written, there is nobody to tell it to.
+    """
+
+    def __init__(self, descriptor: int, *, is_needed: bool) -> None:
+        self._descriptor, self._is_needed = descriptor, is_needed
 
     def writable(self) -> bool:
         return True
@@ -43,10 +53,15 @@ class _Patient(io.RawIOBase):
     def write(self, data: bytes) -> int:  # type: ignore[override]
         try:
             return os.write(self._descriptor, data)
-        except BrokenPipeError:
+        except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._descriptor)  # for what C++ writes, too
             os.close(nowhere)
+            if self._is_needed and error.errno not in _GONE:
+                raise BadInputError(
+                    "The results cannot be written.", got=error.strerror, where="standard output",
+                    fix="free some space where it goes, or send it elsewhere",
+                ) from error  # fmt: skip
             return len(data)
 
 
@@ -60,17 +75,23 @@ def _occupy_standard_numbers() -> None:
 @contextmanager
 def patient_streams() -> Iterator[None]:
     """Inside, output to a closed pipe is dropped, and a character that the encoding lacks is spelled: a ✓ must not end
-    a command that is done."""
+    a command that is done.
+
+    Raises:
+        BadInputError: from whatever prints or flushes, where standard output cannot be written, as on a full disk.
+    """
     _occupy_standard_numbers()
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_patient(stream) for stream in before)
     try:
         yield
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        sys.stdout, sys.stderr = before
+        try:
+            for stream in (sys.stderr, sys.stdout):
+                if stream is not None:
+                    stream.flush()
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def _patient(stream: TextIO) -> TextIO:
@@ -79,6 +100,11 @@ def _patient(stream: TextIO) -> TextIO:
         stream.flush()
     except (AttributeError, OSError, ValueError):  # None in a daemon, or no file at all: a test, a notebook
         return stream
-    buffered = io.BufferedWriter(_Patient(descriptor))  # type: ignore[type-var]
-    is_live = os.isatty(descriptor) or stream is sys.stderr
-    return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="perceiver_edge.spelled", line_buffering=is_live)
+    is_live = os.isatty(descriptor)
+    if sys.platform == "win32" and is_live:  # a console takes characters, and shows the bytes of UTF-8 one by one
+        return stream
+    raw = _Patient(descriptor, is_needed=stream is not sys.stderr)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors="perceiver_edge.spelled",  # type: ignore[type-var]
+        line_buffering=is_live or stream is sys.stderr,
+    )  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ import numpy as np
 from perceiver_edge.checkpoints import Checkpoint, save_checkpoint
 from perceiver_edge.commands.cli import Command, positive
 from perceiver_edge.config import InputSpec, PerceiverConfig
-from perceiver_edge.errors import EXIT_OK, BadInputError, MissingExtraError
+from perceiver_edge.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
     from perceiver_edge.data import Split
@@ -163,28 +162,29 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("build/trained-digits"), help="folder (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in the output folder")
     parser.add_argument("--epochs", type=positive, default=EPOCHS, help="passes over the train split (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (%(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of weights, order and augmentation (%(default)s)")
+
+
+def _seed(text: str) -> int:
+    """For argparse: what Keras and NumPy take."""
+    value = int(text)
+    if not 0 <= value < 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 4294967295")
+    return value
 
 
 def _train(options: argparse.Namespace) -> int:
+    from perceiver_edge.commands.libraries import import_tensorflow, require_libraries
     from perceiver_edge.data import load_digits
+    from perceiver_edge.progress import on_console
 
+    require_libraries("tensorflow", "keras", "rich", "safetensors")
     output, epochs, seed = options.output, options.epochs, options.seed
     _require_free(output, overwrite=options.overwrite)  # before minutes of work, not after
     digits = load_digits()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up messages
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("Training", total=epochs)
-            model = train(
-                digits.train, epochs=epochs, seed=seed, on_epoch=lambda done: progress.update(task, completed=done)
-            )
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "tensorflow", "convert") from error
+    import_tensorflow()
+    with on_console(quiet=False)("train", total=epochs) as stage:
+        model = train(digits.train, epochs=epochs, seed=seed, on_epoch=stage)
     weights = {name: weight.astype(np.float16) for name, weight in model.named_weights().items()}
     spec = InputSpec(shape=digits.test.images.shape[1:3], image_mean=(0.0,), image_std=(1.0,))
     save_checkpoint(Checkpoint(config=model.config, input_spec=spec, weights=weights, is_own=True), output)

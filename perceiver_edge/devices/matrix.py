@@ -130,20 +130,23 @@ def _run(
         return dataclasses.replace(row, status="not run", reason=reason, fix=fix), None
     try:
         outputs = runtime.run(model, held_out.inputs)
+        step = output_step(model)
+        judged = judge(
+            held_out.reference, outputs, gates=gates, is_classifier=is_classifier, labels=held_out.labels,
+            output_step=step,
+        )  # fmt: skip
+        beside = None
+        if native is not None:
+            same = Gates(cosine=SAME_COSINE, top1_agreement=SAME_TOP1)
+            if row.precision == "fp32":
+                same = dataclasses.replace(same, relative_l2=gates.relative_l2)
+            beside = judge(native, outputs, gates=same, is_classifier=is_classifier, output_step=step)
     except NotRunError as error:
         return dataclasses.replace(row, status="not run", reason=error.missing, fix=error.fix), None
     except MissingExtraError:
         raise
     except PerceiverEdgeError as error:
         return dataclasses.replace(row, status="not run", refused=True, reason=str(error)), None
-    step = output_step(model)
-    judged = judge(
-        held_out.reference, outputs, gates=gates, is_classifier=is_classifier, labels=held_out.labels, output_step=step
-    )
-    beside = None
-    if native is not None:
-        same = Gates(cosine=SAME_COSINE, top1_agreement=SAME_TOP1)
-        if row.precision == "fp32":
-            same = dataclasses.replace(same, relative_l2=gates.relative_l2)
-        beside = judge(native, outputs, gates=same, is_classifier=is_classifier, output_step=step)
-    return dataclasses.replace(row, version=runtime.version(), reference=judged, native=beside), outputs
+    is_comparable = bool(np.isfinite(outputs).all())  # else there is nothing to hold others to but the reference
+    done = dataclasses.replace(row, version=runtime.version(), reference=judged, native=beside)
+    return done, outputs if is_comparable else None

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 
 from perceiver_edge import progress
@@ -42,3 +45,12 @@ def test_results_are_not_broken_at_80_columns_in_a_pipe(capsys):
     line = " ".join("x" * 50)
     progress.result_console().print(line)
     assert capsys.readouterr().out == line + "\n"
+
+
+def test_the_systems_word_for_an_unknown_error_is_no_full_disk(monkeypatch):
+    """What Windows says of a quota."""
+    words = {errno.EDQUOT: "Unknown error"}
+    monkeypatch.setattr(os, "strerror", lambda code: words.get(code, "No space left on device"))
+    assert cli.disk_full(RuntimeError("Unknown error of a driver")) is None
+    assert cli.disk_full(RuntimeError("write: No space left on device")) is not None
+    assert cli.disk_full(OSError(errno.EDQUOT, "Unknown error")) is not None

@@ -57,6 +57,19 @@ def test_the_version_is_that_of_the_package():
     assert done.stdout == f"perceiver-edge {perceiver_edge.__version__}\n"
 
 
+def test_a_clone_that_nobody_installed_has_a_version_and_commands():
+    program = """
+from importlib import metadata
+def missing(name):
+    raise metadata.PackageNotFoundError(name)
+metadata.version = missing
+from perceiver_edge.commands.main import main
+main(["--version"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("shell", commands.SHELLS)
 def test_a_completion_script_knows_commands_and_flags(shell, capsys):
     assert commands.main(["--print-completion", shell]) == 0

@@ -1,11 +1,14 @@
 """What a terminal, a pipe or an old encoding can do to a command that is done."""
 
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from perceiver_edge.commands import streams
 from perceiver_edge.commands.convert import main
 
 DRY_RUN = [sys.executable, "-m", "perceiver_edge.convert", "--dry-run"]
@@ -54,3 +57,60 @@ def test_no_file_gets_the_number_of_a_closed_stream(closed):
     program = "import os; from perceiver_edge.commands.cli import run; os._exit(run(lambda: os.open(os.devnull, 0)))"
     done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program], check=False)
     assert done.returncode > 2
+
+
+FULL = Path("/dev/full")
+needs_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason="only Linux has a file that is always full")
+
+
+@needs_a_full_disk
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert", "--help"],
+        ["--version"],
+        ["--print-completion", "bash"],
+        ["inspect", "perceiver_edge/data/nothing.onnx"],
+    ],
+    ids=" ".join,
+)
+def test_results_that_a_full_disk_does_not_take_are_an_error_like_any_other(command):
+    with FULL.open("w") as full:
+        run = [sys.executable, "-m", "perceiver_edge", *command]
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert ("standard output" in done.stderr) == (command[0] != "inspect")
+
+
+@needs_a_full_disk
+def test_messages_that_a_full_disk_does_not_take_change_no_exit_code():
+    program = """
+from perceiver_edge.commands.cli import run
+from perceiver_edge.errors import GateError
+def fail():
+    raise GateError("Too far off.")
+raise SystemExit(run(fail))
+"""
+    with FULL.open("w") as full:
+        assert subprocess.run([sys.executable, "-c", program], stderr=full, check=False).returncode == 1
+
+
+@needs_a_full_disk
+def test_the_streams_are_as_they_were_after_a_full_disk(monkeypatch):
+    with FULL.open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(streams.BadInputError, match="standard output"), streams.patient_streams():
+            print("result")
+        assert sys.stdout is full
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal that is none")
+def test_a_windows_console_gets_characters_not_bytes(monkeypatch):
+    ours, its = os.openpty()
+    monkeypatch.setattr(streams.sys, "platform", "win32")
+    with io.TextIOWrapper(io.FileIO(its, "w")) as console:
+        assert streams._patient(console) is console
+    os.close(ours)

@@ -107,3 +107,23 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_training(tmp_path: 
 @pytest.mark.parametrize("epochs", ["0", "-1", "many"])
 def test_epochs_must_be_positive(epochs: str) -> None:
     assert command("--epochs", epochs).returncode == 2
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "many"])
+def test_a_seed_that_keras_does_not_take_is_bad_usage(seed: str) -> None:
+    result = command("--seed", seed)
+    assert result.returncode == 2
+    assert "--seed" in result.stderr
+
+
+def test_without_tensorflow_the_extra_that_brings_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perceiver_edge import installation
+    from perceiver_edge.commands import train
+
+    monkeypatch.setattr(installation, "installed_tensorflows", set)
+    monkeypatch.setattr(installation, "find_spec", lambda name: None)
+    assert train.main(["--output", str(tmp_path / "out")]) == 2
+    assert "perceiver-edge[tensorflow]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

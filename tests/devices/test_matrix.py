@@ -44,12 +44,12 @@ def matrix(held_out, monkeypatch):
         size_bytes=1, sha256="", format="onnx", precision="int8", inputs=(tensor,), outputs=(tensor,)
     )  # fmt: skip
 
-    def make(*others, precision="int8"):
+    def make(*others, precision="int8", native=_exact):
         return run_matrix(
             "tiny",
             {"tiny.onnx": (dataclasses.replace(artefact, precision=precision), b"model")},
             held_out,
-            runtimes=[*others, _runtime("onnxruntime", _exact, kind="measured")],
+            runtimes=[*others, _runtime("onnxruntime", native, kind="measured")],
             gates={precision: Gates.for_precision(precision)},
             is_classifier=True,
             is_random_weights=False,
@@ -81,6 +81,23 @@ def test_a_runtime_that_breaks_is_a_failure_and_the_others_still_run(matrix):
     _, broken, other = matrix(_runtime("gpu", _crashing), _runtime("other", _exact)).rows
     assert (broken.status, broken.reason, broken.failed) == ("not run", "The driver ended.", True)
     assert (other.status, other.failed) == ("functional", False)
+
+
+@pytest.mark.parametrize(
+    "native", [lambda model, inputs: inputs["input"] * np.nan, lambda model, inputs: inputs["input"][:, :2], _crashing],
+    ids=["not finite", "of another shape", "none"],
+)  # fmt: skip
+def test_a_native_engine_that_answers_wrongly_is_a_row_and_others_are_held_to_the_reference(native, matrix):
+    broken, other = matrix(_runtime("other", _exact), native=native).rows
+    assert (broken.runtime, broken.failed) == ("onnxruntime", True)
+    assert (other.failed, other.reference.passed, other.native) == (False, True, None)
+
+
+def test_answers_of_another_shape_are_a_row_that_says_so(matrix):
+    _, broken, other = matrix(_runtime("odd", lambda model, inputs: np.zeros((6, 5))), _runtime("other", _exact)).rows
+    assert broken.failed
+    assert "shape" in broken.reason
+    assert not other.failed
 
 
 def test_int8_may_be_a_little_off_its_reference_but_not_off_the_native_engine(matrix):
