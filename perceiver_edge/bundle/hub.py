@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,10 @@ from perceiver_edge.errors import BadInputError, MissingExtraError, first_line
 SCHEME = "hf://"
 CARD = "README.md"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WEIGHTS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
+_BESIDE = {"config.json", "preprocessor_config.json"}
+"""What is read beside weights, where it is there."""
+
 _PIPELINE_TAGS = {1: None, 2: "image-classification", 3: "video-classification"}
 """By number of input axes, for classifiers: one axis may be sound, text or points."""
 
@@ -36,11 +40,11 @@ def load_bundle(source: str | Path) -> Bundle:
         MissingExtraError: huggingface_hub is not installed (for ``hf://``).
     """
     text = str(source)
-    return read_bundle(fetch(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else source)
+    return read_bundle(fetch_bundle(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else source)
 
 
-def fetch(repository: str) -> Path:
-    """The folder that a repository ``user/name`` of the Hub was fetched into, newest revision.
+def fetch_bundle(repository: str) -> Path:
+    """The folder that a repository ``user/name`` of the Hub was fetched into, newest revision, all its files.
 
     Raises:
         BadInputError: no such name, or it cannot be reached and was not fetched before.
@@ -51,6 +55,42 @@ def fetch(repository: str) -> Path:
     with _hub(repository) as hub:
         # Into a folder of its own: the Hub's cache links to blobs, and a bundle's files must lie in its folder.
         return Path(hub.snapshot_download(repository, local_dir=folder))
+
+
+def fetch_model(repository: str) -> Path:
+    """The folder in the Hub's own cache with what is read of a repository's model, newest revision.
+
+    A repository may hold its weights in several formats, and much else. Without network, the cache's folder, which may
+    be one that transformers has filled.
+
+    Raises:
+        BadInputError: no such name, or it cannot be reached and is not in the cache.
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    _require_name(repository)
+    with _hub(repository) as hub:
+        try:
+            names = [file.rfilename for file in hub.model_info(repository).siblings]
+        except Exception as error:  # what lies under the library raises its own, where there is no network
+            if not _is_offline(error):
+                raise
+            return Path(hub.hf_hub_download(repository, "config.json", local_files_only=True)).parent
+        return Path(hub.snapshot_download(repository, allow_patterns=read_of(names)))
+
+
+def read_of(names: Sequence[str]) -> list[str]:
+    """Which files of a repository are read: of weights in several formats the first of `_WEIGHTS`.
+
+    Shards are known by their names, ``model-00001-of-00002.safetensors``. Of a repository that has none of these forms,
+    all files.
+    """
+    for stem, suffix in _WEIGHTS:
+        one, index = f"{stem}{suffix}", f"{stem}{suffix}.index.json"
+        shard = re.compile(rf"{stem}-\d+-of-\d+{re.escape(suffix)}")
+        chosen = {one} if one in names else {index, *filter(shard.fullmatch, names)} if index in names else set()
+        if chosen:
+            return [name for name in names if name in chosen or name in _BESIDE]
+    return list(names)
 
 
 def push(bundle: Bundle, repository: str, *, base_model: str | None = None, private: bool = False) -> str:

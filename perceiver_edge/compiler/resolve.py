@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.bundle.hub import SCHEME, fetch
+from perceiver_edge.bundle.hub import SCHEME, fetch_model
 from perceiver_edge.bundle.names import is_taken_everywhere
 from perceiver_edge.checkpoints import Checkpoint, fit_weights, init_weights, load_checkpoint
 from perceiver_edge.checkpoints.tensor_files import is_keras_file
@@ -181,7 +181,7 @@ def _read(
     text: str, config: Mapping[str, Any], input_shape: tuple[int, ...] | None
 ) -> tuple[Checkpoint, str, Reference | None]:
     """(the model, its default name, the user's object) of a path, or of a repository on the Hub."""
-    path = fetch(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
+    path = fetch_model(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
     if not path.exists():
         raise _no_such_model(text)
     name = text.rpartition("/")[2] if text.startswith(SCHEME) else path.resolve().name if path.is_dir() else path.stem

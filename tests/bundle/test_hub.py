@@ -9,7 +9,7 @@ import pytest
 from local_hub import local_hub
 
 from perceiver_edge.bundle.folder import publish, read_bundle
-from perceiver_edge.bundle.hub import load_bundle
+from perceiver_edge.bundle.hub import load_bundle, read_of
 from perceiver_edge.data import DIGITS_CHECKPOINT
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
@@ -85,6 +85,47 @@ def test_a_float_model_is_compiled_from_there(talk, hub):
     plan = "import sys; from perceiver_edge.commands.convert import main; sys.exit(main(sys.argv[1:]))"
     done = talk(plan, "--model", "hf://user/perceiver", "--calibration-data", "random", "--dry-run")
     assert "perceiver_int8.tflite" in done.stdout
+
+
+CONVERT = "import sys; from perceiver_edge.commands.convert import main; sys.exit(main(sys.argv[1:]))"
+PLAN = ("--calibration-data", "random", "--dry-run")
+
+
+def test_of_a_model_only_what_is_read_is_fetched_and_without_network_it_is_there(talk, hub, tmp_path):
+    weights = (DIGITS_CHECKPOINT / "model.safetensors").read_bytes()
+    hub.repositories["user/perceiver"] = {
+        "config.json": (DIGITS_CHECKPOINT / "config.json").read_bytes(), "model.safetensors": weights,
+        "pytorch_model.bin": b"the same again", "training/optimizer.pt": b"much more", "README.md": b"words",
+    }  # fmt: skip
+    online = talk(CONVERT, "--model", "hf://user/perceiver", *PLAN).stdout
+    fetched = {path.name for path in (tmp_path / "hf").rglob("*") if path.parent.parent.name == "snapshots"}
+    assert fetched == {"config.json", "model.safetensors"}
+    offline = talk(CONVERT, "--model", "hf://user/perceiver", *PLAN, online=False).stdout
+    assert offline == online
+
+
+def test_a_model_that_was_never_fetched_is_one_error_without_network(talk):
+    done = talk(CONVERT, "--model", "hf://user/never", *PLAN, online=False, code_expected=2)
+    assert "The Hub did not answer." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (["config.json", "model.safetensors", "pytorch_model.bin", "flax_model.msgpack"], 2),
+        (["config.json", "pytorch_model.bin", "preprocessor_config.json", "tokenizer.json"], 3),
+        (["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+          "pytorch_model.bin", "model-00001-of-00002.onnx", "other-00001-of-00002.safetensors"], 3),
+        (["pytorch_model.bin.index.json", "pytorch_model-00001-of-00001.bin", "config.json"], 3),
+        (["my.pt", "notes.txt"], 2),
+        (["saved_model.pb", "variables/variables.index"], 2),
+    ],
+)  # fmt: skip
+def test_which_files_of_a_repository_are_read(names, read):
+    chosen = read_of(names)
+    assert len(chosen) == read
+    assert chosen == [name for name in names if name in chosen]
 
 
 def test_a_second_push_replaces_what_is_no_longer_there(talk, hub, folder):

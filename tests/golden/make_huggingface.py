@@ -25,7 +25,7 @@ def model_of(case: golden.HuggingFaceCase) -> torch.nn.Module:
     values = {key: value for key, value in case.values.items() if key not in own}
     if "id2label" in values:
         values["id2label"] = {int(index): label for index, label in values["id2label"].items()}
-        del values["num_labels"]
+        values.pop("num_labels", None)
     model = getattr(transformers, architecture)(transformers.PerceiverConfig(**values)).eval()
     state = {name: torch.from_numpy(weight.copy()) for name, weight in case.weights.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
@@ -36,17 +36,17 @@ def model_of(case: golden.HuggingFaceCase) -> torch.nn.Module:
 
 def output_of(case: golden.HuggingFaceCase, model: torch.nn.Module) -> np.ndarray:
     """In float64."""
-    options = {}
-    if case.config.architecture == "PerceiverForMultimodalAutoencoding":
+    options, architecture = {}, case.config.architecture
+    if architecture == "PerceiverForMultimodalAutoencoding":
         return _label_of(case, model)
     if case.mask is not None:
         inputs = torch.from_numpy(case.inputs).long()
         options["attention_mask"] = torch.from_numpy(case.mask).long()
     else:
         inputs = torch.from_numpy(case.inputs).double().permute(0, 3, 1, 2)
-    if case.config.architecture == "PerceiverForOpticalFlow":
+    if architecture == "PerceiverForOpticalFlow":
         inputs = inputs.reshape(1, 2, 27, *case.input_shape)
-    if case.name.startswith("learned_"):
+    if architecture.endswith("Learned") and case.input_shape[0] != case.config.image_size:
         options["interpolate_pos_encoding"] = True
     with torch.no_grad():
         logits = model.double()(inputs=inputs, **options).logits[0].numpy()
