@@ -85,9 +85,12 @@ ADAPTERS = {
     "tflite_runtime": {"runtime.tflite_runtime"},
     "selenium": {"demo.browser"},
     "huggingface_hub": {"bundle.hub"},
-    "torch": {"checkpoints.torch_files", "compiler.torch_models", "compiler.transformers_models"},
+    "torch": {
+        "checkpoints.torch_files", "compiler.perceiver_io_models", "compiler.torch_models",
+        "compiler.transformers_models",
+    },
     "transformers": {"compiler.transformers_models"},
-    "perceiver_pytorch": {"compiler.torch_models"},
+    "perceiver_pytorch": {"compiler.perceiver_io_models", "compiler.torch_models"},
 }  # fmt: skip
 """The only modules that import each heavy library."""
 

@@ -14,6 +14,7 @@ from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
 from perceiver_edge.bundle.pictures import pixels_become
 from perceiver_edge.config import HuggingFaceConfig, ModelConfig, PerceiverConfig
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.errors import MissingExtraError
 from perceiver_edge.proof.judgement import Check
 from perceiver_edge.proof.layers import LayerError
@@ -114,7 +115,8 @@ def warnings(manifest: Manifest, parity: ParityReport) -> list[str]:
 
 def _or_where_its_source_is(config: ModelConfig) -> str:
     """Which library `convert` would have asked itself."""
-    libraries = {PerceiverConfig: "perceiver-pytorch", HuggingFaceConfig: "transformers"}
+    ours = dict.fromkeys((PerceiverConfig, PerceiverIOConfig), "perceiver-pytorch")
+    libraries = {**ours, HuggingFaceConfig: "transformers"}
     library = libraries.get(type(config))
     return "" if library is None else f", or where {library} is installed"
 

@@ -6,9 +6,11 @@ from itertools import islice
 
 from perceiver_edge.checkpoints import Checkpoint
 from perceiver_edge.compiler.job import Job
+from perceiver_edge.compiler.perceiver_io_models import perceiver_io_reference
 from perceiver_edge.compiler.torch_models import package_reference
 from perceiver_edge.compiler.transformers_models import transformers_reference
 from perceiver_edge.config import HuggingFaceConfig, PerceiverConfig
+from perceiver_edge.config.perceiver_io import PerceiverIOConfig
 from perceiver_edge.proof.reference import COMPARED_SAMPLES, Reference, require_same_function
 from perceiver_edge.proof.source import Source, compare_with_answers, compare_with_package
 
@@ -40,4 +42,6 @@ def _source_package(checkpoint: Checkpoint) -> Reference | None:
     """The framework that wrote the weights, where it is installed."""
     if isinstance(checkpoint.config, PerceiverConfig):
         return package_reference(checkpoint)
+    if isinstance(checkpoint.config, PerceiverIOConfig):
+        return perceiver_io_reference(checkpoint)
     return transformers_reference(checkpoint) if isinstance(checkpoint.config, HuggingFaceConfig) else None

@@ -14,19 +14,20 @@ from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.compiler.torch_models import is_torch_module, read_torch_module
 from perceiver_edge.compiler.transformers_models import require_no_choice
 from perceiver_edge.config import InputSpec, PerceiverConfig, check_config_keys, parse_config
-from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+from perceiver_edge.errors import BadInputError, PerceiverEdgeError, option
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
 
 _HALF_PRECISIONS = {"float16", "bfloat16"}
 
 
-def read_live(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
+def read_live(model: Any, chosen: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
     """The weights of a model that is, or has in it, one Perceiver; and the whole model as the reference.
 
     Args:
         model: of Keras, with a `perceiver_edge.Perceiver` in it, or of PyTorch, with one of perceiver-pytorch.
         chosen: which outputs are computed, of a model that has several.
+        config: what a PerceiverIO of perceiver-pytorch does not tell.
 
     Whether the two compute the same is for `proof.reference.require_same_function` to see, with samples.
 
@@ -34,7 +35,7 @@ def read_live(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Refere
         BadInputError: no such model, or its weights cannot be read.
     """
     if is_torch_module(model):
-        return read_torch_module(model, chosen)
+        return read_torch_module(model, chosen, config)
     require_no_choice(chosen)
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:
@@ -42,6 +43,11 @@ def read_live(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Refere
             "This is not a model." if not perceivers else "There are several Perceivers in this model.",
             expected="a name, a folder, a file, a Checkpoint, or a Keras or PyTorch model with one Perceiver in it",
             got=type(model).__name__,
+        )  # fmt: skip
+    if config:
+        raise BadInputError(
+            f"A model tells what it was made with, so {option('config')} is not taken.",
+            expected="a folder or a file of weights", got=type(model).__name__,
         )  # fmt: skip
     (perceiver,) = perceivers
     try:

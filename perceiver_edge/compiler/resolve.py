@@ -138,7 +138,7 @@ def resolve_model(
 
 
 def _require_files(model: object, config: Mapping[str, Any]) -> None:
-    if config and (not isinstance(model, str | os.PathLike) or model in (DIGITS, *PRESETS)):
+    if config and (isinstance(model, Checkpoint) or model in (DIGITS, *PRESETS)):
         raise BadInputError(
             f"{option('config')} completes what a model's files do not tell.", expected="a folder or a file of weights",
             got=repr(model) if isinstance(model, str) else type(model).__name__,
@@ -160,7 +160,7 @@ def _load(
             model = replace(model, weights=fit_weights(model.config, model.weights))
         return "perceiver", model, False, None
     if not isinstance(model, str | os.PathLike):
-        checkpoint, reference = read_live(model, chosen)
+        checkpoint, reference = read_live(model, chosen, config)
         return "perceiver", checkpoint, False, reference
     if model in (DIGITS, *PRESETS) and Path(model, "config.json").exists():
         raise BadInputError(
@@ -189,7 +189,7 @@ def _read(
     if is_keras_file(path):
         from perceiver_edge.model.saved import load_saved
 
-        checkpoint, reference = read_live(load_saved(path), {})
+        checkpoint, reference = read_live(load_saved(path), {}, {})
     elif (path / "saved_model.pb").is_file():
         checkpoint, reference = read_saved_model(path, config, input_shape)
     else:

@@ -15,13 +15,14 @@ from perceiver_edge.checkpoints.families import refuse_foreign
 from perceiver_edge.checkpoints.infer import complete_config
 from perceiver_edge.checkpoints.names import bands_of, canonical_names
 from perceiver_edge.checkpoints.torch_files import to_numpy
+from perceiver_edge.compiler.perceiver_io_models import has_perceiver_io, read_perceiver_io_module
 from perceiver_edge.compiler.transformers_models import (
     is_transformers_model,
     read_transformers_model,
     require_no_choice,
 )
 from perceiver_edge.config import CONFIG_KEYS, PerceiverConfig, check_config_keys, parse_config
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
 
@@ -40,27 +41,36 @@ def is_torch_module(model: object) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
-def read_torch_module(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
+def read_torch_module(model: Any, chosen: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
     """The Perceiver in a module, such as one wrapped for training; and the whole module as the reference.
 
     Args:
         chosen: see `transformers_models.read_transformers_model`.
+        config: see `perceiver_io_models.read_perceiver_io_module`; no other module needs one.
 
     The module answers in evaluation mode and is left in the mode that it was in.
 
     Raises:
         BadInputError: none or several in it, one of another family, or with an option that is not supported.
     """
+    where = type(model).__name__
+    if has_perceiver_io(model):
+        require_no_choice(chosen)
+        return read_perceiver_io_module(model, config)
+    if config:
+        raise BadInputError(
+            f"A module tells what it was made with, so {option('config')} is not taken.",
+            expected="a folder, a file of weights, or a PerceiverIO", got=where,
+        )  # fmt: skip
     if is_transformers_model(model):
         return read_transformers_model(model, chosen)
     require_no_choice(chosen)
-    where = type(model).__name__
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:
         refuse_foreign(list(model.state_dict()), where=where)
         raise BadInputError(
             "There is no Perceiver in this module." if not perceivers else "There are several Perceivers in it.",
-            expected="a module with one perceiver_pytorch.Perceiver in it", got=where,
+            expected="a module with one Perceiver, PerceiverIO or PerceiverLM of perceiver_pytorch in it", got=where,
         )  # fmt: skip
     (perceiver,) = perceivers
     tensors = {name: to_numpy(name, tensor, where=where) for name, tensor in perceiver.state_dict().items()}
@@ -75,9 +85,9 @@ def read_torch_module(model: Any, chosen: Mapping[str, Any]) -> tuple[Checkpoint
         bands="logarithmic" if bands_of(tensors) == "logarithmic" else "linear",
         is_call=False, input_shape=(1,) * perceiver.input_axis, where=where,
     )  # fmt: skip
-    config, _ = parse_config(values, where=where)
-    assert isinstance(config, PerceiverConfig), "the arguments are of this family"
-    checkpoint = Checkpoint(config=config, input_spec=None, weights=fit_weights(config, tensors, where=where))
+    parsed, _ = parse_config(values, where=where)
+    assert isinstance(parsed, PerceiverConfig), "the arguments are of this family"
+    checkpoint = Checkpoint(config=parsed, input_spec=None, weights=fit_weights(parsed, tensors, where=where))
     is_half = perceiver.latents.dtype.itemsize < 4
     return checkpoint, Reference(
         answer=lambda feeds: _answer(model, perceiver, feeds), description=f"The module that was passed ({where})",
