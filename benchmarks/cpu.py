@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="only make what is to be measured, ours and the peers, and let them answer the samples",
     )
+    parser.add_argument("--prepare-peers", action="store_true", help="only make the peers: ours is not even compiled")
     parser.add_argument(
         "--leave-out", nargs="+", default=(), metavar="WORD", help="peers with such a word in their name, such as int8"
     )
@@ -110,6 +111,8 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     progress = on_console(quiet=False)
     output = _output(arguments, f"{BENCHMARK}_{arguments.model}_{machine_name()}")
+    if arguments.prepare_peers:
+        return _prepare_peers(arguments, progress)
     subject = read_subject(_source(arguments), arguments.cache, progress=progress)
     operations = operations_of(subject)
     if arguments.prepare:
@@ -168,6 +171,17 @@ def _prepare(subject: Subject, arguments: argparse.Namespace, progress: Progress
 
     present, missing = prepare(subject, arguments.cache, progress, leave_out=arguments.leave_out)
     answer(present, subject, arguments.cache, threads=max(arguments.threads), progress=progress)
+    return _say_prepared(len(present), missing)
+
+
+def _prepare_peers(arguments: argparse.Namespace, progress: Progress) -> int:
+    from measure import make_peers
+    from subject import choose
+
+    chosen = choose(_source(arguments), arguments.cache)
+    present, missing = make_peers(
+        chosen.model, chosen.calibration, arguments.cache, progress, leave_out=arguments.leave_out
+    )  # fmt: skip
     return _say_prepared(len(present), missing)
 
 

@@ -20,6 +20,7 @@ from peer_files import peer_file, work_folder
 from peer_list import Peer, peers_of
 from subject import Subject
 
+from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.config import PerceiverConfig
 from perceiver_edge.errors import PerceiverEdgeError, counted
 from perceiver_edge.measure.side_by_side import Measured, measure_side_by_side
@@ -85,15 +86,26 @@ def prepare(
     subject: Subject, cache: Path, progress: Progress, *, leave_out: Sequence[str] = (),
     peers: Sequence[Peer] | None = None,
 ) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
+    """Ours, and what `make_peers` gives."""
+    present, missing = make_peers(
+        subject.model, subject.calibration, cache, progress, leave_out=leave_out, peers=peers
+    )  # fmt: skip
+    return [*ours(subject.bundle), *present], missing
+
+
+def make_peers(
+    model: NamedModel, calibration: Mapping[str, np.ndarray], cache: Path, progress: Progress, *,
+    leave_out: Sequence[str] = (), peers: Sequence[Peer] | None = None,
+) -> tuple[list[Contender], list[dict[str, str]]]:  # fmt: skip
     """(those that can be measured, a reason for each peer that cannot); peers are made that are not there yet.
 
     Args:
         leave_out: peers with one of these words in their name are not made, and that is their reason.
         peers: None for all that there are for such a model.
     """
-    work = work_folder(cache, subject.model, subject.calibration)
-    present, missing = ours(subject.bundle), []
-    for peer in peers_of(subject.model) if peers is None else peers:
+    work = work_folder(cache, model, calibration)
+    present, missing = [], []
+    for peer in peers_of(model) if peers is None else peers:
         if word := next((word for word in leave_out if word in peer.made_by), None):
             missing.append(
                 {"made_by": peer.made_by, "engine": peer.engine, "reason": f"left out by --leave-out {word}"}

@@ -22,7 +22,7 @@ TRAINED = ("digits_fourier", "digits_conv", "snippets", "masked_bytes")
 PUBLISHED = ("vision-perceiver-fourier", "vision-perceiver-learned", "vision-perceiver-conv", "language-perceiver")
 """Sizes that Hugging Face publishes, with random weights (`make_published`)."""
 
-_SAMPLES = {"digits": (128, 360), "paper": (4, 6)} | dict.fromkeys(PUBLISHED, (8, 16))
+_SAMPLES = {"digits": (128, 360), "paper": (4, 6)} | dict.fromkeys(PUBLISHED, (8, 8))
 _SAMPLES_OF_OTHERS = (16, 16)
 """To calibrate and to judge with. The largest models take seconds a sample in most engines."""
 SAMPLES_OF_TRAINED = (64, 1_024)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from sources import Source
 
 from perceiver_edge.bundle.evidence import read_held_out
 from perceiver_edge.bundle.folder import Bundle, read_bundle
-from perceiver_edge.calibration import Ranges
-from perceiver_edge.calibration.samples import Sample, sample_digest
+from perceiver_edge.calibration import Part, Ranges
+from perceiver_edge.calibration.samples import sample_digest
 from perceiver_edge.compiler.representative import choose_samples
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.errors import ConversionError
@@ -46,12 +45,24 @@ class Subject:
     labels: np.ndarray | None = None
 
 
-def read_subject(source: Source, cache: Path, *, progress: Progress) -> Subject:
-    """Find the model and its samples, and compile ours if it is not there or if the compiler has changed.
+@dataclass(frozen=True)
+class Chosen:
+    """A model and its samples, before anything is compiled; ``data``: what ``--calibration-data`` takes, if needed."""
 
-    Raises:
-        ConversionError: our own compiler failed.
-    """
+    model: NamedModel
+    data: Path | None
+    calibrating: Part
+    proving: Part
+
+    @property
+    def calibration(self) -> dict[str, np.ndarray]:
+        """As of a `Subject`."""
+        rows = list(self.calibrating)
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def choose(source: Source, cache: Path) -> Chosen:
+    """Find the model and its samples."""
     num_calibration, num_held_out = source.counts
     model = resolve_model(source.model, name=source.name, input_shape=source.input_shape)
     model = replace(model, is_random_weights=model.is_random_weights or source.has_random_weights)
@@ -62,27 +73,34 @@ def read_subject(source: Source, cache: Path, *, progress: Progress) -> Subject:
         model, data, num_calibration=num_calibration, num_held_out=num_held_out, seed=0,
         held_out_data=source.held_out_data,
     )  # fmt: skip
+    return Chosen(model, data, calibrating, proving)
+
+
+def read_subject(source: Source, cache: Path, *, progress: Progress) -> Subject:
+    """Find the model and its samples, and compile ours if it is not there or if the compiler has changed.
+
+    Raises:
+        ConversionError: our own compiler failed.
+    """
+    chosen = choose(source, cache)
+    num_calibration, num_held_out = source.counts
     arguments = [
         "--model", str(source.model), "--name", source.name, "--num-samples", str(num_calibration),
         "--num-held-out", str(num_held_out), *(f"--gate={gate}={bound}" for gate, bound in _ANY.items()),
         *(("--only",) if source.is_int8_alone else ()),
-        *(() if data is None else ("--calibration-data", str(data))),
+        *(() if chosen.data is None else ("--calibration-data", str(chosen.data))),
         *(() if source.held_out_data is None else ("--held-out-data", str(source.held_out_data))),
         *(() if source.input_shape is None else ("--input-shape", ",".join(map(str, source.input_shape)))),
     ]  # fmt: skip
-    bundle = _bundle(source.name, arguments, model, cache, progress)
+    bundle = _bundle(source.name, arguments, chosen.model, cache, progress)
     held_out = read_held_out(bundle)
     ranges = Ranges.from_json(bundle.read("calibration.json").decode(), where=bundle.path)
-    assert ranges.digests == set(calibrating.digests.values()), "the peers would be calibrated with other samples"
+    digests = chosen.calibrating.digests.values()
+    assert ranges.digests == set(digests), "the peers would be calibrated with other samples"
     asked = [sample_digest({name: rows[i] for name, rows in held_out.inputs.items()}) for i in range(len(held_out))]
-    assert asked == list(proving.digests.values()), "others are held out"
-    labels = held_out.labels if source.labels is None else source.labels[list(proving.digests)]
-    return Subject(model, bundle, _stacked(calibrating), held_out, labels)
-
-
-def _stacked(samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    rows = list(samples)
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    assert asked == list(chosen.proving.digests.values()), "others are held out"
+    labels = held_out.labels if source.labels is None else source.labels[list(chosen.proving.digests)]
+    return Subject(chosen.model, bundle, chosen.calibration, held_out, labels)
 
 
 def _bundle(name: str, arguments: list[str], model: NamedModel, cache: Path, progress: Progress) -> Bundle:
