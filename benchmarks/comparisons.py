@@ -33,7 +33,7 @@ def interval(share: float, count: int) -> tuple[float, float]:
 def comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Ours against our own and against the best of others, for each number of threads, back to back and after a pause.
 
-    Rows of two groups have no rounds in common: such a pair is named, with None for its figures.
+    Rows that were never in one group have no rounds in common: such a pair is named, with None for its figures.
     """
     found = []
     for threads in result["threads"]:
@@ -43,12 +43,24 @@ def comparisons(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         ):
             rows = [row for row in result["rows"] if threads in row["runs"] and key in row["runs"][threads]]
             for what, ours, other in _pairs(rows, threads, middle):
-                slow, fast = (row["runs"][threads] for row in (other, ours))
-                names = {"ours": _name(ours), "other": _name(other)}
-                is_comparable = slow["group"] == fast["group"]
-                figures = ratio(slow[key], fast[key]) if is_comparable else dict.fromkeys(("median", "p10", "p90"))
+                names = {"ours": row_name(ours), "other": row_name(other)}
+                both = _together(other["runs"][threads], ours["runs"][threads])
+                figures = ratio(both[0][key], both[1][key]) if both else dict.fromkeys(("median", "p10", "p90"))
                 found.append({"threads": threads, "regime": regime, "what": what, **names, **figures})
     return found
+
+
+def _together(slow: Mapping[str, Any], fast: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """Both runs as they were in one group; None if they never were. Ours in int8 is in every group (``beside``)."""
+    if "group" not in slow or "group" not in fast:  # results of before 2026-11-26
+        return None
+    if slow["group"] == fast["group"]:
+        return slow, fast
+    if (again := fast.get("beside", {}).get(str(slow["group"]))) is not None:
+        return slow, again
+    if (again := slow.get("beside", {}).get(str(fast["group"]))) is not None:
+        return again, fast
+    return None
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -66,7 +78,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         lines += ["", f"| of {num_answers:,} answers | accuracy | 95 % | verdict |", "|---|--:|---|---|"]
     for row in rows:
         low, high = interval(row["accuracy"], num_answers)
-        lines.append(f"| {_name(row)} | {row['accuracy']:.2%} | {low:.1%}–{high:.1%} | {row['verdict']} |")
+        lines.append(f"| {row_name(row)} | {row['accuracy']:.2%} | {low:.1%}–{high:.1%} | {row['verdict']} |")
     return "\n".join(lines)
 
 
@@ -106,6 +118,6 @@ def _precision(name: str) -> str:
     return "float32" if name == "fp32" else name
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def row_name(row: Mapping[str, Any]) -> str:
     engine = {"litert": " (LiteRT)", "onnxruntime": " (ONNX Runtime)"}.get(row["engine"], "")
     return row["made_by"] + engine

@@ -3,7 +3,7 @@
     python benchmarks/cpu.py [--model NAME] [--quick]      measure; the default is digits
     python benchmarks/cpu.py --folder MODEL --data FILE    measure a trained model
     python benchmarks/cpu.py --sweep tokens|latents        time and memory over a size of the README model
-    python benchmarks/cpu.py --table RESULT.json           print a result of either as Markdown
+    python benchmarks/cpu.py --table RESULT.json ...       print a result of either as Markdown; several: a line each
 
 Peers' environments are made once with ``python benchmarks/environments.py``; one that is not made is reported as
 missing, with the reason. Peers' models and our bundles are made on the first run and kept in ``build/peers/``: a run
@@ -51,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--samples", type=cli.positive, nargs=2, metavar="N", help="with --folder: to calibrate and to judge with"
     )
     parser.add_argument("--sweep", choices=("tokens", "latents"), help="instead: vary one size of the README model")
-    parser.add_argument("--table", type=Path, metavar="RESULT.json", help="instead: print a result as Markdown")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", metavar="RESULT.json",
+        help="instead: print a result as Markdown; several as one table, a line each",
+    )  # fmt: skip
     parser.add_argument(
         "--threads", type=cli.positive, nargs="+", default=[1, 2], metavar="N", help="measured one after the other"
     )
@@ -91,8 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _table(arguments: argparse.Namespace) -> int:
     import presentation
     import sweep_presentation
+    from summary import markdown_summary
 
-    result = presentation.read_result(arguments.table, presentation.BENCHMARK, sweep_presentation.BENCHMARK)
+    if len(arguments.table) > 1:
+        print(markdown_summary([presentation.read_result(path, presentation.BENCHMARK) for path in arguments.table]))
+        return EXIT_OK
+    result = presentation.read_result(*arguments.table, presentation.BENCHMARK, sweep_presentation.BENCHMARK)
     of_benchmark = presentation if result["benchmark"] == presentation.BENCHMARK else sweep_presentation
     print(of_benchmark.markdown_table(result))
     return EXIT_OK

@@ -30,6 +30,9 @@ from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.judgement import Judgement, judge
 from perceiver_edge.runtime import paired_ratio
 
+SAMPLES = ("samples_ms", "paused_samples_ms")
+"""Of a run: what ratios are made of. An anchor has them for each group that it was in: ``beside``, by group."""
+
 COLLAPSED_BELOW = 0.1
 """A sensitivity ratio under this: the output hardly depends on the input any more."""
 
@@ -66,10 +69,14 @@ def compare(
                 if not isinstance(result, Measured):
                     reason = reason_of(one, result, cache)
                     missing += [reason] if reason not in missing else []  # one for all numbers of threads
-                elif not (one.is_anchor and index):
-                    of_engine = rates.get(number, {}).get(one.engine, {})
-                    floor = None if operations is None else floor_ms(operations, of_engine, one.precision)
-                    rows[one]["runs"][str(number)] = _run(one, result, measured, floor) | {"group": index}
+                    continue
+                of_engine = rates.get(number, {}).get(one.engine, {})
+                floor = None if operations is None else floor_ms(operations, of_engine, one.precision)
+                run, runs = _run(one, result, measured, floor) | {"group": index}, rows[one]["runs"]
+                if str(number) in runs:  # an anchor, once more beside others
+                    runs[str(number)]["beside"][str(index)] = {key: run[key] for key in SAMPLES}
+                else:
+                    runs[str(number)] = run | ({"beside": {}} if one.is_anchor else {})
     for one, row in rows.items():
         if row["runs"]:
             row.update(judged(subject, np.load(_answers(one, subject, work)), one.precision))

@@ -63,6 +63,28 @@ def test_ours_is_compared_within_rounds_with_the_best_that_is_within_bounds():
     assert "| dynamic (LiteRT) | – | measured in two groups |" in markdown(result)
 
 
+def test_ours_is_compared_with_a_peer_of_any_group_by_the_rounds_that_both_were_in():
+    from comparisons import comparisons
+    from summary import markdown_summary
+
+    def row(made_by, is_ours, run):
+        return {
+            "made_by": made_by, "engine": "litert", "precision": "int8" if is_ours else "fp32", "is_ours": is_ours,
+            "verdict": "within bounds", "accuracy": 0.5, "relative_l2": 0.0123, "size_bytes": 2e6,
+            "runs": {"2": {"p50_ms": 1.0, "peak_bytes": 3e6, **run}},
+        }  # fmt: skip
+
+    ours = {"samples_ms": [1.0, 1.0], "group": 0, "beside": {"1": {"samples_ms": [2.0, 4.0]}}}
+    rows = [row("ours", True, ours), row("other", False, {"samples_ms": [6.0, 12.0], "group": 1})]
+    result = {"model": "m", "input_shape": "4", "threads": ["2"], "num_samples": 8, "rows": rows}
+    assert {one["median"] for one in comparisons(result)} == {3.0}
+    (line,) = markdown_summary([result]).splitlines()[2:]
+    assert "| 1 ms (LiteRT) | 1 ms (other, LiteRT) | 3.00 (3.00–3.00) | – | – |" in line
+    assert "| 2 of 2 | 3 of 3 | 0.012 | 50.0%, 50.0% |" in line
+    del rows[0]["runs"]["2"]["beside"]
+    assert {one["median"] for one in comparisons(result)} == {None}
+
+
 def test_groups_hold_every_contender_once_and_the_anchors_always(tmp_path):
     import measure
     from contenders import Contender
