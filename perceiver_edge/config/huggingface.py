@@ -264,6 +264,8 @@ class HuggingFaceConfig:
             allowed = f"at most {self.max_position_embeddings}: it has no more positions"
         elif self.architecture == CONVOLUTIONAL and min(input_shape) < 5:
             allowed = "at least 5 × 5: the stem leaves no token of less"
+        elif self.architecture == MULTIMODAL and input_shape[0] < 2:
+            allowed = "at least 2 frames: transformers makes no positions for one"
         elif self.architecture == MULTIMODAL and any(size % SPACE_PATCH for size in input_shape[1:]):
             allowed = f"frames of multiples of {SPACE_PATCH}: so many pixels a side are one token"
         elif self.architecture == MULTIMODAL and input_shape[0] * self.audio_samples_per_frame % self.samples_per_patch:

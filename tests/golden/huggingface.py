@@ -65,6 +65,10 @@ def load(name: str) -> HuggingFaceCase:
     random = np.random.default_rng(zlib.crc32(name.encode()))
     weights = {n: _draw(n, s, random) for n, s in huggingface_shapes(config).items()}
     weights["perceiver.embeddings.latents"] *= case.get("latents_scale", 1.0)
+    if variances := [name for name in weights if name.endswith("running_var")]:
+        weights[variances[0]] *= case.get("variances_scale", 1.0)
+    if case.get("negative_gelu"):
+        _make_gelu_matter(weights)
     mask = None
     if config.vocabulary:
         inputs = random.integers(6, config.vocabulary, (1, *shape)).astype(np.int32)
@@ -76,6 +80,17 @@ def load(name: str) -> HuggingFaceCase:
         other: random.standard_normal((1, *sizes)).astype(np.float32) for other, sizes in config.beside(shape).items()
     }
     return HuggingFaceCase(name, values, config, shape, weights, inputs, mask, beside)
+
+
+def _make_gelu_matter(weights: dict[str, np.ndarray]) -> None:
+    """Move what enters it to about -2.3, where its approximation by tanh is furthest off, and amplify what leaves."""
+    for name in weights:
+        if name.endswith(".mlp.dense1.weight"):
+            weights[name] *= 0.3
+        elif name.endswith(".mlp.dense1.bias"):
+            weights[name] -= 2.3
+        elif name.endswith(".mlp.dense2.weight"):
+            weights[name] *= 20
 
 
 def _draw(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

@@ -97,7 +97,7 @@ def drawn(number: int) -> tuple[dict[str, Any], tuple[int, ...]]:
         return values, tuple(values["train_size"])
     if architecture == MULTIMODAL:
         patch = draw.of(8, 16)
-        shape = (draw.size(1, 3), 4 * draw.size(1, 4), 4 * draw.size(1, 4))
+        shape = (draw.size(2, 3), 4 * draw.size(1, 4), 4 * draw.size(1, 4))
         values |= {
             "num_frames": draw.of(shape[0], 16), "image_size": draw.size(8, 20), "samples_per_patch": patch,
             "audio_samples_per_frame": patch * draw.size(1, 3), "output_shape": [1, *shape],

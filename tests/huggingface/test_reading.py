@@ -220,7 +220,14 @@ def test_another_processor_is_refused(values, named_case, folder):
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [("flow", (16, 20)), ("learned", (12, 20)), ("masked_lm", (41,)), ("conv", (4, 9)), ("multimodal", (3, 18, 12))],
+    [
+        ("flow", (16, 20)),
+        ("learned", (12, 20)),
+        ("masked_lm", (41,)),
+        ("conv", (4, 9)),
+        ("multimodal", (3, 18, 12)),
+        ("multimodal", (1, 16, 12)),
+    ],
 )
 def test_an_input_shape_that_the_model_does_not_allow(name, shape, named_case, folder):
     from perceiver_edge.compiler.resolve import resolve_model
