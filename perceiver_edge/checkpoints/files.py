@@ -71,7 +71,7 @@ def load_checkpoint(
     has_config = config_path.exists()
     values = _read_config(config_path) if has_config else {}
     if is_huggingface(values):
-        return load_huggingface(config_path.parent, {**values, **(config or {})}, input_shape=input_shape)
+        return load_huggingface(path, {**values, **(config or {})}, input_shape=input_shape)
     if is_krasserm(values):
         return load_krasserm(path, {**values, **(config or {})}, input_shape=input_shape, where=config_path)
     if is_perceiver_io({**values, **(config or {})}):

@@ -23,24 +23,34 @@ from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ADAPTER = "merge the adapter into its model, and save that: model.merge_and_unload().save_pretrained(folder)"
+_OTHER_FRAMEWORK = "load it with a transformers of version 4 (from_tf=True, or from_flax=True) and save it again"
+_OTHER_WEIGHTS = {
+    "adapter_model.safetensors": _ADAPTER, "adapter_model.bin": _ADAPTER, "tf_model.h5": _OTHER_FRAMEWORK,
+    "flax_model.msgpack": _OTHER_FRAMEWORK,
+}  # fmt: skip
+"""Of what lies in a folder without weights of PyTorch: what helps."""
+
 _PROCESSOR_FILE = "preprocessor_config.json"
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _BICUBIC = 3
 """Of Pillow's resampling filters."""
 
 
-def load_huggingface(folder: Path, values: Mapping[str, Any], *, input_shape: tuple[int, ...] | None) -> Checkpoint:
+def load_huggingface(path: Path, values: Mapping[str, Any], *, input_shape: tuple[int, ...] | None) -> Checkpoint:
     """Read weights and the processor's settings.
 
     Args:
+        path: the folder, or the one of its files of weights that is meant.
         values: of the folder's ``config.json``.
         input_shape: sizes of the input axes, where another is wanted than the model's own.
 
     Raises:
         BadInputError: a file is missing or damaged, a value is not usable, or the weights do not fit.
     """
-    path, tensors = read_weights(folder)
-    return huggingface_checkpoint(values, tensors, input_shape=input_shape, folder=folder, where=path)
+    folder = path if path.is_dir() else path.parent
+    weights_path, tensors = read_weights(path)
+    return huggingface_checkpoint(values, tensors, input_shape=input_shape, folder=folder, where=weights_path)
 
 
 def huggingface_checkpoint(
@@ -121,17 +131,25 @@ def _require_crop(values: Mapping[str, Any], path: Path) -> None:
         )  # fmt: skip
 
 
-def read_weights(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """The file, or the index of several, and the tensors by name."""
+def read_weights(path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """The file, or the index of several, and the tensors by name. ``path``: a folder, or the file that is meant.
+
+    Raises:
+        BadInputError: there are none, or they are damaged.
+    """
+    if not path.is_dir():
+        return path, read_tensors(path).tensors
     for name in _WEIGHTS:
-        if (folder / name).exists():
-            return folder / name, read_tensors(folder / name).tensors
-        index = folder / f"{name}.index.json"
+        if (path / name).exists():
+            return path / name, read_tensors(path / name).tensors
+        index = path / f"{name}.index.json"
         if index.exists():
             return index, _read_shards(index)
+    found = sorted(file.name for file in path.iterdir())
+    help_ = next((fix for name, fix in _OTHER_WEIGHTS.items() if name in found), None)
     raise BadInputError(
-        "There are no weights in the folder.", expected=" or ".join(_WEIGHTS), where=folder,
-        got=", ".join(sorted(file.name for file in folder.iterdir())[:5]),
+        "There are no weights in the folder.", expected=" or ".join(_WEIGHTS), where=path, got=", ".join(found[:5]),
+        fix=help_ or "fetch them too: hf download, or git lfs pull in a clone",
     )  # fmt: skip
 
 

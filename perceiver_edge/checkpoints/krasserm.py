@@ -16,7 +16,6 @@ from perceiver_edge.checkpoints.checkpoint import Checkpoint
 from perceiver_edge.checkpoints.huggingface import folder_input_spec, read_weights
 from perceiver_edge.checkpoints.huggingface_layout import layer_shapes
 from perceiver_edge.checkpoints.layout import Shapes, linear
-from perceiver_edge.checkpoints.tensor_files import read_tensors
 from perceiver_edge.checkpoints.validation import fit_shapes
 from perceiver_edge.config.krasserm import IMAGE_CLASSIFIER, KrassermConfig, parse_krasserm_config
 from perceiver_edge.config.labels import names_in_id2label
@@ -101,7 +100,7 @@ def load_krasserm(
     config = parse_krasserm_config(values, where=where)
     folder = path if path.is_dir() else path.parent
     spec = folder_input_spec(folder, input_shape or config.default_input_shape, is_pictures=not config.vocabulary)
-    weights_path, tensors = read_weights(path) if path.is_dir() else (path, read_tensors(path).tensors)
+    weights_path, tensors = read_weights(path)
     names = names_in_id2label(values, config.num_classes) if config.is_classifier else None
     weights = fit_krasserm(config, tensors, where=weights_path)
     return Checkpoint(config=config, input_spec=spec, weights=weights, class_names=names)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perceiver_edge.model import Perceiver
 
 DIGITS = "digits"
+_EVERY_MODELS = {"model", "pytorch_model"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,7 +185,7 @@ def _read(
     path = fetch_model(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
     if not path.exists():
         raise _no_such_model(text)
-    name = text.rpartition("/")[2] if text.startswith(SCHEME) else path.resolve().name if path.is_dir() else path.stem
+    name = text.rpartition("/")[2] if text.startswith(SCHEME) else _name_of(path.resolve())
     reference = None
     if is_keras_file(path):
         from perceiver_edge.model.saved import load_saved
@@ -195,6 +196,12 @@ def _read(
     else:
         checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
     return checkpoint, name, reference
+
+
+def _name_of(path: Path) -> str:
+    """The folder's or the file's; of a file with the name that every model's file has, its folder's."""
+    is_folder = path.is_dir() or path.stem in _EVERY_MODELS
+    return (path if path.is_dir() else path.parent).name if is_folder else path.stem
 
 
 def _no_such_model(text: str) -> BadInputError:

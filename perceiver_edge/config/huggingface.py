@@ -102,8 +102,10 @@ class HuggingFaceConfig:
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
             raise BadInputError(
-                "This architecture is not supported.", expected=", ".join(ARCHITECTURES), got=self.architecture
-            )
+                "This architecture is not supported.", expected=", ".join(ARCHITECTURES), got=self.architecture,
+                fix="it has no input and output of its own: save the model of a task, which has it in it"
+                if self.architecture == "PerceiverModel" else None,
+            )  # fmt: skip
         if self.architecture == MULTIMODAL and self.outputs is None:
             raise BadInputError(
                 "Of this model's three outputs only the label is compiled.", expected=f"{option('outputs')} {LABEL}",
@@ -153,9 +155,11 @@ class HuggingFaceConfig:
         if value is None:
             return
         most = self.max_position_embeddings
-        are_numbers = isinstance(value, tuple) and bool(value) and all(type(number) is int for number in value)
-        if self.architecture != MASKED_LM or not are_numbers or not all(0 <= n < most for n in value):  # type: ignore[attr-defined]
-            raise _wrong("positions", f"numbers from 0 to {most - 1}, of a {MASKED_LM}", value)
+        expected = f"numbers from 0 to {most - 1}, of a {MASKED_LM}"
+        if self.architecture != MASKED_LM or not isinstance(value, tuple) or not value:
+            raise _wrong("positions", expected, value)
+        if wrong := [number for number in value if type(number) is not int or not 0 <= number < most]:
+            raise _wrong("positions", expected, wrong[0])
 
     @property
     def token_channels(self) -> int:

@@ -14,7 +14,8 @@ def names_in_id2label(values: Mapping[str, Any], count: int) -> tuple[str, ...] 
     labels = values.get("id2label")
     if not isinstance(labels, Mapping):
         return None
-    names = [str(labels.get(str(i), labels.get(i, f"LABEL_{i}"))) for i in range(count)]
+    given = [labels.get(str(i), labels.get(i)) for i in range(count)]
+    names = [f"LABEL_{i}" if name is None else str(name) for i, name in enumerate(given)]
     if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
         return None
     return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))

@@ -81,6 +81,8 @@ def test_the_counter_of_a_batch_normalisation_decides_nothing(named_case, folder
 def test_labels_become_class_names_and_placeholders_do_not(named_case, folder):
     case = named_case("fourier_relu")
     assert load_checkpoint(folder(case)).class_names is None
+    unnamed = replace(case, name="unnamed")
+    assert load_checkpoint(folder(unnamed, id2label={str(i): None for i in range(4)})).class_names is None
     names = {"0": "tench", "1": "crane", "2": "ant", "3": "crane"}
     named = load_checkpoint(folder(replace(case, name="named"), id2label=names))
     assert named.class_names == ("tench", "crane (1)", "ant", "crane (3)")
@@ -107,7 +109,8 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
         ("multimodal", {"output_shape": [16, 12]}, "4 sizes"),
         ("fourier", {"outputs": "label"}, "outputs"),
         ("fourier", {"positions": [1]}, "positions"),
-        ("masked_lm", {"positions": [40]}, "0 to 39"),
+        ("masked_lm", {"positions": [1, 40]}, r"0 to 39(.|\n)*got: *40"),
+        ("fourier", {"architectures": ["PerceiverModel"]}, "model of a task"),
         ("masked_lm", {"positions": []}, "positions"),
         ("fourier", {"architectures": None}, "which Perceiver"),
         ("fourier", {"num_latents": 0}, "from 1 to"),
@@ -123,6 +126,34 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
 def test_a_configuration_that_cannot_be_used_says_why(name, changes, words, named_case, folder):
     with pytest.raises(BadInputError, match=words):
         load_checkpoint(folder(named_case(name), **changes))
+
+
+def test_the_file_that_is_named_is_the_one_that_is_read(named_case, folder):
+    """Beside it may lie the model before it was trained further."""
+    case = named_case("fourier")
+    path = folder(case)
+    other = {name: weight + 1 for name, weight in case.weights.items()}
+    save_file(other, path / "trained.safetensors")
+    name = "perceiver.embeddings.latents"
+    assert np.array_equal(load_checkpoint(path / "trained.safetensors").weights[name], other[name])
+    assert np.array_equal(load_checkpoint(path).weights[name], case.weights[name])
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("adapter_model.safetensors", "merge_and_unload"), ("tf_model.h5", "from_tf"), ("model.onnx", "hf download")],
+)
+def test_a_folder_without_weights_says_what_helps(file, words, named_case, folder):
+    path = folder(named_case("fourier"))
+    (path / "model.safetensors").rename(path / file)
+    with pytest.raises(BadInputError, match=words):
+        load_checkpoint(path)
+
+
+def test_a_bundle_is_called_after_the_folder(named_case, folder):
+    from perceiver_edge.compiler.resolve import resolve_model
+
+    assert resolve_model(folder(named_case("fourier")) / "model.safetensors").name == "fourier"
 
 
 def test_a_truncated_file_says_so(named_case, folder):
