@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
@@ -55,7 +57,7 @@ class CoreRange:
             field.name: [value.min, value.max] if isinstance(value := getattr(self, field.name), Range) else value
             for field in dataclasses.fields(self)
         }
-        return json.dumps(values)
+        return json.dumps(values, default=plain)
 
     @staticmethod
     def from_values(name: str, values: Any, *, where: object) -> CoreRange:
@@ -82,3 +84,10 @@ class CoreRange:
                 expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], two numbers, a list of numbers",
                 where=where, fix="remove it, and this cross-attend keeps its float softmax, or calibrate again",
             ) from error  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """For JSON: the number of Python's that a number of NumPy's is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

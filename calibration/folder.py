@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = {
 """What Pillow reads by itself. Not what it hands to other programs, such as EPS to Ghostscript."""
 
 MOST_FILES = 2_000_000
-"""A folder that links to ``/`` is a mistake, and ends here."""
+"""Folders among them. A folder that links to ``/`` is a mistake, and ends here."""
 
 _SUFFIXES_SHOWN = 4
 
@@ -24,39 +24,46 @@ _SUFFIXES_SHOWN = 4
 def find_pictures(folder: Path) -> tuple[list[Path], str | None]:
     """The pictures in a folder and in the folders below it, sorted by path; and what was left out, in words.
 
-    Links are followed; a folder that is linked from within itself does not go on for ever. Hidden files and folders
-    (``.name``) are no pictures of anybody's, and are not counted.
+    Links are followed, but no folder is read twice for one of the folders in ``folder``, nor one that it lies in.
+    Hidden files and folders (``.name``) are no pictures of anybody's, and are not counted.
 
     Raises:
         BadInputError: a folder cannot be read, or there are more files than anybody's pictures are.
     """
     pictures: list[Path] = []
     others: Counter[str] = Counter()
-    num_broken = 0
-    open_folders: dict[Path, frozenset[tuple[int, int]]] = {folder: frozenset()}
-    while open_folders:
-        at, above = open_folders.popitem()
+    num_broken, num_folders = 0, 0
+    seen: defaultdict[tuple[str, ...], set[tuple[int, int]]] = defaultdict(set)
+    waiting = deque([folder])
+    while waiting:
+        at = waiting.popleft()
+        top = at.relative_to(folder).parts[:1]  # each of these may be a class, with all that it links to
         try:
             status = at.stat()
+            here = (status.st_dev, status.st_ino)
+            if status.st_ino and (here in seen[()] or here in seen[top]):  # some systems number no files: all are 0
+                continue
             entries = sorted(os.scandir(at), key=lambda entry: entry.name)
         except OSError as error:
             raise BadInputError("A folder of pictures cannot be read.", got=error.strerror, where=at) from error
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            continue
+        seen[top].add(here)
+        num_folders += 1
         for entry in entries:
             path = at / entry.name
             if entry.name.startswith("."):
                 continue
             if _holds(entry.is_dir):
-                open_folders[path] = above | {here}
+                if _holds(entry.is_symlink):  # last, so that a picture that is found in two ways has its own path
+                    waiting.append(path)
+                else:
+                    waiting.appendleft(path)
             elif not _holds(entry.is_file):  # a link to nowhere or to itself, a pipe, a device
                 num_broken += 1
             elif path.suffix.lower() in IMAGE_SUFFIXES:
                 pictures.append(path)
             else:
                 others[path.suffix.lower() or "without suffix"] += 1
-        if len(pictures) + others.total() + num_broken > MOST_FILES:
+        if num_folders + len(pictures) + others.total() + num_broken > MOST_FILES:
             raise BadInputError("There are too many files.", expected=f"at most {MOST_FILES:,}", where=folder)
     return sorted(pictures), _left_out(others, num_broken)
 

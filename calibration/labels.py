@@ -19,6 +19,9 @@ from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 Label = int | str
 """The number of a class, or its name."""
 
+_MOST = np.iinfo(np.int64).max
+"""Of the number of a class: what the arrays of labels hold."""
+
 _KEYS = ("label", "labels")
 _HEADERS = {"label", "labels", "class", "target", "category"}
 
@@ -41,8 +44,11 @@ def take_label(item: Any, *, where: str) -> tuple[Any, int | None]:
 
 
 def _class_number(label: Any, where: str) -> int:
-    values = np.asarray(as_numpy(label))
-    if values.size == 1 and np.issubdtype(values.dtype, np.integer):
+    try:
+        values = np.asarray(as_numpy(label))
+    except Exception as error:  # a ragged list, or a tensor that refuses
+        raise BadInputError("A label is not usable.", got=error, where=where) from error
+    if values.size == 1 and np.issubdtype(values.dtype, np.integer) and abs(int(values.reshape(()))) <= _MOST:
         return int(values.reshape(()))
     is_number = np.issubdtype(values.dtype, np.number)
     if is_number and values.ndim == 1 and np.count_nonzero(values) == 1 and values.max() == 1:
@@ -81,11 +87,18 @@ def read_labels(path: Path) -> list[Label] | dict[str, Label]:
     """
     try:
         if path.suffix == ".npy":
-            return _whole_numbers(open_npy(path), path)
+            return _in_range(_whole_numbers(open_npy(path), path), path)
         text = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The file of labels").decode("utf-8-sig")
-        return _of_json(json.loads(text), path) if path.suffix == ".json" else _of_rows(text, path)
+        return _in_range(_of_json(json.loads(text), path) if path.suffix == ".json" else _of_rows(text, path), path)
     except (ValueError, csv.Error, RecursionError) as error:
         raise _unusable(path, error) from error
+
+
+def _in_range(labels: list[Label] | dict[str, Label], path: Path) -> list[Label] | dict[str, Label]:
+    for label in labels.values() if isinstance(labels, dict) else labels:
+        if isinstance(label, int) and abs(label) > _MOST:
+            raise _unusable(path, f"the number {label}")
+    return labels
 
 
 def _whole_numbers(values: NDArray[Any], path: Path) -> list[Label]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,8 +24,21 @@ from perceiver_edge.calibration.samples import (
     mask_shape,
     sample_digest,
 )
-from perceiver_edge.calibration.tensors import TorchSamples, as_numpy, is_a, single_items
+from perceiver_edge.calibration.tensors import TorchSamples, as_numpy, is_a, loaded_indices, single_items
 from perceiver_edge.errors import BadInputError, PerceiverEdgeError
+
+
+@contextmanager
+def _users_code(where: str, *, expected: str) -> Iterator[None]:
+    """Whatever fails in a user's own code is an error of the samples."""
+    try:
+        yield
+    except PerceiverEdgeError:
+        raise
+    except Exception as error:
+        raise BadInputError(
+            "The samples cannot be read: their source failed.", expected=expected, got=repr(error), where=where
+        ) from error
 
 
 class SupportsIndexing(Protocol):
@@ -106,15 +120,19 @@ class SequenceSource(IndexedSource):
         beside: Beside = NOTHING,
     ) -> None:
         super().__init__(description)
-        if not len(items):
+        with _users_code(self.description, expected="how many items there are"):
+            self._count = len(items)
+        if not self._count:
             raise no_samples(description)
         self._items, self._shape, self._vocabulary, self._beside = items, shape, vocabulary, beside
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._count
 
     def __getitem__(self, index: int) -> Sample:
-        return self._sample(self._items[index], index, self._shape, self._vocabulary, self._beside)
+        with _users_code(f"{self.description}, sample {index}", expected="items 0 to len() - 1"):
+            item = self._items[index]
+        return self._sample(item, index, self._shape, self._vocabulary, self._beside)
 
 
 class StreamSource(SampleSource):
@@ -176,19 +194,16 @@ class StreamSource(SampleSource):
         )
 
     def _values(self) -> Iterator[Any]:
-        index = 0
-        try:
-            for index, value in enumerate(self._factory(), start=1):  # noqa: B007 (the error names it)
-                yield value
-        except PerceiverEdgeError:
-            raise
-        except Exception as error:
-            raise BadInputError(
-                "The samples cannot be read: their source failed.",
-                expected="an iterable of arrays, or of mappings by input name",
-                got=repr(error),
-                where=f"{self.description}, sample {index}",
-            ) from error
+        expected = "an iterable of arrays, or of mappings by input name"
+        with _users_code(f"{self.description}, sample 0", expected=expected):
+            values = iter(self._factory())
+        for index in itertools.count():
+            with _users_code(f"{self.description}, sample {index}", expected=expected):
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+            yield value
 
 
 def as_source(
@@ -245,19 +260,23 @@ def _library_source(
 
     name = type(samples).__name__
     if is_a(samples, "torch", "Tensor") or is_a(samples, "tensorflow", "Tensor"):
-        values = np.asarray(as_numpy(samples))
+        values = _as_array(INPUT, samples)
         moved = np.moveaxis(values, 1, -1) if values.ndim == len(shape) + 1 > 2 else values
         fits_moved = values.shape[1:] != shape and moved.shape[1:] == shape
         arrays = {INPUT: moved if fits_moved else values}
         return ArraySource(arrays, shape=shape, description=f"a {name}", vocabulary=vocabulary, beside=beside)
+    indices = None
     if is_a(samples, "torch.utils.data", "DataLoader"):
-        if not callable(getattr(samples.dataset, "__len__", None)) or samples.collate_fn.__name__ != "default_collate":
+        with _users_code("the sampler of a DataLoader", expected="the numbers of items"):
+            indices = loaded_indices(samples)
+        if indices is None:
             return stream("a DataLoader")
         samples, name = samples.dataset, type(samples.dataset).__name__  # each sample once, in any order, unbatched
     if is_a(samples, "torch.utils.data", "Dataset"):
         if is_a(samples, "torch.utils.data", "IterableDataset"):
             return stream(name)
-        items = TorchSamples(samples, shape)
+        with _users_code(name, expected="how many items there are"):
+            items = TorchSamples(samples, shape, indices)
         return SequenceSource(items, shape=shape, description=name, vocabulary=vocabulary, beside=beside)
     return stream("a tf.data.Dataset") if is_a(samples, "tensorflow", "DatasetV2") else None
 

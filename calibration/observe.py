@@ -39,14 +39,15 @@ def observe(
         on_progress: called after each sample with the number observed so far.
 
     Raises:
-        BadInputError: unknown method, no samples, a NaN or infinite activation, points that come and go.
+        BadInputError: unknown method, no samples, no points, an activation that is not finite or has no usable `Range`,
+            points that come and go.
     """
     if method not in METHODS:
         raise BadInputError("Unknown calibration method.", expected=", ".join(METHODS), got=repr(method))
-    observers: dict[str, Observer] = {}
+    observers: dict[str, Observer] | None = None
     for index, sample in enumerate(samples):
         activations = taps({name: values[np.newaxis] for name, values in sample.items()})
-        if not observers:
+        if observers is None:
             observers = {name: METHODS[method]() for name in activations}
         if activations.keys() != observers.keys():
             changed = sorted(activations.keys() ^ observers.keys())
@@ -65,6 +66,18 @@ def observe(
             observers[name].update(values)
         if on_progress is not None:
             on_progress(index + 1)
-    if not observers:
+    if observers is None:
         raise BadInputError("There are no samples to calibrate with.", expected="at least one sample")
-    return {name: observer.range() for name, observer in observers.items()}
+    if not observers:
+        raise BadInputError("The model has nothing to calibrate.", expected="at least one quantisation point")
+    return {name: _range_of(name, observer) for name, observer in observers.items()}
+
+
+def _range_of(name: str, observer: Observer) -> Range:
+    try:
+        return observer.range()
+    except BadInputError as error:
+        raise BadInputError(
+            f"The activation {name!r} cannot be calibrated.", got=error,
+            fix="Look for extreme values in the samples, or for a model whose activations grow without bound.",
+        ) from error  # fmt: skip

@@ -99,20 +99,30 @@ def split(source: SampleSource, *, num_calibration: int, num_held_out: int, seed
     return calibration, held_out
 
 
-def draw(source: SampleSource, count: int, *, seed: int, exclude: Collection[bytes] = ()) -> Part:
+def draw(
+    source: SampleSource, count: int, *, seed: int, exclude: Collection[bytes] = (), asked_before: int = 0
+) -> Part:
     """At most ``count`` (1 or more) different samples, none with a digest in ``exclude``, drawn as `split` draws.
 
     With its seed, and what it calibrates with excluded, these are the samples that `split` holds out.
+
+    Args:
+        asked_before: how many `split` was to calibrate with, which may be more than it found; it looked for them all.
     """
-    digest_of, num_repeated = _different(source, count, np.random.default_rng(seed), exclude)
+    wanted = count + max(len(set(exclude)), asked_before)
+    digest_of, num_repeated = _different(source, count, np.random.default_rng(seed), exclude, among=wanted)
     return Part(source, dict(sorted(digest_of.items())), num_repeated)
 
 
-def find(source: SampleSource, digests: Collection[bytes], *, seed: int) -> Part:
-    """The samples with these digests, as far as the source has them: with its seed, those that `split` drew before."""
+def find(source: SampleSource, digests: Collection[bytes], *, seed: int, asked_before: int) -> Part:
+    """The samples with these digests, as far as the source has them: with its seed, those that `split` drew before.
+
+    Args:
+        asked_before: how many `split` was to find on both sides, which may be more than it found.
+    """
     missing, found = set(digests), dict[int, bytes]()
     looks = source.digests(np.random.default_rng(seed))
-    for index, digest in itertools.islice(looks, _LOOKS_PER_SAMPLE * len(missing)):
+    for index, digest in itertools.islice(looks, _LOOKS_PER_SAMPLE * max(len(missing), asked_before)):
         if digest in missing:
             missing.discard(digest)
             found[index] = digest
@@ -122,13 +132,21 @@ def find(source: SampleSource, digests: Collection[bytes], *, seed: int) -> Part
 
 
 def _different(
-    source: SampleSource, wanted: int, rng: np.random.Generator, exclude: Collection[bytes] = ()
+    source: SampleSource,
+    wanted: int,
+    rng: np.random.Generator,
+    exclude: Collection[bytes] = (),
+    *,
+    among: int | None = None,
 ) -> tuple[dict[int, bytes], int]:
-    """(digests by index, in the order drawn, of at most ``wanted`` samples; how many had the content of another)."""
+    """(digests by index, in the order drawn, of at most ``wanted`` samples; how many had the content of another).
+
+    ``among``: how many are looked for, those of ``exclude`` too, if that is more than ``wanted``.
+    """
     digest_of: dict[int, bytes] = {}
     seen = set(exclude)
     num_repeated = 0
-    for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * (wanted + len(seen))):
+    for index, digest in itertools.islice(source.digests(rng), _LOOKS_PER_SAMPLE * (among or wanted)):
         if digest in seen:
             num_repeated += digest not in exclude
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perceiver_edge.calibration.core_range import CoreRange
+from perceiver_edge.calibration.core_range import CoreRange, plain
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
@@ -66,7 +66,7 @@ class Ranges:
             "num_samples": self.num_samples,
         }
         lines = [f"  {_json(key)}: {_json(value)}," for key, value in header.items()]
-        points = [f"    {_json(name)}: [{point.min!r}, {point.max!r}]" for name, point in self.points.items()]
+        points = [f"    {_json(name)}: {_json([point.min, point.max])}" for name, point in self.points.items()]
         digests = f'  "digests": {_json(sorted(digest.hex() for digest in self.digests))}'
         cores = [f"    {_json(name)}: {core.to_json()}" for name, core in self.cores.items()]
         points = ['  "points": {', ",\n".join(points), "  },"]
@@ -196,4 +196,4 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=plain)

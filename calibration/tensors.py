@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,33 @@ class TorchSamples:
     Pictures have their channels first there, and last here: where only the former fits, they are moved.
     """
 
-    def __init__(self, dataset: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, dataset: Any, shape: tuple[int, ...], indices: Sequence[int] | None = None) -> None:
         self._dataset, self._shape = dataset, shape
+        self._indices = range(len(dataset)) if indices is None else indices
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._indices)
 
     def __getitem__(self, index: int) -> Any:
-        return channels_last(self._dataset[index], self._shape)
+        return channels_last(self._dataset[self._indices[index]], self._shape)
+
+
+def loaded_indices(loader: Any) -> list[int] | None:
+    """The items of its map-style data set that a DataLoader loads, ascending, each once.
+
+    None where only the loader itself can say what it loads: it makes batches in its own way (``collate_fn``), its data
+    set is a stream, or its sampler does not end.
+    """
+    is_plain = getattr(loader.collate_fn, "__name__", None) == "default_collate"
+    if not is_plain or not callable(getattr(loader.dataset, "__len__", None)):
+        return None
+    batches = loader.batch_sampler
+    is_own = not is_a(batches, "torch.utils.data", "BatchSampler")  # then the loader never asks its sampler
+    sampler = batches if is_own else batches.sampler
+    if not callable(getattr(sampler, "__len__", None)):
+        return None
+    taken = itertools.islice(sampler, len(sampler))
+    return sorted({int(index) for index in (itertools.chain.from_iterable(taken) if is_own else taken)})
 
 
 def channels_last(item: Any, shape: tuple[int, ...]) -> Any:
@@ -59,8 +79,8 @@ def single_items(batches: Any, shape: tuple[int, ...]) -> Iterator[Any]:
     for item in batches:
         pair = tuple(item) if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
         values, labels = (_arrays(part) for part in pair)
-        first = next(iter(values.values())) if isinstance(values, dict) else values
-        if first.ndim != len(shape) + 1:
+        first = values.get("input") if isinstance(values, dict) else values
+        if first is None or first.ndim != len(shape) + 1:
             yield channels_last(values, shape) if labels is None else (channels_last(values, shape), labels)
             continue
         for index in range(len(first)):

@@ -15,7 +15,7 @@ from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
 from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import ModelConfig
-from perceiver_edge.errors import BadInputError, option
+from perceiver_edge.errors import BadInputError, counted, option
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import require_mask_agreement
@@ -107,7 +107,7 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
         _require_labels_fit(part, named.checkpoint.config)
-    notices = dict.fromkeys((*calibrating.notices, *proving.notices, *_fewer(options, calibrating, proving)))
+    notices = dict.fromkeys((*calibrating.notices, *proving.notices, *_fewer(options, ranges, calibrating, proving)))
     spec = named.input_spec
     if proving.are_pictures and not spec.declares_normalisation:
         notices[UNDECLARED] = None
@@ -118,14 +118,18 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     )  # fmt: skip
 
 
-def _fewer(options: Options, calibrating: Samples, proving: Samples) -> list[str]:
-    """What was asked for in vain: a sentence, or none."""
+def _fewer(options: Options, ranges: Ranges | None, calibrating: Samples, proving: Samples) -> list[str]:
+    """What was asked for in vain, a sentence each. That nothing is left of an earlier calibration is a decision's."""
     asked = {
-        "calibrate": (0 if options.calibration is not None else options.num_samples, len(calibrating)),
+        "calibrate": (0 if ranges else options.num_samples, len(calibrating)),
         "prove": (options.num_held_out or 0, len(proving)),
     }
     told = [f"{got} instead of {wanted} to {what} with" for what, (wanted, got) in asked.items() if got < wanted]
-    return [f"There are fewer samples than asked for ({proving.description}): {', '.join(told)}."] if told else []
+    fewer = [f"There are fewer samples than asked for ({proving.description}): {', '.join(told)}."] if told else []
+    if ranges and 0 < len(calibrating) < len(ranges.digests):
+        lost = f"Of the {counted(len(ranges.digests), 'sample')} of the calibration, {len(calibrating)} were found"
+        fewer.append(f"{lost} ({calibrating.description}): weights are rounded by these alone.")
+    return fewer
 
 
 def _require_labels_fit(part: Samples, config: ModelConfig) -> None:

@@ -60,21 +60,27 @@ def choose_samples(
         label_samples(source, model.checkpoint, labels)
     if held_out_data is not None:
         drawn_from = calibration or source
-        seen = find(drawn_from, exclude, seed=seed) if exclude else draw(drawn_from, num_calibration, seed=seed)
+        if exclude:
+            seen = find(drawn_from, exclude, seed=seed, asked_before=num_calibration + count)
+        else:
+            seen = draw(drawn_from, num_calibration, seed=seed)
         apart = _source(model, held_out_data, seed)
         label_samples(apart, model.checkpoint, None)
         apart.description += UNTRAINED
         excluded = exclude or seen.digests.values()
-        return seen, _unseen(apart, num_held_out or NUM_HELD_OUT, seed, {*excluded})
+        return seen, _unseen(apart, num_held_out or NUM_HELD_OUT, seed, {*excluded}, num_calibration)
     if exclude:
-        return find(calibration or source, exclude, seed=seed), _unseen(source, count, seed, exclude)
+        seen = find(calibration or source, exclude, seed=seed, asked_before=num_calibration + count)
+        return seen, _unseen(source, count, seed, exclude, num_calibration)
     if calibration is not None:
         return draw(calibration, num_calibration, seed=seed), draw(source, count, seed=seed)
     return split(source, num_calibration=num_calibration, num_held_out=count, seed=seed)
 
 
-def _unseen(source: SampleSource, count: int, seed: int, exclude: Collection[bytes]) -> Part:
-    unseen = draw(source, count, seed=seed, exclude=exclude)
+def _unseen(
+    source: SampleSource, count: int, seed: int, exclude: Collection[bytes], num_calibration: int
+) -> Part:  # fmt: skip
+    unseen = draw(source, count, seed=seed, exclude=exclude, asked_before=num_calibration)
     if len(unseen) < 2:
         raise BadInputError(
             "There are too few samples to prove with that the calibration has not seen.",

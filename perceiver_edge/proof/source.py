@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from perceiver_edge.calibration.tensors import as_numpy
 from perceiver_edge.errors import BadInputError, GateError, counted, option
 from perceiver_edge.files.arrays import open_npz
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE, relative_l2
@@ -166,5 +167,12 @@ def _judged(ours: np.ndarray, theirs: np.ndarray, description: str) -> Source:
 
 def _arrays(given: str | os.PathLike[str] | Mapping[str, object]) -> dict[str, np.ndarray]:
     if isinstance(given, Mapping):
-        return {name: np.asarray(values) for name, values in given.items()}
+        return {name: _array(name, values) for name, values in given.items()}
     return open_npz(Path(given))
+
+
+def _array(name: str, values: object) -> np.ndarray:
+    try:
+        return np.asarray(as_numpy(values))
+    except Exception as error:  # a ragged list, or a tensor that refuses
+        raise BadInputError(f"The {name} of {option('reference')} is not an array.", got=error) from error

@@ -1,11 +1,13 @@
 """A folder of pictures: which are read, how they become model input, what damaged ones are told."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perceiver_edge.calibration import images, open_source, split
+from perceiver_edge.calibration.folder import find_pictures
 from perceiver_edge.errors import BadInputError
 from perceiver_edge.files.preprocessing import Pictures
 
@@ -162,6 +164,25 @@ def test_links_to_folders_are_followed_and_each_loop_ends(tmp_path: Path) -> Non
     (tmp_path / "data/itself.png").symlink_to("itself.png")
     values = [round(float(read[0, 0, 0] * 255)) for read in inputs(tmp_path / "data")]
     assert values == [10, 10, 20]  # c.png, cats/a.png, dogs/b.png
+
+
+def test_folders_that_link_to_each_other_multiply_no_pictures(tmp_path: Path) -> None:
+    names = "abcdefg"
+    for number, name in enumerate(names):
+        save(tmp_path / f"all/{name}/{name}.png", plain(number))
+    for name, other in itertools.permutations(names, 2):
+        (tmp_path / "all" / name / f"0 to {other}").symlink_to(tmp_path / "all" / other)
+    below, _ = find_pictures(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in below] == [f"all/{name}/{name}.png" for name in names]
+    beside, _ = find_pictures(tmp_path / "all")
+    assert len(beside) == len(names) ** 2  # each folder is a class, with all that it links to
+
+
+def test_folders_count_among_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perceiver_edge.calibration.folder.MOST_FILES", 5)
+    (tmp_path / "a/b/c/d/e/f").mkdir(parents=True)
+    with pytest.raises(BadInputError, match="too many files"):
+        find_pictures(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".gif", ".ppm", ".JFIF"])

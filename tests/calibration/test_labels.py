@@ -1,5 +1,6 @@
 """The right class of each sample: from folders, from files, from what yields samples; and the libraries' data sets."""
 
+import functools
 import json
 import os
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from perceiver_edge.calibration import as_source, open_source, split
 from perceiver_edge.calibration.labels import read_labels
+from perceiver_edge.calibration.tensors import single_items
 from perceiver_edge.errors import BadInputError
 
 SHAPE = (4, 6, 3)
@@ -112,6 +114,16 @@ class TestFiles:
             with pytest.raises(BadInputError, match="cannot be read"):
                 read_labels(tmp_path / "a.npy")
 
+    @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.json", "a.npy"])
+    def test_a_number_beyond_every_array_is_no_label(self, name, tmp_path):
+        huge = 10**19
+        content = {"a.txt": f"1\n{huge}", "a.csv": f"a.png,{huge}\nb.png,1", "a.json": json.dumps([1, huge])}
+        (tmp_path / name).write_text(content.get(name, ""))
+        if name == "a.npy":
+            np.save(tmp_path / name, np.array([1, huge], np.uint64))
+        with pytest.raises(BadInputError, match=str(huge)):
+            read_labels(tmp_path / name)
+
     def test_floats_are_no_labels(self, tmp_path):
         np.save(tmp_path / "a.npy", np.zeros(3))
         with pytest.raises(BadInputError, match="float64"):
@@ -149,7 +161,9 @@ class TestBesideTheSample:
         with pytest.raises(BadInputError, match=r"others have none(.|\n)*sample 2"):
             labels_of(source)
 
-    @pytest.mark.parametrize("label", [1.5, "cat", np.array([1, 2]), np.array([0.3, 0.7])], ids=str)
+    @pytest.mark.parametrize(
+        "label", [1.5, "cat", np.array([1, 2]), np.array([0.3, 0.7]), [[1], [2, 3]], 10**19], ids=str
+    )
     def test_what_is_no_label(self, label):
         with pytest.raises(BadInputError, match=r"label is not usable(.|\n)*sample 0"):
             next(iter(as_source([(values()[0], label)], shape=SHAPE)))
@@ -188,6 +202,41 @@ class TestTorch:
         loader = torch.utils.data.DataLoader(data, **options)
         assert labels_of(self.read(as_source(loader, shape=SHAPE))).tolist() == [3, 1, 4, 1, 5, 9]
 
+    @pytest.mark.parametrize("form", ["sampler", "batch sampler", "subset"])
+    def test_a_loader_of_some_gives_no_others(self, torch, channels_first, form):
+        tools = torch.utils.data
+        data = tools.TensorDataset(channels_first, torch.tensor([3, 1, 4, 1, 5, 9]))
+        sampler = tools.SubsetRandomSampler([4, 1, 2])
+        loader = {
+            "sampler": lambda: tools.DataLoader(data, sampler=sampler, batch_size=2),
+            "batch sampler": lambda: tools.DataLoader(data, batch_sampler=[[4, 1], [2]]),
+            "subset": lambda: tools.DataLoader(tools.Subset(data, [1, 2, 4])),
+        }[form]()
+        source = as_source(loader, shape=SHAPE)
+        np.testing.assert_array_equal([sample["input"] for sample in source], values()[[1, 2, 4]])
+        assert labels_of(source).tolist() == [1, 4, 5]
+
+    def test_a_loader_whose_batches_are_made_by_an_object_without_a_name(self, torch, channels_first):
+        data = torch.utils.data.TensorDataset(channels_first)
+        collate = functools.partial(lambda items, scale: torch.stack([item[0] for item in items]) * scale, scale=1.0)
+        self.read(as_source(torch.utils.data.DataLoader(data, batch_size=4, collate_fn=collate), shape=SHAPE))
+
+    def test_a_data_set_that_fails_is_told_with_its_sample(self, torch):
+        class Failing(torch.utils.data.Dataset):
+            def __len__(self):
+                return 3
+
+            def __getitem__(self, index):
+                raise OSError("the disk is gone")
+
+        for samples in (Failing(), torch.utils.data.DataLoader(Failing(), batch_size=2)):
+            with pytest.raises(BadInputError, match=r"the disk is gone(.|\n)*sample 0"):
+                next(iter(as_source(samples, shape=SHAPE)))
+
+    def test_a_tensor_without_numbers_is_no_samples(self, torch):
+        with pytest.raises(BadInputError, match="not an array"):
+            as_source(torch.zeros((2, *SHAPE), device="meta"), shape=SHAPE)
+
     def test_a_loader_of_a_stream(self, torch, channels_first):
         class Stream(torch.utils.data.IterableDataset):
             def __iter__(self):
@@ -209,6 +258,14 @@ def test_a_tf_data_set(batched):
     source = as_source(data.batch(4) if batched else data, shape=SHAPE)
     np.testing.assert_array_equal([sample["input"] for sample in source], values())
     assert labels_of(source).tolist() == [3, 1, 4, 1, 5, 9]
+
+
+@pytest.mark.parametrize("first", ["input", "mask"])
+def test_a_batched_mapping_is_unpacked_whatever_stands_first(first):
+    batch = {"input": values(), "mask": np.ones((6, 4, 6), bool)}
+    batch = {first: batch[first], **batch}
+    source = as_source(lambda: single_items([batch], SHAPE), shape=SHAPE)
+    np.testing.assert_array_equal([sample["input"] for sample in source], values())
 
 
 def test_a_tf_data_set_that_shuffles_is_told_to_do_so_once():

@@ -60,6 +60,17 @@ def test_an_activation_that_is_not_finite_names_point_and_sample(bad: float, wor
     assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_range_that_is_too_wide_names_its_point(method: str) -> None:
+    with pytest.raises(BadInputError, match=r"'growing'(.|\n)*1e\+09"):
+        observe(lambda batch: {"growing": batch["input"] * np.float32(1e12)}, samples(3), method=method)
+
+
+def test_a_model_without_points_is_not_told_to_lack_samples() -> None:
+    with pytest.raises(BadInputError, match="quantisation point"):
+        observe(lambda batch: {}, samples(3))
+
+
 def test_points_that_come_and_go_are_an_error() -> None:
     def changing(batch: Sample) -> dict[str, np.ndarray]:
         return {"a": batch["input"]} | ({"late": batch["input"]} if batch["input"].max() else {})

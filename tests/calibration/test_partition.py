@@ -10,7 +10,7 @@ import pytest
 
 from perceiver_edge.calibration import Part, SampleSource, as_source, open_source, split
 from perceiver_edge.calibration.memory import StreamSource
-from perceiver_edge.calibration.partition import draw
+from perceiver_edge.calibration.partition import draw, find
 from perceiver_edge.errors import BadInputError
 
 SHAPE = (2, 2, 1)
@@ -186,3 +186,15 @@ def test_memory_does_not_grow_with_the_number_of_samples() -> None:
     peak(2)
     # 190 times the samples: a digest each and no sample kept.
     assert peak(400) <= peak(2) + 4 * sample_bytes
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_what_was_drawn_from_many_repeated_samples_is_found_and_left_out_again(as_stream: bool) -> None:
+    values = numbered(3000)
+    values[np.arange(3000) % 30 != 0] = 0
+    source = as_source((lambda: iter(values)) if as_stream else values, shape=SHAPE)
+    calibration, held_out = split(source, num_calibration=20, num_held_out=10, seed=0)
+    assert len(calibration) < 20  # 300 samples were looked at, and most repeat another one
+    digests = calibration.digests.values()
+    assert find(source, digests, seed=0, asked_before=30).digests == calibration.digests
+    assert draw(source, 10, seed=0, exclude=digests, asked_before=20).digests.keys() >= held_out.digests.keys()

@@ -50,6 +50,16 @@ def test_round_trip_is_exact() -> None:
     assert Ranges.from_json(RANGES.to_json()) == RANGES
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_numbers_of_numpy_are_written_as_numbers(kind: type) -> None:
+    (core,) = RANGES.cores.values()
+    core = dataclasses.replace(core, elu_error=kind(0.5), query=Range(kind(-1), kind(1)), bound=(kind(2),))
+    ranges = dataclasses.replace(
+        RANGES, points={"logits": Range(kind(0), kind(0.5))}, cores={"core": core}, num_samples=np.int64(3)
+    )
+    assert Ranges.from_json(ranges.to_json()) == ranges
+
+
 def test_one_point_a_line() -> None:
     assert '    "logits": [' in RANGES.to_json()
     assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 3

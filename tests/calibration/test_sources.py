@@ -260,3 +260,13 @@ def test_a_wrong_shape_says_what_makes_it_right(shape, said):
     with pytest.raises(BadInputError, match="wrong shape") as caught:
         as_source(np.zeros(shape, np.float32), shape=(4, 5, 1))[0]
     assert said in str(caught.value)
+
+
+class _Failing(list):
+    def __getitem__(self, index):
+        raise KeyError("lost")
+
+
+def test_a_sequence_that_fails_is_told_with_its_sample():
+    with pytest.raises(BadInputError, match=r"lost(.|\n)*sample 0"):
+        next(iter(as_source(_Failing([1, 2]), shape=SHAPE)))

@@ -62,3 +62,11 @@ def test_the_same_weights_in_another_architecture_are_another_model(change, prep
 def test_another_input_shape_is_another_model(prepared, earlier):
     with pytest.raises(BadInputError, match="made for another model"):
         prepared(calibration=earlier, input_shape=(16, 8), samples=SAMPLES[:, :, :8])
+
+
+def test_samples_of_an_earlier_calibration_that_are_gone_are_told(prepared, earlier):
+    calibrated = [sample["input"] for sample in prepared().calibrating]
+    others = np.random.default_rng(1).random((30, 16, 16, 3), np.float32)
+    (told,) = prepared(calibration=earlier, samples=np.stack([*calibrated[:4], *others])).notices
+    assert "Of the 12 samples of the calibration, 4 were found" in told
+    assert not prepared(calibration=earlier).notices

@@ -134,6 +134,20 @@ def test_files_that_are_no_answers(content, tmp_path):
         read_answers(tmp_path / "a.npz", sample_shape=(4, 5, 3))
 
 
+def test_answers_may_be_tensors_that_still_have_gradients():
+    torch = pytest.importorskip("torch")
+    given = {"input": np.ones((2, 4, 5, 3)), "output": torch.ones((2, 7), requires_grad=True)}
+    assert read_answers(given, sample_shape=(4, 5, 3)).outputs.shape == (2, 7)
+
+
+@pytest.mark.parametrize("output", [[[1.0], [2.0, 3.0]], "meta"], ids=str)
+def test_answers_that_are_no_array_are_named(output):
+    if output == "meta":
+        output = pytest.importorskip("torch").ones((2, 7), device="meta")
+    with pytest.raises(BadInputError, match="output of reference"):
+        read_answers({"input": np.ones((2, 4, 5, 3)), "output": output}, sample_shape=(4, 5, 3))
+
+
 def test_another_number_of_classes_is_told_apart_from_other_values():
     answers = read_answers({"input": np.ones((2, 4, 5, 3)), "output": np.ones((2, 7))}, sample_shape=(4, 5, 3))
     ours = Reference(answer=lambda feeds: np.ones((1, 3), np.float32), description="ours")
