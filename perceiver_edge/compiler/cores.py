@@ -22,6 +22,7 @@ from perceiver_edge.calibration import (
     one_range_for_all_uses,
     quant_params,
 )
+from perceiver_edge.compiler.core_losses import TOLERANCE, decisions, given_decisions, serves
 from perceiver_edge.converters.core_params import Affine, CoreParams
 from perceiver_edge.lowering import Decision
 from perceiver_edge.lowering.integer_core import (
@@ -38,19 +39,11 @@ from perceiver_edge.lowering.program import Exponential
 if TYPE_CHECKING:
     from perceiver_edge.converters.trace import Traced
 
-TOLERANCE = 0.03
-"""Relative L2 of what is attended to, by which int8 may miss it. Diffuse attention over many tokens loses 0.005 to
-0.025, little more than rounding the tokens alone; attention that is sharp, or sharp for some inputs only, loses over
-0.1: all its small weights round to zero."""
-
 MARGIN = 0.25
 """By which a score may exceed the largest seen before int8 saturates; it costs a fifth of the weights' resolution."""
 
 LOSS_SAMPLES = 8
 """Calibration samples that the loss is estimated on."""
-
-EXPONENTIALS: dict[str, Exponential] = {"tflite": "elu", "onnx": "sigmoid"}
-"""The function that the engines of a format have in int8 (`lowering.integer_core`)."""
 
 _LOST = 1e3
 """A loss that is no number, or has no end, is written as this."""
@@ -99,8 +92,8 @@ def calibrate(
     repeated: Mapping[str, str] | None = None,
     why_no_core: str = "",
     on_progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, Range], dict[str, CoreRange], Decision]:
-    """The range of every quantisation point, the cores that are to run in int8, and the reason for these.
+) -> tuple[dict[str, Range], dict[str, CoreRange], tuple[Decision, ...]]:
+    """The range of every quantisation point, the cores that are to run in int8, and the reasons for these.
 
     Args:
         survey: from a batch of one to activations by point, and extents by core.
@@ -130,10 +123,10 @@ def choose_cores(
     samples: Iterable[Sample],
     *,
     why_none: str = "",
-) -> tuple[dict[str, CoreRange], Decision]:
-    """The cores that int8 serves well enough, and the reason for the choice; see `calibrate`."""
+) -> tuple[dict[str, CoreRange], tuple[Decision, ...]]:
+    """The cores that int8 serves well enough, and the reasons for the choice; see `calibrate`."""
     if not extents:
-        return {}, Decision("integer_core", False, f"no cross-attend has an int8 form here: {why_none}")
+        return {}, (Decision("integer_core", False, f"no cross-attend has an int8 form here: {why_none}"),)
     bounds = {core: (values["bound"] + MARGIN).astype(np.float32) for core, values in extents.items()}
     observer = ExtentsObserver()
     errors = dict.fromkeys(extents, np.zeros(3))
@@ -157,52 +150,22 @@ def choose_cores(
                 weighted=_with_room(sums["weighted"]), total=_with_room(sums["total"]),
                 bound=tuple(bounds[core].tolist()),
             )  # fmt: skip
-    return cores, _decision(relative)
+    return cores, decisions(relative)
 
 
 def cores_in(ranges: Ranges, format_: str) -> dict[str, CoreRange]:
     """Those that run in int8 in this format: its form of exp loses little enough."""
-    return {name: core for name, core in ranges.cores.items() if _serves(core.errors, format_)}
+    return {name: core for name, core in ranges.cores.items() if serves(core.errors, format_)}
 
 
-def given_cores(ranges: Ranges) -> Decision:
-    """The decision where a calibration file made it."""
-    counts = {format_: len(cores_in(ranges, format_)) for format_ in EXPONENTIALS}
-    return Decision("integer_core", any(counts.values()), f"{_counted(counts)}, as the calibration file says")
-
-
-def _serves(errors: Mapping[str, float], format_: str) -> bool:
-    return errors[EXPONENTIALS[format_]] <= TOLERANCE
+def given_cores(ranges: Ranges, cores: Iterable[str]) -> tuple[Decision, ...]:
+    """The decisions where a calibration file made them; ``cores`` are all that have an int8 form."""
+    return given_decisions({name: core.errors for name, core in ranges.cores.items()}, cores)
 
 
 def _relative(error: float, norm: float) -> float:
     relative = float(np.sqrt(error / norm))
     return round(relative, 6) if relative < _LOST else _LOST  # NaN is lost, too
-
-
-def _decision(relative: Mapping[str, Mapping[str, float]]) -> Decision:
-    """The reason names each format by itself where they differ in how many cores int8 serves."""
-    served: list[float] = []
-    others: list[float] = []
-    counts = {}
-    for format_, exponential in EXPONENTIALS.items():
-        counts[format_] = sum(_serves(errors, format_) for errors in relative.values())
-        for errors in relative.values():
-            (served if _serves(errors, format_) else others).append(errors[exponential])
-    reason = _counted(counts, f" of {len(relative)}")
-    for words, outcome, found in (
-        ("loses", "", served), ("would lose", ", so these cores stay in float", others),
-    ):  # fmt: skip
-        if found:
-            reason += f"; int8 {words} {min(found):.2g} to {max(found):.2g} of what is attended to{outcome}"
-    return Decision("integer_core", bool(served), f"{reason} (at most {TOLERANCE:g} is accepted)")
-
-
-def _counted(counts: Mapping[str, int], of_all: str = "") -> str:
-    if len({*counts.values()}) == 1:
-        return f"{next(iter(counts.values()))}{of_all} cross-attends"
-    each = [f"{count}{of_all} in {format_}" for format_, count in counts.items()]
-    return f"cross-attends: {' and '.join(each)}"
 
 
 def bounds_of(cores: Mapping[str, CoreRange]) -> dict[str, Bound]:

@@ -13,8 +13,8 @@ from perceiver_edge.calibration import Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.artefacts import ROUNDED_BY_INPUTS, Kind
+from perceiver_edge.compiler.core_losses import EXPONENTIALS
 from perceiver_edge.compiler.cores import (
-    EXPONENTIALS,
     Extents,
     IntegerForm,
     bounds_of,
@@ -27,6 +27,7 @@ from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
+from perceiver_edge.lowering.core_forms import core_forms
 from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
@@ -84,6 +85,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     """
     plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
     program, decisions = lower(plain, optimize_for=optimize_for)
+    decisions += core_forms(program)
     program = single_precision(program)
     config = model.checkpoint.config
     inputs = {INPUT: ((batch, *model.sample_shape), tf.int32 if config.vocabulary else tf.float32)}

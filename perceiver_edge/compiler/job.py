@@ -17,6 +17,7 @@ from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import ModelConfig
 from perceiver_edge.errors import BadInputError, counted, option
 from perceiver_edge.lowering import Decision, lower, plain_program
+from perceiver_edge.lowering.core_forms import core_forms
 from perceiver_edge.proof.gates import Gates, gates_by_precision
 from perceiver_edge.proof.held_out import require_mask_agreement
 from perceiver_edge.proof.source import Answers, read_answers
@@ -47,7 +48,8 @@ class Job:
     def lowering_decisions(self) -> tuple[Decision, ...]:
         checkpoint = self.model.checkpoint
         plain = plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape)
-        return lower(plain, optimize_for=self.options.optimize_for)[1]
+        lowered, decisions = lower(plain, optimize_for=self.options.optimize_for)
+        return decisions + core_forms(lowered)
 
 
 def prepare(options: Options, *, dry_run: bool = False) -> Job:

@@ -176,14 +176,14 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        return job.ranges, (given_cores(job.ranges),)
+        return job.ranges, given_cores(job.ranges, deployment.core_rows)
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
 
         def observed() -> bytes:
             observer = HeadObserver(deployment.survey, f"{head}.output")
-            points, cores, core_decision = calibrate(
+            points, cores, core_decisions = calibrate(
                 observer.survey, deployment.losses, samples, method=method, repeated=deployment.repeated,
                 why_no_core=deployment.why_no_core, on_progress=stage,
             )  # fmt: skip
@@ -198,7 +198,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
                 is_random=samples.is_random, digests=frozenset(samples.digests.values()),
                 fingerprint=job.model.fingerprint,
             )  # fmt: skip
-            decisions = [dataclasses.asdict(decision) for decision in (core_decision, head_decision)]
+            decisions = [dataclasses.asdict(decision) for decision in (*core_decisions, head_decision)]
             return json.dumps([ranges.to_json(), decisions]).encode()
 
         parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]

@@ -164,13 +164,12 @@ class Narrow:
     padding: tf.Tensor | None = None
 
     def narrow(self, query: tf.Tensor) -> tf.Tensor:
-        """``[B, n, C]`` → what is multiplied with the columns, ``[B, n, c]``."""
-        none = tf.zeros([*query.shape[:2], 1], query.dtype)
+        """``[B, n, C + 1]``, the last for ones → what is multiplied with the columns, ``[B, n, c]``."""
         if self.padding is None:
-            return tf.concat([query, none], axis=-1)
-        kept = query.shape[-1] - self.padding.shape[0]
-        of_padding = tf.reduce_sum(query[..., kept:] * self.padding, axis=-1, keepdims=True)
-        return tf.concat([query[..., :kept], of_padding, none], axis=-1)
+            return query
+        kept = query.shape[-1] - 1 - self.padding.shape[0]
+        of_padding = tf.reduce_sum(query[..., kept:-1] * self.padding, axis=-1, keepdims=True)
+        return tf.concat([query[..., :kept], of_padding, query[..., -1:]], axis=-1)
 
     def widen(self, sums: tf.Tensor) -> tf.Tensor:
         """Sums over the tokens ``[B, n, c]`` → of all channels, and of ones, ``[B, n, C + 1]``."""

@@ -1,4 +1,4 @@
-"""Softmax without its maximum, where the weights prove that no input can make exp overflow.
+"""Softmax without its maximum, where the weights prove that exp does without it.
 
     softmax(s) v = Σ_t exp(s_t) v_t / Σ_t exp(s_t)        the usual exp(s_t − max s) cancels in the division
 
@@ -10,8 +10,20 @@ query carried back through the key projection of its head, so that it is scored 
 
 (Cauchy and Schwarz; ‖·‖₂ is the largest singular value; normalised vectors sum to zero, so W loses its mean first).
 This is a bound for every input there is, from the weights alone. Nothing is calibrated and nothing needs a guard: where
-it is below `largest_exponent`, no sum overflows float32, and Σ exp is at least T exp(−bound), far from zero. Trained
-models have bounds of 12 to 74, and the largest exponent is about 75. Where the proof fails, the maximum stays.
+it is below `largest_exponent`, no sum overflows float32, and Σ exp is at least T exp(−bound), far from zero.
+
+Sharper ones, whose weights allow more, are lowered row by row, by what the row at hand could exceed that exponent E by:
+
+    c = max(0, |q̃| √C − E)            exp(s_t − c) v_t,   s_t − c ≤ E for every input; softmax ignores c
+
+|q̃| is computed at run time, and −c is the row's channel for the tokens' ones: that costs no pass. It cannot overflow.
+It loses nothing either where the row's largest score is at least |q̃| √C − E − R: a last bit of the largest weight is
+then still a normal number (`reserve`). The rule asks that the weights' bound be below E + R, about 134. So a row leaves
+this only if its query is so long that |q̃| √C > E, and *every* token scores below 0. It fades then: its weights vanish
+together, are divided by `exponential_attention.LEAST_TOTAL`, and it attends to less than an average of the tokens.
+Neither infinity nor 0/0 comes out, and a comparison with the float reference shows it.
+
+Trained models have bounds of 12 to 85 and queries of 12 to 66; E is about 75. Where the proof fails, the maximum stays.
 
 What it saves is passes over the scores: of one chunk of tokens after another nothing is kept but two sums, so a chunk's
 scores live and die in a cache, and the division is one a row. A key's bias is one number for a whole row of scores,
@@ -54,6 +66,9 @@ rows. Fewer rows than these are better the right side themselves (`exponential_a
 HEADROOM = 2.0
 """Natural logarithms kept free under the largest float32: the values are not quite as short as √C (`fold_centring`)."""
 
+LAST_BIT = 17.0
+"""Natural logarithms that a weight can lie under the largest of its row and count in float32: 24 bits."""
+
 
 def drop_maximum(program: Program) -> tuple[Program, Decision]:
     """Let every cross-attend with many scores, and with a proof, take its tokens in chunks and without a maximum."""
@@ -62,12 +77,17 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
         return program, Decision("drop_maximum", False, "the scores of every cross-attend are few")
     bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
     limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
+    ceilings = {
+        id(block): None if bounds[id(block)] < limits[id(block)] else limits[id(block)]
+        for block, _, extent in large
+        if bounds[id(block)] < limits[id(block)] + (reserve(extent) if reads_ones(block) else 0)
+    }
     chunks = {
         id(block): fitting_chunks(at_once(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
         for block, stack, extent in large
-        if bounds[id(block)] < limits[id(block)]
+        if id(block) in ceilings
     }
-    decision = Decision("drop_maximum", bool(chunks), _reason(bounds, limits, chunks))
+    decision = Decision("drop_maximum", bool(chunks), _reason(bounds, limits, ceilings, chunks))
     if not chunks:
         return program, decision
     without_bias: dict[int, Linear] = {}
@@ -78,7 +98,7 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
         key = block.key
         if key is not None and key.bias is not None:
             key = without_bias.setdefault(id(key), Linear(key.weight))
-        return replace(block, key=key, has_maximum=False, chunks=chunks[id(block)])
+        return replace(block, key=key, has_maximum=False, ceiling=ceilings[id(block)], chunks=chunks[id(block)])
 
     return map_blocks(program, rewrite), decision
 
@@ -94,7 +114,7 @@ def with_maximum(program: Program) -> Program:
     def rewrite(block: Block) -> Block:
         if not isinstance(block, CrossAttention) or block.has_maximum:
             return block
-        return replace(block, has_maximum=True, is_by_line=False, chunks=1)
+        return replace(block, has_maximum=True, ceiling=None, is_by_line=False, chunks=1)
 
     return map_blocks(program, rewrite)
 
@@ -141,6 +161,16 @@ def largest_exponent(block: CrossAttention, extent: Extent) -> float:
     return math.log(np.finfo(np.float32).max) - math.log(extent.tokens) - math.log(max(largest_value, 1.0)) - HEADROOM
 
 
+def reserve(extent: Extent) -> float:
+    """How far under 0 a row's largest score may lie: weights a last bit of the largest, of all tokens, are normal."""
+    return -math.log(np.finfo(np.float32).tiny) - math.log(extent.tokens) - LAST_BIT
+
+
+def reads_ones(block: CrossAttention) -> bool:
+    """Whether keys and values are the context, which can have a last channel of ones."""
+    return block.key is None and block.value is None
+
+
 def _carried(queries: Array, block: CrossAttention) -> Array:
     """Queries ``[n, heads * d]`` as they are scored against normalised tokens, ``[heads, n, C]``, less their mean."""
     carried = split_heads(queries, block.heads)
@@ -159,14 +189,23 @@ def _with_large_scores(program: Program) -> Iterator[tuple[CrossAttention, Stack
                 yield block, stack, extent
 
 
-def _reason(bounds: dict[int, float], limits: dict[int, float], chunks: dict[int, int]) -> str:
-    proven = [bounds[key] for key in chunks]
+def _reason(
+    bounds: dict[int, float], limits: dict[int, float], ceilings: dict[int, float | None], chunks: dict[int, int]
+) -> str:
+    proven = [bounds[key] for key, ceiling in ceilings.items() if ceiling is None]
+    lowered = [bounds[key] for key, ceiling in ceilings.items() if ceiling is not None]
     others = [bounds[key] for key in bounds if key not in chunks]
     most = f"exp overflows at {min(limits.values()):.0f}"
-    reason = f"{len(proven)} of {len(bounds)} large cross-attends"
+    parts = [f"{len(chunks)} of {len(bounds)} large cross-attends"]
     if proven:
-        reason += f": by its weights no input can give a score over {max(proven):.0f}, {most}"
-        reason += f"; the tokens in up to {max(chunks.values())} chunks"
+        parts[0] += f": by its weights no input can give a score over {max(proven):.0f}, {most}"
+    if lowered:
+        parts.append(
+            f"the weights of {len(lowered)} allow scores up to {max(lowered):.0f}: each row's are lowered by what its "
+            f"own query allows over {min(limits.values()):.0f}"
+        )
+    if chunks:
+        parts.append(f"the tokens in up to {max(chunks.values())} chunks")
     if others:
-        reason += f"; the weights of {len(others)} allow scores of {min(others):.0f} and more, {most}: softmax stays"
-    return reason
+        parts.append(f"the weights of {len(others)} allow scores of {min(others):.0f} and more, {most}: softmax stays")
+    return "; ".join(parts)

@@ -5,15 +5,20 @@ B batch, T tokens, C context channels, N rows, h heads, d channels of a key, e o
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from perceiver_edge.lowering.context import Context, zeros_like
 from perceiver_edge.lowering.float_attention import scaled, split_heads
 from perceiver_edge.lowering.program import CrossAttention
 
+LEAST_TOTAL = 1e-37
+"""What a row's weights are divided by at least, where its scores are lowered: a normal float32."""
+
 
 def attend_by_token(
-    query: tf.Tensor, context: Context, *, chunks: int, scale: float, mask: tf.Tensor | None
+    query: tf.Tensor, context: Context, *, chunks: int, scale: float, mask: tf.Tensor | None, ceiling: float | None
 ) -> tf.Tensor:
     """What few queries attend to, with a row of weights for each token; the result is that of `attend`."""
     columns = context.columns(with_one=True)
@@ -22,9 +27,9 @@ def attend_by_token(
     query, weight_of_token = scaled_and_masked(query, scale, mask)
     if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, -1, 1])
-    right = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
+    query = tf.reshape(with_one(query, ceiling), [batch, heads * count, channels + 1])
     # A constant on the right would be weights, for converters and quantisers: so it is not one, though zero is added.
-    right = tf.pad(right, [[0, 0], [0, 1], [0, 0]]) + zeros_like(rows[:, :1, -1:])
+    right = tf.transpose(query, [0, 2, 1]) + zeros_like(rows[:, :1, -1:])
     weighted: tf.Tensor = None
     size = rows.shape[1] // chunks
     for start in range(0, size * chunks, size):
@@ -34,7 +39,7 @@ def attend_by_token(
         own = tf.matmul(tf.slice(columns, [0, 0, start], [batch, channels + 1, size]), weights)
         weighted = own if weighted is None else weighted + own
     weighted = tf.reshape(tf.transpose(weighted, [0, 2, 1]), [batch, heads, count, channels + 1])
-    return weighted[..., :-1] / weighted[..., -1:]
+    return weighted[..., :-1] / total_of(weighted[..., -1:], ceiling)
 
 
 def wants_a_one(block: CrossAttention) -> bool:
@@ -54,15 +59,18 @@ def attend(
     scale: float,
     mask: tf.Tensor | None,
     last_is_one: bool,
+    ceiling: float | None,
 ) -> tf.Tensor:
     """What every query attends to; arguments and the result are those of `float_attention.attend`, and:
 
     Args:
         last_is_one: the context is read with a last channel of ones, which sums up the weights.
+        ceiling: see `CrossAttention`; needs that channel in keys and values.
     """
     query, weight_of_token = scaled_and_masked(query, scale, mask)
+    assert ceiling is None or (last_is_one and keys is None), "see `drop_maximum`"
     if last_is_one and keys is None:
-        query = tf.concat([query, tf.zeros([*query.shape[:3], 1], query.dtype)], axis=-1)
+        query = with_one(query, ceiling)
     weighted: tf.Tensor = None
     total: tf.Tensor = None
     size = tokens // chunks
@@ -77,7 +85,22 @@ def attend(
         if not last_is_one:
             own_total = tf.reduce_sum(weights, axis=-1, keepdims=True)
             total = own_total if total is None else total + own_total
-    return weighted[..., :-1] / weighted[..., -1:] if last_is_one else weighted / total
+    return weighted[..., :-1] / total_of(weighted[..., -1:], ceiling) if last_is_one else weighted / total
+
+
+def with_one(query: tf.Tensor, ceiling: float | None) -> tf.Tensor:
+    """Queries ``[..., C]`` with one more channel for tokens with a last channel of ones: what their scores are lowered
+    by, so that none exceeds ``ceiling``, or 0."""
+    if ceiling is None:
+        return tf.concat([query, tf.zeros([*query.shape[:-1], 1], query.dtype)], axis=-1)
+    longest_token = math.sqrt(query.shape[-1])
+    largest_score = tf.sqrt(tf.reduce_sum(query * query, axis=-1, keepdims=True)) * longest_token
+    return tf.concat([query, tf.minimum(ceiling - largest_score, 0.0)], axis=-1)
+
+
+def total_of(weights: tf.Tensor, ceiling: float | None) -> tf.Tensor:
+    """Sums of weights, to be divided by: not 0 where all scores of a row are far under what they could be."""
+    return weights if ceiling is None else tf.maximum(weights, LEAST_TOTAL)
 
 
 def scaled_and_masked(query: tf.Tensor, scale: float, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from perceiver_edge.lowering.context import ScaledTokens, zeros_like
-from perceiver_edge.lowering.exponential_attention import scaled_and_masked
+from perceiver_edge.lowering.exponential_attention import scaled_and_masked, total_of, with_one
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def attend(
     chunks: int,
     scale: float,
     mask: tf.Tensor | None,
+    ceiling: float | None,
 ) -> tf.Tensor:
     """What every query attends to; the result is that of `float_attention.attend` on the whole context.
 
@@ -64,12 +65,13 @@ def attend(
         lines: gives so many, from one on.
         chunks: how many equal parts the lines are taken in.
         mask: boolean ``[B, 1, 1, L * W]``.
+        ceiling: see `CrossAttention`.
     """
     batch, heads, count, channels = query.shape
     query, weight_of_token = scaled_and_masked(query, scale, mask)
     if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, num_lines, -1, 1])
-    queries = tf.transpose(tf.reshape(query, [batch, heads * count, channels]), [0, 2, 1])
+    queries = tf.transpose(tf.reshape(with_one(query, ceiling), [batch, heads * count, channels + 1]), [0, 2, 1])
     weighted: tf.Tensor = None
     outer: tf.Tensor = None
     size = num_lines // chunks
@@ -88,16 +90,17 @@ def attend(
         weighted = own if weighted is None else weighted + own
         outer = of_lines if outer is None else outer + of_lines
     d, along = part.data_channels, part.rows.shape[-1] - 2
-    attended = tf.concat([weighted[:, :d], outer, weighted[:, d:along]], axis=1) / weighted[:, -1:]
+    attended = tf.concat([weighted[:, :d], outer, weighted[:, d:along]], axis=1)
+    attended = attended / total_of(weighted[:, -1:], ceiling)
     return tf.reshape(tf.transpose(attended, [0, 2, 1]), [batch, heads, count, channels])
 
 
 def _right_sides(queries: tf.Tensor, lines: Lines) -> tf.Tensor:
-    """Queries ``[B, C, n]`` → what each line's tokens are multiplied with, ``[B, L, c, n]``."""
+    """Queries ``[B, C + 1, n]`` → what each line's tokens are multiplied with, ``[B, L, c, n]``."""
     batch, _, count = queries.shape
     d, along = lines.data_channels, lines.columns.shape[2] - 2
-    of_data, of_line, of_place = tf.split(queries, [d, lines.outer.shape[2], along - d], axis=1)
-    same = tf.pad(tf.concat([of_data, of_place], axis=1), [[0, 0], [0, 2], [0, 0]])
+    of_data, of_line, of_place, of_one = tf.split(queries, [d, lines.outer.shape[2], along - d, 1], axis=1)
+    same = tf.concat([of_data, of_place, tf.zeros(of_one.shape, of_one.dtype), of_one], axis=1)
     own = tf.reshape(tf.matmul(lines.outer, of_line), [batch, -1, 1, count])
     is_own = tf.one_hot(along, along + 2, dtype=queries.dtype)
     return same[:, tf.newaxis] + own * is_own[tf.newaxis, tf.newaxis, :, tf.newaxis]

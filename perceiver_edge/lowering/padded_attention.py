@@ -8,11 +8,17 @@ from __future__ import annotations
 import tensorflow as tf
 
 from perceiver_edge.lowering.context import Narrow
-from perceiver_edge.lowering.exponential_attention import scaled_and_masked
+from perceiver_edge.lowering.exponential_attention import scaled_and_masked, total_of, with_one
 
 
 def attend(
-    query: tf.Tensor, sources: list[Narrow], *, most_tokens: int, scale: float, mask: tf.Tensor | None
+    query: tf.Tensor,
+    sources: list[Narrow],
+    *,
+    most_tokens: int,
+    scale: float,
+    mask: tf.Tensor | None,
+    ceiling: float | None,
 ) -> tf.Tensor:
     """What every query attends to; the result is that of `float_attention.attend` on the whole context.
 
@@ -21,12 +27,13 @@ def attend(
         sources: of the tokens, one after the other.
         most_tokens: of a chunk.
         mask: boolean ``[B, 1, 1, T]``.
+        ceiling: see `CrossAttention`.
     """
     batch, heads, count, channels = query.shape
     query, weight_of_token = scaled_and_masked(query, scale, mask)
     if weight_of_token is not None:
         weight_of_token = tf.reshape(weight_of_token, [batch, 1, -1])
-    query = tf.reshape(query, [batch, heads * count, channels])
+    query = tf.reshape(with_one(query, ceiling), [batch, heads * count, channels + 1])
     total: tf.Tensor = None
     first = 0
     for source in sources:
@@ -43,4 +50,4 @@ def attend(
         widened = source.widen(weighted)
         total = widened if total is None else total + widened
         first += tokens
-    return tf.reshape(total[..., :-1] / total[..., -1:], [batch, heads, count, channels])
+    return tf.reshape(total[..., :-1] / total_of(total[..., -1:], ceiling), [batch, heads, count, channels])

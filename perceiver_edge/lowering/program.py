@@ -83,7 +83,8 @@ class CrossAttention:
     or as what they attend to. ``key`` is None where the query is scored against the context itself, ``value`` is None
     where the context itself is aggregated, ``output`` is None where the values are what comes out. ``scale`` multiplies
     the scores. ``chunks``: the context is attended to in so many. ``core`` is None where softmax is computed in float.
-    ``has_maximum``: softmax is computed with its maximum (`drop_maximum`). ``is_by_line``: the tokens of a grid are
+    ``has_maximum``: softmax is computed with its maximum (`drop_maximum`). ``ceiling``: without it, a row's scores are
+    lowered by what they could exceed this by; None where they cannot. ``is_by_line``: the tokens of a grid are
     read line by line, and the chunks are of lines (`take_lines`). ``is_residual``: what is attended to is added to the
     rows, or replaces them. ``is_inverted``: softmax is over the rows (`inverted_attention`).
     """
@@ -99,6 +100,7 @@ class CrossAttention:
     chunks: int = 1
     core: IntegerCore | None = None
     has_maximum: bool = True
+    ceiling: float | None = None
     is_by_line: bool = False
     is_residual: bool = True
     is_inverted: bool = False

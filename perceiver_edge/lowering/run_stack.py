@@ -176,20 +176,21 @@ class StackRun:
         elif block.is_by_line:
             attended = line_attention.attend(
                 query, self.shared.lines, num_lines=self.shared.num_lines,
-                chunks=block.chunks, scale=block.scale, mask=self.mask,
+                chunks=block.chunks, scale=block.scale, mask=self.mask, ceiling=block.ceiling,
             )  # fmt: skip
         elif keys is values is None and (narrow := context.narrow) is not None:
             attended = padded_attention.attend(
-                query, narrow, most_tokens=self.extent.tokens // block.chunks, scale=block.scale, mask=self.mask
-            )
+                query, narrow, most_tokens=self.extent.tokens // block.chunks, scale=block.scale, mask=self.mask,
+                ceiling=block.ceiling,
+            )  # fmt: skip
         elif is_by_token(block, self.extent):
             attended = exponential_attention.attend_by_token(
-                query, context, chunks=block.chunks, scale=block.scale, mask=self.mask
+                query, context, chunks=block.chunks, scale=block.scale, mask=self.mask, ceiling=block.ceiling
             )
         else:
             attended = exponential_attention.attend(
                 query, context, keys, values, tokens=self.extent.tokens, chunks=block.chunks, scale=block.scale,
-                mask=self.mask, last_is_one=exponential_attention.wants_a_one(block),
+                mask=self.mask, last_is_one=exponential_attention.wants_a_one(block), ceiling=block.ceiling,
             )  # fmt: skip
         if self.core_tap is not None and name in self.cores:
             self.core_tap(name, self.shared.core_operands(query, block, attended))

@@ -9,8 +9,8 @@ import pytest
 import perceiver_edge
 from perceiver_edge.calibration import Range, Ranges
 from perceiver_edge.checkpoints import Checkpoint, init_weights
+from perceiver_edge.compiler.core_losses import TOLERANCE
 from perceiver_edge.compiler.cores import (
-    TOLERANCE,
     ExtentsObserver,
     bounds_of,
     choose_cores,
@@ -140,29 +140,38 @@ def losing(**squared):
 
 def test_each_core_is_decided_by_its_own_loss():
     little, much = (0.5 * TOLERANCE) ** 2, (2 * TOLERANCE) ** 2
-    cores, decided = choose_cores(EXTENTS, losing(l0=much, l1=little), [{"input": SAMPLES[0]}])
+    cores, (decided, *of_each) = choose_cores(EXTENTS, losing(l0=much, l1=little), [{"input": SAMPLES[0]}])
     assert list(cores) == ["layers.1.cross_attn"]
     assert cores["layers.1.cross_attn"].elu_error == pytest.approx(0.5 * TOLERANCE)
     assert decided.applied
     assert f"would lose {2 * TOLERANCE:.2g}" in decided.reason
+    assert [(d.applied, d.reason.partition(" of what")[0]) for d in of_each] == [
+        (False, "layers.0.cross_attn: float in tflite and onnx, because int8 would lose 0.06 and 0.06"),
+        (True, "layers.1.cross_attn: int8 in tflite and onnx, which loses 0.015 and 0.015"),
+    ]
 
 
 def test_each_format_is_decided_by_the_loss_of_its_own_form():
     little, much = (0.5 * TOLERANCE) ** 2, (2 * TOLERANCE) ** 2
     losses = losing(l0=(much, little), l1=(np.nan, np.nan))
-    cores, decided = choose_cores(EXTENTS, losses, [{"input": SAMPLES[0]}])
+    cores, (decided, *of_each) = choose_cores(EXTENTS, losses, [{"input": SAMPLES[0]}])
     about = {"method": "minmax", "num_samples": 1, "source": "test", "is_random": True, "fingerprint": ""}
     ranges = Ranges(points={}, cores=cores, digests=frozenset(), **about)
     assert (list(cores_in(ranges, "tflite")), list(cores_in(ranges, "onnx"))) == ([], ["layers.0.cross_attn"])
     assert decided.reason.startswith("cross-attends: 0 of 2 in tflite and 1 of 2 in onnx; int8 loses 0.015")
-    assert given_cores(ranges).reason.startswith("cross-attends: 0 in tflite and 1 in onnx")
+    mixed = "int8 in onnx, which loses 0.015; float in tflite, because int8 would lose 0.06 of what it attends to"
+    assert of_each[0].reason == f"layers.0.cross_attn: {mixed} (0.03 is accepted)"
+    whole, first, absent = given_cores(ranges, EXTENTS)
+    assert whole.reason.startswith("cross-attends: 0 in tflite and 1 in onnx")
+    assert first == of_each[0]
+    assert absent.reason == "layers.1.cross_attn: float, because the calibration file has no ranges for it"
 
 
 @pytest.mark.parametrize("error", [np.nan, np.inf])
 def test_a_loss_that_is_no_number_is_too_much(error):
-    cores, decided = choose_cores(EXTENTS, losing(l0=error, l1=error), [{"input": SAMPLES[0]}])
+    cores, (decided, *of_each) = choose_cores(EXTENTS, losing(l0=error, l1=error), [{"input": SAMPLES[0]}])
     assert not cores
-    assert not decided.applied
+    assert not any(d.applied for d in (decided, *of_each))
 
 
 def test_extents_grow_with_the_samples():

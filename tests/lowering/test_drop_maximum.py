@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from perceiver_edge.lowering import drop_maximum as rule
-from perceiver_edge.lowering import lower, plain_program
+from perceiver_edge.lowering import lower, plain_program, take_lines
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.program import CrossAttention, Linear, map_blocks, scaled, single_precision
+from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 
 ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
 ABSORBED_HEADS = {"cross_heads": 3, "cross_dim_head": 40}
@@ -110,6 +111,64 @@ def test_beyond_the_limit_softmax_stays_and_the_reason_says_so(lowered):
     assert unchanged is restored
     assert not decision.applied
     assert "softmax stays" in decision.reason
+
+
+def over_the_limit(lowered, share):
+    """The same program with its sharpest cross-attend at ``share`` of what the rule takes, and the rule once more."""
+    (stack,), (extent,) = lowered.stacks, lowered.extents()
+    room = min(
+        (rule.largest_exponent(block, extent) + rule.reserve(extent)) / rule.largest_score(block, stack, extent)
+        for block in stack.cross_attentions()
+    )
+    program, decision = rule.drop_maximum(sharper(rule.with_maximum(lowered), share * room))
+    return program, decision.reason
+
+
+def test_rows_that_could_overflow_are_lowered_by_what_their_own_query_allows(lowered, execute, relative_l2):
+    sharp, reason = over_the_limit(lowered, 0.99)
+    if lowered.cross_attentions()[0].key is not None:
+        assert all(block.ceiling is None for block in sharp.cross_attentions())
+        assert "softmax stays" in reason  # no channel of the keys is free
+        return
+    assert any(block.ceiling is not None for block in sharp.cross_attentions())
+    assert "each row's are lowered" in reason
+    assert not any(block.has_maximum for block in sharp.cross_attentions())
+    assert all(block.ceiling is None for block in rule.with_maximum(sharp).cross_attentions())
+    for inputs in inputs_of_all_kinds():
+        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        assert np.isfinite(got).all()
+        assert relative_l2(got, execute(rule.with_maximum(sharp), inputs)) < 1e-3
+    assert "softmax stays" in over_the_limit(lowered, 1.01)[1]
+
+
+@pytest.mark.parametrize("form", ["row by row", "token by token", "line by line"])
+def test_lowered_scores_give_the_same_in_every_form(form, plain, execute, relative_l2, monkeypatch):
+    monkeypatch.setattr(rule, "FEW_ROWS", 1 if form == "row by row" else 10**6)
+    monkeypatch.setattr(take_lines, "SHORTEST_LINE", 4 if form == "line by line" else 10**6)
+    lowered, _ = lower(plain(input_shape=(6, 8), depth=2, **ABSORBED_HEADS))
+    assert all(block.is_by_line == (form == "line by line") for block in lowered.cross_attentions())
+    low = map_blocks(lowered, lambda b: replace(b, ceiling=0.5) if isinstance(b, CrossAttention) else b)
+    inputs = np.random.default_rng(1).standard_normal((3, 6, 8, 3))
+    mask = np.random.default_rng(2).random((3, 6, 8)) < 0.5
+    mask[1] = False
+    for mask_or_none in (None, mask):
+        expected = execute(rule.with_maximum(lowered), inputs, mask_or_none)
+        assert relative_l2(execute(low, inputs, mask_or_none), expected) < 1e-9
+
+
+def test_a_row_that_all_tokens_point_away_from_fades_and_a_gate_sees_it(plain, execute, relative_l2):
+    """One colour everywhere, so strong that positions drown: every score is the same, and for some row far below 0."""
+    lowered, _ = lower(plain(input_shape=(6, 8), depth=1, **ABSORBED))
+    sharp, _ = over_the_limit(lowered, 0.99)
+    (block,) = sharp.cross_attentions()
+    assert block.ceiling is not None
+    errors = []
+    for colour in np.random.default_rng(0).standard_normal((8, 3)):
+        inputs = np.tile(1e6 * colour, (1, 6, 8, 1))
+        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        assert np.isfinite(got).all()
+        errors.append(relative_l2(got, execute(rule.with_maximum(sharp), inputs)))
+    assert max(errors) > 10 * FLOAT_TOLERANCE
 
 
 def test_a_context_without_a_shared_normalisation_has_no_proof(plain):
