@@ -10,6 +10,8 @@ rounded to int8 there, and some then take the other step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,25 @@ def halved(values: NDArray[np.float32], *, file_bytes: int) -> NDArray[np.float1
     """The constant as it is stored in a file of so many bytes; None if it is to stay float32."""
     if not max(LEAST_BYTES, LEAST_SHARE * file_bytes) <= values.nbytes <= MOST_BYTES:
         return None
-    with np.errstate(over="ignore"):
-        half = values.astype(np.float16)
+    half = _rounded(values)
     return half if np.isfinite(half).all() else None
+
+
+def as_stored(values: NDArray[np.floating], tables: Sequence[NDArray[np.float16]]) -> NDArray[np.floating]:
+    """An array as a file computes with it that stores these ``tables`` in half precision.
+
+    The array is in one of them if all its numbers are, once rounded: converters may have transposed it, repeated it, or
+    put others beside it. So which arrays are rounded is read from the file, and to what is not.
+    """
+    if not tables or values.size > MOST_BYTES // 4:
+        return values
+    half = _rounded(values)
+    numbers = np.unique(half)
+    if any(np.isin(numbers, table, kind="sort").all() for table in tables if table.size >= numbers.size):
+        return half.astype(values.dtype)
+    return values
+
+
+def _rounded(values: NDArray[np.floating]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)

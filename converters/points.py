@@ -5,6 +5,9 @@ Each format's library is imported only for a model of that format: a device that
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def is_tflite(model: bytes) -> bool:
     """Whether the bytes are a TFLite flatbuffer; the other format is ONNX."""
@@ -36,6 +39,19 @@ def output_tensor(model: bytes) -> str:
     import onnx
 
     return str(onnx.load_model_from_string(model).graph.output[0].name)
+
+
+def half_tables(model: bytes) -> list[NDArray[np.float16]]:
+    """The constants of an artefact that are stored in half precision (`half_constants`), each in one dimension."""
+    if is_tflite(model):
+        from perceiver_edge.converters.tflite import half_constants as in_tflite
+
+        return in_tflite.stored_in_half(model)
+    import onnx
+
+    from perceiver_edge.converters.onnx import half_constants as in_onnx
+
+    return in_onnx.stored_in_half(onnx.load_model_from_string(model))
 
 
 def quantised_points(model: bytes) -> dict[str, tuple[float, int]]:

@@ -5,12 +5,20 @@ ONNX Runtime folds the Cast of a constant when it loads the model.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from perceiver_edge.converters.half_constants import halved
 
 _READERS = {"Add", "Mul", "Sub", "Unsqueeze", "Reshape", "Transpose"}
+
+
+def stored_in_half(model: onnx.ModelProto) -> list[NDArray[np.float16]]:
+    """The constants in half precision, each in one dimension."""
+    halves = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16)
+    return [numpy_helper.to_array(tensor).reshape(-1) for tensor in halves]
 
 
 def with_half_constants(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from perceiver_edge.converters.half_constants import halved
 from perceiver_edge.converters.tflite.edit import TfliteEditor
@@ -15,6 +16,13 @@ _Op = schema.BuiltinOperator
 _ELEMENTWISE = {_Op.ADD, _Op.MUL, _Op.SUB}
 _DEQUANTIZE_HALF = 3
 """The first version of DEQUANTIZE that reads float16."""
+
+
+def stored_in_half(model: bytes) -> list[NDArray[np.float16]]:
+    """The constants in half precision, each in one dimension."""
+    editor = TfliteEditor(model)
+    indices = (i for i, tensor in enumerate(editor.graph.tensors) if tensor.type == schema.TensorType.FLOAT16)
+    return [data.view(np.float16) for index in indices if (data := editor.data(index)) is not None]
 
 
 def with_half_constants(model: bytes) -> bytes:

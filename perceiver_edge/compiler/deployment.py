@@ -25,6 +25,8 @@ from perceiver_edge.compiler.cores import (
 from perceiver_edge.compiler.head import float_sites
 from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
+from perceiver_edge.converters.half_constants import as_stored
+from perceiver_edge.converters.points import half_tables
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program
 from perceiver_edge.lowering.core_forms import core_forms
@@ -73,7 +75,7 @@ class Deployment:
     why_no_core: str
     repeated: Mapping[str, str]
     integer_form: Callable[[Ranges, str], IntegerForm]
-    integer_model: Callable[[Ranges | None, Callable[[], Feeds], Kind], IntegerModel | None]
+    integer_model: Callable[[Ranges | None, Callable[[], Feeds], Kind, bytes], IntegerModel | None]
     head: str | None
 
 
@@ -109,17 +111,22 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     def integer_program(ranges: Ranges, format_: str) -> Program:
         return with_integer_cores(program, bounds_of(cores_in(ranges, format_)), exponential=EXPONENTIALS[format_])
 
-    def integer_model(ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind) -> IntegerModel | None:
+    def integer_model(
+        ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind, artefact: bytes
+    ) -> IntegerModel | None:
         inputs = product_inputs() if kind in ROUNDED_BY_INPUTS else {}
+        tables = half_tables(artefact)
+        stored = functools.partial(as_stored, tables=tables)
+        as_in_file = LoweredPerceiver(program, stored=stored) if tables else module
         if kind.precision == "dynamic":
-            return IntegerModel(module, kind.format, is_dynamic=True, inputs=inputs)
+            return IntegerModel(as_in_file, kind.format, is_dynamic=True, inputs=inputs)
         if kind.precision != "int8" or ranges is None:
             return None
         cores = cores_in(ranges, kind.format)
         if not cores:
-            return IntegerModel(module, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
+            return IntegerModel(as_in_file, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
         return IntegerModel(
-            module.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
+            as_in_file.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
             points=ranges.points | site_ranges(cores),
             cores=params_of(cores, EXPONENTIALS[kind.format]), inputs=inputs,
         )  # fmt: skip

@@ -9,7 +9,8 @@ Layers are asked in turn. After each, what the artefact gave takes the place of 
 Williams and Zipser 1989). A layer is a product with weights and all that lies between it and the products before it.
 
 Weights come from the float model and are rounded here, by the scheme of the format (Jacob et al. 2018,
-arXiv:1712.05877): nothing is read from the artefact.
+arXiv:1712.05877): nothing is read from the artefact, but for which tables it stores in half precision: the module that
+is given rounds the same.
 """
 
 from __future__ import annotations

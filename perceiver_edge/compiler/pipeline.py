@@ -215,7 +215,7 @@ def _prove(
     stage: Stage,
     *,
     is_classifier: bool,
-    integer_model: Callable[[Kind], ExpectLayers | None],
+    integer_model: Callable[[Kind, bytes], ExpectLayers | None],
 ) -> ParityReport:
     proven = []
     for done, (kind, content) in enumerate(artefacts.items(), start=1):
@@ -224,7 +224,8 @@ def _prove(
             prove(
                 kind.file_name(job.model.name), content, held_out,
                 precision=kind.precision, gates=job.gates[kind.precision], layer_reference=layers,
-                expect_layers=integer_model(kind), threads=job.options.num_threads, is_classifier=is_classifier,
+                expect_layers=integer_model(kind, content),
+                threads=job.options.num_threads, is_classifier=is_classifier,
             )
         )  # fmt: skip
         stage(done)

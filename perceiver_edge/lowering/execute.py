@@ -29,8 +29,16 @@ class LoweredPerceiver(tf.Module):
     is one FULLY_CONNECTED in TFLite and one Gemm in ONNX, bias included.
     """
 
-    def __init__(self, program: Program, *, dtype: tf.DType = tf.float32) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *,
+        dtype: tf.DType = tf.float32,
+        stored: Callable[[np.ndarray], np.ndarray] = lambda array: array,
+    ) -> None:
+        """``stored``: makes of an array, other than a product's weights, what is computed with."""
         super().__init__(name="perceiver")
+        self._stored = stored
         self.program = program
         self.dtype = dtype
         # Weights are eager tensors: a trace captures them by reference, which is fast; literals in the graph are not.
@@ -108,7 +116,7 @@ class LoweredPerceiver(tf.Module):
 
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
-        other = LoweredPerceiver(program, dtype=self.dtype)
+        other = LoweredPerceiver(program, dtype=self.dtype, stored=self._stored)
         other._tensors, other._alive = self._tensors, self._alive
         return other
 
@@ -116,7 +124,7 @@ class LoweredPerceiver(tf.Module):
         """The array in the module's dtype; the same array is always the same tensor, so tied weights stay tied."""
         if id(array) not in self._tensors:
             with tf.init_scope():  # an eager tensor, also when the first call is a trace
-                self._tensors[id(array)] = tf.constant(array, self.dtype)
+                self._tensors[id(array)] = tf.constant(self._stored(array), self.dtype)
             self._alive.append(array)
         return self._tensors[id(array)]
 

@@ -39,7 +39,7 @@ class Subject:
     artefacts: Mapping[Kind, bytes]
     held_out: HeldOut
     layers: Mapping[str, np.ndarray]
-    integer_model: Callable[[Kind], Any]
+    integer_model: Callable[[Kind, bytes], Any]
 
     def prove(self, format_: str, precision: str, *, content: bytes | None = None, gates: Gates | None = None) -> Any:
         """Hold an artefact, or ``content`` in its place, to its precision's gates."""
@@ -52,7 +52,7 @@ class Subject:
             gates=gates or Gates.for_precision(precision),
             is_classifier=self.model.checkpoint.config.final_classifier_head,
             layer_reference=self.layers,
-            expect_layers=self.integer_model(kind),
+            expect_layers=self.integer_model(kind, content or self.artefacts[kind]),
         )
         return parity
 
