@@ -53,3 +53,13 @@ def _cpu_fields() -> dict[str, str]:
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
     return fields
+
+
+def available_bytes() -> int | None:
+    """Of memory that nobody needs at the moment; None where the system does not tell (it is read from Linux's
+    ``/proc``)."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)

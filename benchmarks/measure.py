@@ -15,6 +15,7 @@ import numpy as np
 from contenders import Contender, by_engine, contender, ours, plain, with_weight_cache
 from environments import CACHE
 from floor import Rates, floor_ms
+from machine import available_bytes
 from operations import Operations, count
 from peer_files import peer_file, work_folder
 from peer_list import Peer, peers_of
@@ -36,8 +37,9 @@ SAMPLES = ("samples_ms", "paused_samples_ms")
 COLLAPSED_BELOW = 0.1
 """A sensitivity ratio under this: the output hardly depends on the input any more."""
 
-MOST_BYTES_TOGETHER = 9e9
-"""Of all models that are loaded at once, as `_weight` guesses."""
+LEAST_BYTES_TOGETHER, SHARE_OF_MEMORY = 9e9, 0.8
+"""Of all models that are loaded at once, as `_weight` guesses: a share of the memory that is available, at least so
+much."""
 
 _METRICS = ("cosine", "relative_l2", "sensitivity_ratio", "top1_agreement", "accuracy")
 
@@ -58,8 +60,9 @@ def compare(
     present += [*with_weight_cache(present), *plain(present)]
     rows = {one: _row(one) for one in by_engine(present)}
     operations = operations_of(subject)
+    most_bytes = max(LEAST_BYTES_TOGETHER, SHARE_OF_MEMORY * (available_bytes() or 0))
     for number in threads:
-        together = list(groups(present, subject))
+        together = list(groups(present, subject, most_bytes=most_bytes))
         for index, group in enumerate(together):
             with progress(f"{counted(number, 'thread')}, group {index + 1} of {len(together)}"):
                 measured = _measure(
@@ -162,9 +165,7 @@ def without_folders(error: PerceiverEdgeError, cache: Path) -> str:
     return str(error).replace(str(cache.absolute()), str(CACHE))
 
 
-def groups(
-    present: Sequence[Contender], subject: Subject, *, most_bytes: float = MOST_BYTES_TOGETHER
-) -> Iterator[list[Contender]]:
+def groups(present: Sequence[Contender], subject: Subject, *, most_bytes: float) -> Iterator[list[Contender]]:
     """As many at once as memory holds; the anchors are in every group."""
     anchors = [one for one in present if one.is_anchor]
     room = most_bytes - sum(_weight(one, subject) for one in anchors)
