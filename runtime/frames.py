@@ -12,11 +12,11 @@ import numpy as np
 Arrays = Mapping[str, np.ndarray]
 
 _MOST_HEADER_BYTES = 1 << 20
-_MOST_ARRAY_BYTES = 1 << 32
+MOST_ARRAY_BYTES = 1 << 32
 
 
 def send(file: IO[bytes], header: Mapping[str, Any], arrays: Arrays) -> None:
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     described = [[name, array.dtype.str, list(array.shape)] for name, array in contiguous.items()]
     file.write(json.dumps({**header, "arrays": described}).encode() + b"\n")
     for array in contiguous.values():
@@ -33,7 +33,7 @@ def receive(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     for name, dtype, shape in header.pop("arrays"):
         kind = np.dtype(dtype)
         size_bytes = math.prod(shape) * kind.itemsize
-        if kind.hasobject or not 0 <= size_bytes <= _MOST_ARRAY_BYTES:
+        if kind.hasobject or not 0 <= size_bytes <= MOST_ARRAY_BYTES:
             raise ValueError(f"{dtype} {shape}")
         content = file.read(size_bytes)
         if len(content) != size_bytes:

@@ -6,28 +6,22 @@ runs there whole.
 
 from __future__ import annotations
 
-import pickle
 import re
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError, PerceiverEdgeError
-from perceiver_edge.runtime.litert_gpu_worker import Failed, Load, Loaded, Misread, Outputs
+from perceiver_edge.runtime.child import ChildError, ChildProcess, program
+from perceiver_edge.runtime.frames import Arrays
 from perceiver_edge.runtime.runner import Runner
+from perceiver_edge.runtime.serving import specs
 
 RUNTIME = "LiteRT GPU"
-
-_WORKER = (sys.executable, "-c", "from perceiver_edge.runtime.litert_gpu_worker import main; main()")
-
-_LONGEST_S = 600
-"""A driver that takes longer over one call hangs."""
 
 _ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 _REFUSED = re.compile(r"not supported by GPU delegate:\n((?:[A-Z][A-Z0-9_]*: .*\n)+)")
@@ -65,15 +59,15 @@ class LiteRtGpuRunner(Runner):
         """
         if find_spec("ai_edge_litert") is None:
             raise MissingExtraError("ai_edge_litert", "litert")
-        self._one_call = threading.Lock()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
-        self._worker = subprocess.Popen(_WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
+        self._log = _Log()
         try:
-            loaded = self._loaded(self._ask(Load(content, half)), where)
+            self._child = ChildProcess(program("perceiver_edge.runtime.litert_gpu_worker"), stderr=self._log.end)
+            said, _ = self._ask({"half": half}, {"model": np.frombuffer(content, np.uint8)})
+            self._require_loaded(said, self._log.read(), where)
         except BaseException:
             self.close()
             raise
-        super().__init__(loaded.inputs, loaded.outputs)
+        super().__init__(specs(said["inputs"]), specs(said["outputs"]))
 
     def __enter__(self) -> LiteRtGpuRunner:
         return self
@@ -83,22 +77,21 @@ class LiteRtGpuRunner(Runner):
 
     def close(self) -> None:
         """End the process."""
-        self._worker.kill()
-        self._worker.communicate()
+        if "_child" in self.__dict__:
+            self._child.close()
         self._log.close()
 
-    def _loaded(self, reply: object, where: str) -> Loaded:
-        log = self._written()
-        if isinstance(reply, Misread):
+    def _require_loaded(self, said: Mapping[str, Any], log: str, where: str) -> None:
+        if "misread" in said:
             raise BadInputError(
                 "LiteRT's GPU accelerator would compute this model wrongly: of a constant of several rows in an "
                 "addition or product it reads the first alone.",
-                expected="the form that convert --quantize fp16 writes", got=", ".join(reply.operators), where=where,
+                expected="the form that convert --quantize fp16 writes", got=", ".join(said["misread"]), where=where,
             )  # fmt: skip
         if _NO_GPU in log:
             raise NotRunError(
                 RUNTIME,
-                missing=f"a Vulkan loader and a GPU with a Vulkan driver ({_ERROR.findall(log)[0]})",
+                missing=f"a Vulkan loader and a GPU with a Vulkan driver ({next(iter(_ERROR.findall(log)), _NO_GPU)})",
                 fix="install libvulkan1 and the GPU's driver; VK_DRIVER_FILES names one that is not found by itself",
             )
         if refused := refused_operators(log):
@@ -106,67 +99,72 @@ class LiteRtGpuRunner(Runner):
                 "LiteRT's GPU accelerator does not run all of this model, and a part is not enough.",
                 expected="the form that convert --quantize fp16 writes", got="; ".join(refused), where=where,
             )  # fmt: skip
-        if not isinstance(reply, Loaded):
+        if "error" in said:
             raise BadInputError(
                 "LiteRT's GPU accelerator refuses the model.",
-                expected="an undamaged float .tflite model",
-                got=reply.message if isinstance(reply, Failed) else reply,
-                where=where,
-            )
+                expected="an undamaged float .tflite model", got=said["error"], where=where,
+            )  # fmt: skip
         if (adapter := _ADAPTER.search(log)) is None:
             raise PerceiverEdgeError(
                 f"{RUNTIME} did not say which GPU it took.",
                 expected="a line 'Selected adapter: …' in its log", got=log[-300:], where=where,
                 fix="try another version of ai-edge-litert: its log has changed",
             )  # fmt: skip
+        _require_valid(log)
         self.adapter, kind = adapter.groups()
         self.is_software = "Software" in kind
-        return reply
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        reply = self._ask(feeds)
-        self._require_valid()
-        if not isinstance(reply, Outputs):
-            raise PerceiverEdgeError(f"{RUNTIME} failed in a call.", got=reply, where=self.adapter)
-        self.call_ms = reply.call_ms
-        return reply.arrays
+        said, outputs = self._ask({}, feeds)
+        _require_valid(self._log.read())
+        if "error" in said:
+            raise PerceiverEdgeError(f"{RUNTIME} failed in a call.", got=said["error"], where=self.adapter)
+        self.call_ms = said["call_ms"]
+        return outputs
 
-    def _ask(self, request: object) -> Any:
-        """Send a request and wait for the reply."""
-        assert self._worker.stdin and self._worker.stdout
-        watchdog = threading.Timer(_LONGEST_S, self._worker.kill)
-        watchdog.start()
+    def _ask(self, header: Mapping[str, Any], arrays: Arrays) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         try:
-            with self._one_call:
-                pickle.dump(request, self._worker.stdin)
-                self._worker.stdin.flush()
-                return pickle.load(self._worker.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
-            status = self._worker.wait()
-            self._require_valid()
+            return self._child.ask(header, arrays)
+        except ChildError as error:
+            said = self._log.read()
+            _require_valid(said)
             raise PerceiverEdgeError(
-                f"{RUNTIME} ended in the middle of a call.",
-                expected=f"an answer within {_LONGEST_S} s",
-                got=f"signal {-status}" if status < 0 else f"exit status {status}",
-                where=next(reversed(self._written().strip().splitlines()), None),
-                fix="look for a newer driver of the GPU",
-            ) from None
-        finally:
-            watchdog.cancel()
+                f"{RUNTIME} gives no answer.", expected="a driver that ends its calls", got=error,
+                where=next(reversed(said.strip().splitlines()), None), fix="look for a newer driver of the GPU",
+            ) from error  # fmt: skip
 
-    def _require_valid(self) -> None:
-        """LiteRT goes on after what WebGPU refuses, and reads zeros."""
-        if invalid := _INVALID.search(self._written()):
-            raise BadInputError(
-                "The model does not fit this GPU.",
-                expected="batch × tokens of at most 4 times the side of the GPU's largest texture",
-                got=invalid[1], fix="compile for a batch of 1, or fewer tokens",
-            )  # fmt: skip
 
-    def _written(self) -> str:
-        """What LiteRT and the driver have written so far."""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
+class _Log:
+    """A file for what the child writes, which is read while it is written: both ends have a place of their own in it.
+
+    Attributes:
+        end: the child's.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name, "log")
+        self.end = path.open("ab")
+        self._read = path.open("rb")
+
+    def read(self) -> str:
+        """What was written since the last time."""
+        return self._read.read().decode(errors="replace")
+
+    def close(self) -> None:
+        self.end.close()
+        self._read.close()
+        self._folder.cleanup()
+
+
+def _require_valid(log: str) -> None:
+    """LiteRT goes on after what WebGPU refuses, and reads zeros."""
+    if invalid := _INVALID.search(log):
+        raise BadInputError(
+            "The model does not fit this GPU.",
+            expected="batch × tokens of at most 4 times the side of the GPU's largest texture",
+            got=invalid[1], fix="compile for a batch of 1, or fewer tokens",
+        )  # fmt: skip
 
 
 def refused_operators(log: str) -> tuple[str, ...]:

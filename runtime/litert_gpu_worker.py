@@ -1,68 +1,31 @@
-"""The process in which LiteRT's GPU accelerator runs a model.
+"""The process in which LiteRT's GPU accelerator runs a model; `litert_gpu` starts it.
 
-`litert_gpu` starts it and talks to it in pickles: requests on standard input, a reply to each on standard output. What
-LiteRT and the driver write goes to standard error.
+What LiteRT and the driver write goes to standard error.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from perceiver_edge.runtime.runner import TensorSpec
-
-
-@dataclass(frozen=True)
-class Load:
-    """The first request. ``half``: whether the accelerator may compute in float16."""
-
-    model: bytes
-    half: bool
-
-
-@dataclass(frozen=True)
-class Loaded:
-    inputs: dict[str, TensorSpec]
-    outputs: dict[str, TensorSpec]
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """``call_ms``: from the inputs in this process's memory to the outputs there."""
-
-    arrays: dict[str, np.ndarray]
-    call_ms: float
-
-
-@dataclass(frozen=True)
-class Misread:
-    """Operators that the accelerator would compute wrongly; nothing was loaded."""
-
-    operators: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Failed:
-    message: str
+from perceiver_edge.runtime.serving import Answer, described, serve
 
 
 class _Model:
     """A compiled model with its buffers on the device."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, content: bytes, *, half: bool) -> None:
         from ai_edge_litert.compiled_model import CompiledModel, GpuOptions, HardwareAccelerator, Options
 
         # The GPU alone: with the CPU beside it, LiteRT runs there what the GPU refuses and still says "accelerated".
         self._model = CompiledModel.from_buffer(
-            load.model,
+            content,
             options=Options(
-                hardware_accelerators=HardwareAccelerator.GPU, gpu_options=GpuOptions(enforce_f32=not load.half)
+                hardware_accelerators=HardwareAccelerator.GPU, gpu_options=GpuOptions(enforce_f32=not half)
             ),
         )
         signature = self._model.get_signature_by_index(0)
@@ -72,7 +35,8 @@ class _Model:
         self._input_buffers = self._model.create_input_buffers(0)
         self._output_buffers = self._model.create_output_buffers(0)
 
-    def run(self, feeds: dict[str, np.ndarray]) -> Outputs:
+    def run(self, feeds: dict[str, np.ndarray]) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
+        """``call_ms``: from the inputs in this process's memory to the outputs there."""
         start = time.perf_counter()
         for name, buffer in zip(self.inputs, self._input_buffers):
             buffer.write(feeds[name])
@@ -81,7 +45,7 @@ class _Model:
             name: buffer.read(int(np.prod(spec.shape)), spec.dtype).reshape(spec.shape)
             for (name, spec), buffer in zip(self.outputs.items(), self._output_buffers)
         }
-        return Outputs(arrays, 1000 * (time.perf_counter() - start))
+        return {"call_ms": 1000 * (time.perf_counter() - start)}, arrays
 
 
 def misread_operators(model: bytes) -> Iterator[str]:
@@ -113,28 +77,13 @@ def _specs(details: dict[str, dict], names: list[str]) -> dict[str, TensorSpec]:
     }
 
 
+def _load(content: bytes, *, half: bool) -> tuple[Mapping[str, Any], Answer | None]:
+    """``half``: whether the accelerator may compute in float16."""
+    if misread := list(misread_operators(content)):
+        return {"misread": misread}, None
+    model = _Model(content, half=half)
+    return {"inputs": described(model.inputs), "outputs": described(model.outputs)}, model.run
+
+
 def main() -> None:
-    """Load the model of the first request, then run it on the feeds of every further one."""
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # C++ may print; only replies go to the parent
-    requests = sys.stdin.buffer
-
-    def reply(value: object) -> None:
-        pickle.dump(value, replies)
-        replies.flush()
-
-    load = pickle.load(requests)
-    try:
-        if misread := tuple(misread_operators(load.model)):
-            reply(Misread(misread))
-            return
-        model = _Model(load)
-        reply(Loaded(model.inputs, model.outputs))
-        while True:
-            try:
-                feeds = pickle.load(requests)
-            except EOFError:  # the parent is done
-                return
-            reply(model.run(feeds))
-    except Exception as error:  # LiteRT's have no base class; a damaged file gives any
-        reply(Failed(f"{type(error).__name__}: {error}"))
+    serve(_load)

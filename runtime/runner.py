@@ -41,7 +41,8 @@ class Runner(ABC):
     Attributes:
         engine: ``"litert"``, ``"tflite_runtime"`` or ``"onnxruntime"``.
         inputs, outputs: name to `TensorSpec`, in the model's order.
-        execution: how it runs: threads, where they are, what they do between calls; None for one on a GPU.
+        execution: how it runs: threads, where they are, what they do between calls; None for one on a GPU,
+            or in a process of its own.
         class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
             that the model lies in; whoever knows better sets them.
         preprocessing: makes inputs of pictures or texts, as calibration did; `load` takes it from the same bundle.
@@ -89,12 +90,13 @@ class Runner(ABC):
         return next(iter(results.values())) if len(results) == 1 else results
 
     def _require_its_process(self) -> None:
-        """A fork has none of its parent's threads; an engine would wait for its workers forever."""
-        if os.getpid() != self._process and self.execution is not None and self.execution.threads > 1:
+        """A fork has none of its parent's threads: an engine would wait for its workers forever. A GPU's state is not
+        the fork's either, and the pipe to a process of the model's own would mix the answers of both."""
+        if os.getpid() != self._process and (self.execution is None or self.execution.threads > 1):
             raise PerceiverEdgeError(
-                "The model was loaded before this process was forked, and its threads are in the other one.",
+                "The model was loaded before this process was forked, and what runs it is the other one's.",
                 expected="a model loaded in the process that runs it", got="a runner of the parent process",
-                fix="load it after the fork, or with threads=1",
+                fix="load it after the fork" if self.execution is None else "load it after the fork, or with threads=1",
             )  # fmt: skip
 
     def __repr__(self) -> str:

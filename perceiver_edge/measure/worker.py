@@ -30,6 +30,7 @@ import numpy as np
 from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.measure.turn import PAUSE_S, Turn, take_turn, timed_ms
 from perceiver_edge.memory import status_bytes
+from perceiver_edge.runtime.child import killed_late, program
 
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
 """Feeds by name, batch dimension included → the output, batch dimension included."""
@@ -74,8 +75,9 @@ class Worker:
         return self._process.pid
 
     def start(self) -> Started:
-        """Load the model and run it once."""
-        return Started(**self._ask("start"))
+        """Load the model and run it once, within `child.LONGEST_S`."""
+        with killed_late(self._process):
+            return Started(**self._ask("start"))
 
     def turn(self, pause_s: float = PAUSE_S) -> Turn:
         """A burst of inferences, and some after a pause."""
@@ -131,7 +133,7 @@ def engine_worker(
     weight_cache: Path | None = None,
 ) -> Worker:  # fmt: skip
     """A process of this module as a program, which serves ``file``; for the arguments see `main`."""
-    command = [sys.executable, "-m", "perceiver_edge.measure.worker", file, inputs, "--engine", engine]
+    command = [*program("perceiver_edge.measure.worker"), file, inputs, "--engine", engine]
     command += ["--threads", threads, "--batch", batch, "--streams", streams, *["--plain"] * is_plain]
     if weight_cache is not None:
         command += ["--weight-cache", weight_cache]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge.errors import BadInputError, NotRunError, PerceiverEdgeError
-from perceiver_edge.runtime import litert_gpu, load
+from perceiver_edge.runtime import child, litert_gpu, load
 from perceiver_edge.runtime.litert_gpu import LiteRtGpuRunner, refused_operators, run_on_gpu
 
 
@@ -39,42 +39,77 @@ def _sum_with_rows():
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()]).convert()
 
 
-def test_a_driver_that_crashes_is_an_error_of_ours(monkeypatch, float_tflite):
+@pytest.fixture
+def worker(monkeypatch):
+    """Have a program of some lines of Python in the place of the one that has a GPU."""
+    return lambda code: monkeypatch.setattr(litert_gpu, "program", lambda _: [sys.executable, "-c", code])
+
+
+def test_a_driver_that_crashes_is_an_error_of_ours(worker, float_tflite):
     crash = "import os, signal, sys; sys.stdin.buffer.read(1); os.kill(os.getpid(), signal.SIGSEGV)"
-    monkeypatch.setattr(litert_gpu, "_WORKER", (sys.executable, "-c", crash))
+    worker(crash)
     with pytest.raises(PerceiverEdgeError, match="signal 11"):
         LiteRtGpuRunner(float_tflite, half=False, where="model")
 
 
-def test_a_driver_that_hangs_is_an_error_of_ours(monkeypatch, float_tflite):
-    monkeypatch.setattr(litert_gpu, "_WORKER", (sys.executable, "-c", "import time; time.sleep(60)"))
-    monkeypatch.setattr(litert_gpu, "_LONGEST_S", 0.1)
+def test_a_driver_that_hangs_is_an_error_of_ours(worker, monkeypatch, float_tflite):
+    worker("import time; time.sleep(60)")
+    monkeypatch.setattr(child, "LONGEST_S", 0.1)
     with pytest.raises(PerceiverEdgeError, match=r"within 0\.1 s"):
         LiteRtGpuRunner(float_tflite, half=False, where="model")
 
 
-SAYS_INVALID = "import os, sys; os.write(2, b'Validation error: Texture size exceeded\\n'); "
-
-
-@pytest.mark.parametrize("then", ["os.abort()", "ready_then_zeros()"])
-def test_what_webgpu_refuses_is_an_error_even_where_there_is_an_answer(monkeypatch, float_tflite, batch, then):
-    """Outputs are zeros then, or LiteRT crashes."""
-    ready_then_zeros = """
-import numpy as np, pickle
-from perceiver_edge.runtime.litert_gpu_worker import Loaded, Outputs
-from perceiver_edge.runtime.runner import TensorSpec
-def ready_then_zeros():
-    os.write(2, b"Selected adapter: A GPU, arch=x, adapterType=discrete\\n")
-    out, logits = sys.stdout.buffer, TensorSpec((1, 3), np.dtype("float32"))
-    for reply in (Loaded({"input": TensorSpec((1, 4, 6), np.dtype("float32"))}, {"logits": logits}),
-                  Outputs({"logits": np.zeros((1, 3), np.float32)}, 1.0)):
-        pickle.load(sys.stdin.buffer)
-        pickle.dump(reply, out)
-        out.flush()
+SAYS = """
+import os, sys
+import numpy as np
+from perceiver_edge.runtime.serving import serve
+def say(text): os.write(2, text.encode() + b"\\n")
+def load(content, half):
+    say("Selected adapter: A GPU, arch=x, adapterType=discrete")
+    {loading}
+    specs = {{"input": ((1, 4, 6), "<f4")}}, {{"logits": ((1, 3), "<f4")}}
+    return dict(zip(("inputs", "outputs"), specs)), answer
+def answer(feeds):
+    {answering}
+    return {{"call_ms": 1.0}}, {{"logits": np.full((1, 3), feeds["input"][0, 0, 0])}}
+serve(load)
 """
-    monkeypatch.setattr(litert_gpu, "_WORKER", (sys.executable, "-c", f"{SAYS_INVALID}{ready_then_zeros}\n{then}"))
+INVALID = "say('Validation error: Texture size exceeded')"
+
+
+@pytest.mark.parametrize("when", ["loading", "answering"])
+@pytest.mark.parametrize("then", ["pass", "os.abort()"])
+def test_what_webgpu_refuses_is_an_error_even_where_there_is_an_answer(worker, float_tflite, batch, when, then):
+    """Outputs are zeros then, or LiteRT crashes."""
+    worker(SAYS.format(**{"loading": "pass", "answering": "pass", when: f"{INVALID}; {then}"}))
     with pytest.raises(BadInputError, match=r"does not fit this GPU(.|\n)*Texture size exceeded"):
         run_on_gpu(float_tflite, {"input": batch})
+
+
+def test_what_is_said_in_one_call_is_not_held_against_the_next(worker, float_tflite, batch):
+    """And nothing that is written while the log is read gets lost."""
+    worker(SAYS.format(loading="pass", answering=f"say('x' * 70_000); feeds['input'][0, 0, 0] != 7 or {INVALID}"))
+    with LiteRtGpuRunner(float_tflite, half=False, where="model") as runner:
+        for value, is_bad in ((1, False), (7, True), (2, False), (7, True)):
+            feed = np.full_like(batch, value)
+            if is_bad:
+                with pytest.raises(BadInputError, match="does not fit this GPU"):
+                    runner(feed)
+            else:
+                np.testing.assert_array_equal(runner(feed), np.full((1, 3), value, np.float32))
+
+
+def test_a_failed_call_is_told(worker, float_tflite, batch):
+    worker(SAYS.format(loading="pass", answering="raise RuntimeError('out of memory')"))
+    with pytest.raises(PerceiverEdgeError, match=r"failed in a call(.|\n)*RuntimeError: out of memory"):
+        run_on_gpu(float_tflite, {"input": batch})
+
+
+def test_no_gpu_is_told_even_without_a_reason(worker, float_tflite):
+    said = "say('Failed to initialize WebGPU environment'); raise RuntimeError"
+    worker(SAYS.format(loading=said, answering="pass"))
+    with pytest.raises(NotRunError, match="Failed to initialize WebGPU environment"):
+        run_on_gpu(float_tflite, {})
 
 
 def test_refused_operators_are_read_from_the_log():
@@ -111,10 +146,10 @@ def test_it_knows_its_inputs_and_its_adapter(float_tflite, batch):
 
 
 @pytest.mark.devices
-def test_the_accelerator_still_misreads_a_constant_of_several_rows(monkeypatch):
+def test_the_accelerator_still_misreads_a_constant_of_several_rows(worker):
     """Guards `misread_operators`: where this fails LiteRT is mended, and the refusal can go."""
     careless = "from perceiver_edge.runtime import litert_gpu_worker as w; w.misread_operators = lambda _: (); w.main()"
-    monkeypatch.setattr(litert_gpu, "_WORKER", (sys.executable, "-c", careless))
+    worker(careless)
     model, x = _sum_with_rows(), np.ones((4, 3), np.float32)
     on_cpu = load(model)
     outputs = run_on_gpu(model, dict.fromkeys(on_cpu.inputs, x))
