@@ -64,7 +64,7 @@ def copy_runtime(destination: Path) -> None:
     """This version's `perceiver_edge.runtime` and what it imports: some modules of the package, and two folders."""
     package = Path(errors.__file__).parent
     (destination / "perceiver_edge").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "installation.py", "registration.py"):
+    for name in ("__init__.py", "_version.py", "errors.py", "installation.py", "registration.py"):
         shutil.copy(package / name, destination / "perceiver_edge" / name)
     for name, folder_ in (("runtime", Path(runtime.__file__).parent), ("files", package / "files")):
         shutil.copytree(folder_, destination / "perceiver_edge" / name, ignore=shutil.ignore_patterns("__pycache__"))
