@@ -6,6 +6,7 @@ Needs NumPy, and Pillow for pictures. A bundle carries the settings, so a device
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +23,14 @@ _MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
 _GREY = {"1", "L", "LA", "La"}
 """Pillow's modes without colour."""
 
+_SPECIAL = (b"[PAD]", b"[BOS]", b"[EOS]", b"[MASK]", b"[CLS]", b"[SEP]")
+"""Symbols that are no bytes, in their order, as a text may name them."""
+
 PAD, CLS, SEP = 0, 4, 5
-FIRST_BYTE = 6
-"""What byte 0 becomes: before it stand the special symbols PAD, BOS, EOS, MASK, CLS and SEP."""
+FIRST_BYTE = len(_SPECIAL)
+"""What byte 0 becomes."""
+
+_NAMED = re.compile(b"(" + b"|".join(map(re.escape, _SPECIAL)) + b")")
 
 BYTE_VOCABULARY = FIRST_BYTE + 256
 """Symbols of a model whose texts are bytes. One of another vocabulary has a tokenizer that nobody has told us."""
@@ -144,7 +150,10 @@ def _require_usable(image: Any) -> None:
 
 @dataclass(frozen=True)
 class Text:
-    """How texts become integers: CLS, the bytes of UTF-8 plus `FIRST_BYTE`, SEP; then PAD up to ``length``."""
+    """How texts become integers: CLS, the bytes of UTF-8 plus `FIRST_BYTE`, SEP; then PAD up to ``length``.
+
+    A special symbol that the text names, such as ``[MASK]``, becomes that one symbol, as transformers does it.
+    """
 
     length: int
 
@@ -152,20 +161,28 @@ class Text:
         """``input`` int32 ``[length]``, and ``mask`` bool ``[length]``: True where there is no PAD.
 
         Raises:
-            BadInputError: not a text, or one of more than ``length`` - 2 bytes.
+            BadInputError: not a text, or one of more than ``length`` - 2 symbols.
         """
         if not isinstance(text, (str, bytes)):
             raise BadInputError("This is not a text.", expected="str or bytes", got=type(text).__name__)
         content = text.encode() if isinstance(text, str) else text
-        if len(content) > self.length - 2:
+        symbols = [CLS, *_symbols(content), SEP]
+        if len(symbols) > self.length:
             raise BadInputError(
                 "The text is too long for the model.", expected=f"at most {self.length - 2} bytes of UTF-8",
-                got=f"{len(content)} bytes", fix="cut it, or compile for a longer sequence",
+                got=f"{len(symbols) - 2} bytes", fix="cut it, or compile for a longer sequence",
             )  # fmt: skip
-        symbols = [CLS, *(byte + FIRST_BYTE for byte in content), SEP]
         ids = np.full(self.length, PAD, np.int32)
         ids[: len(symbols)] = symbols
         return {"input": ids, "mask": np.arange(self.length) < len(symbols)}
+
+
+def _symbols(content: bytes) -> Iterator[int]:
+    for part in _NAMED.split(content):
+        if part in _SPECIAL:
+            yield _SPECIAL.index(part)
+        else:
+            yield from (byte + FIRST_BYTE for byte in part)
 
 
 Preprocessing = Union[Pictures, Text]

@@ -42,6 +42,18 @@ def test_texts_are_bytes_and_special_symbols():
     assert (made["input"].dtype, made["mask"].dtype) == (np.int32, np.bool_)
 
 
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [("a [MASK] b", [4, 103, 38, 3, 38, 104, 5]), ("[MASK][MASK]", [4, 3, 3, 5]), ("[[MASK]]", [4, 97, 3, 99, 5]),
+     ("x[CLS]y [SEP]", [4, 126, 4, 127, 38, 5, 5]), ("[BOS]a[EOS]", [4, 1, 103, 2, 5]),
+     ("[mask] [MASK", [4, 97, 115, 103, 121, 113, 99, 38, 97, 83, 71, 89, 81, 5])],
+)  # fmt: skip
+def test_special_symbols_that_a_text_names_are_one_symbol(text, ids):
+    """Ids of transformers' PerceiverTokenizer."""
+    made = Text(length=24)(text)
+    assert made["input"][made["mask"]].tolist() == ids
+
+
 @pytest.mark.parametrize("text", ["x" * 23, "ü" * 12, 7])
 def test_a_text_that_does_not_fit_says_so(text):
     with pytest.raises(BadInputError):
