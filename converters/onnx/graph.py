@@ -22,20 +22,24 @@ def onnx_sites(graph: onnx.GraphProto) -> dict[str, Site]:
 
 
 def separate_residuals(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Take matrices out of Gemms: ``x @ w + matrix`` becomes ``(x @ w) + matrix``.
+    """Take residuals out of Gemms: ``x @ w + residual`` becomes ``(x @ w) + residual``.
 
-    tf2onnx merges the sum with the constant latents, the first residual, into the product before it. Then the site's
-    result is another value than the one that was calibrated, and no int8 kernel adds a matrix.
+    tf2onnx merges the sum with the constant latents, the first residual, into the product before it; and, where a bias
+    is zero, that with the one row of a classifier's decoder. Then the site's result is another value than the one that
+    was calibrated, and no int8 kernel adds a matrix, or a row that is computed.
     """
     rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
     for value in model.graph.value_info:
         dimensions = value.type.tensor_type.shape.dim
         if len(dimensions) == 2:
             rows[value.name] = dimensions[0].dim_value
+    computed = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output}
     nodes = []
     for node in model.graph.node:
         nodes.append(node)
-        if node.op_type == "Gemm" and len(node.input) == 3 and rows.get(node.input[2], 1) > 1:
+        if node.op_type != "Gemm" or len(node.input) != 3:
+            continue
+        if node.input[2] in computed or rows.get(node.input[2], 1) > 1:
             total, matrix, product = node.output[0], node.input.pop(), f"{node.name}:product"
             node.output[0] = product
             nodes.append(onnx.helper.make_node("Add", [product, matrix], [total], name=f"{node.name}/residual"))

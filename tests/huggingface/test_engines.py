@@ -43,6 +43,19 @@ def test_an_int8_model_whose_blocks_share_weights_is_loaded(shared_blocks, error
     assert 1e-4 < error(load(model)(case.inputs)[0], expected(case.name)) < INT8_ERROR
 
 
+def test_a_decoder_of_one_row_adds_it_outside_of_its_products(named_case, plain):
+    """Where biases are zero, as before training, tf2onnx would take the row for one, and no int8 kernel does."""
+    case = named_case("fourier")
+    for name in case.weights:
+        case.weights[name] *= not name.endswith(".bias")
+    module = LoweredPerceiver(single_precision(lower(plain(case))[0]))
+    model = to_onnx(trace(module, inputs={"input": (case.inputs.shape, tf.float32)}, output_name="logits"))
+    constants = {tensor.name for tensor in model.graph.initializer}
+    gemms = [node for node in model.graph.node if node.op_type == "Gemm"]
+    assert gemms
+    assert all(constants.issuperset(node.input[1:]) for node in gemms)
+
+
 def test_weights_that_blocks_share_are_packed_once(shared_blocks, error, expected, tmp_path):
     """LiteRT's weight cache has one packing for all uses, and refuses where it is not theirs."""
     case, traced, points = shared_blocks
