@@ -26,7 +26,8 @@ def separate_residuals(model: onnx.ModelProto) -> onnx.ModelProto:
 
     tf2onnx merges the sum with the constant latents, the first residual, into the product before it; and, where a bias
     is zero, that with the one row of a classifier's decoder. Then the site's result is another value than the one that
-    was calibrated, and no int8 kernel adds a matrix, or a row that is computed.
+    was calibrated, and no int8 kernel adds a matrix, or a row that is computed. Where others read the product too,
+    tf2onnx has left it there beside the Gemm, and they share it again.
     """
     rows = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer if len(tensor.dims) == 2}
     for value in model.graph.value_info:
@@ -34,6 +35,7 @@ def separate_residuals(model: onnx.ModelProto) -> onnx.ModelProto:
         if len(dimensions) == 2:
             rows[value.name] = dimensions[0].dim_value
     computed = {name for node in model.graph.node if node.op_type != "Constant" for name in node.output}
+    products = {tuple(node.input): node.output[0] for node in model.graph.node if node.op_type == "MatMul"}
     nodes = []
     for node in model.graph.node:
         nodes.append(node)
@@ -41,6 +43,9 @@ def separate_residuals(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         if node.input[2] in computed or rows.get(node.input[2], 1) > 1:
             total, matrix, product = node.output[0], node.input.pop(), f"{node.name}:product"
+            if shared := products.get(tuple(node.input)):
+                product = shared
+                nodes.pop()
             node.output[0] = product
             nodes.append(onnx.helper.make_node("Add", [product, matrix], [total], name=f"{node.name}/residual"))
     # extend() copies, and the nodes must outlive the list that they are in.
