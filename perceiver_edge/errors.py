@@ -115,6 +115,25 @@ class MissingExtraError(PerceiverEdgeError):
         )
 
 
+@contextmanager
+def importing(library: str, extra: str) -> Iterator[None]:
+    """What the imports of a library in the block raise becomes an error of ours.
+
+    Raises:
+        MissingExtraError: it is not installed; ``extra`` brings it.
+        PerceiverEdgeError: it is installed and broken, or lacks a library of the system.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == library:
+            raise MissingExtraError(library, extra) from None
+        raise PerceiverEdgeError(
+            f"{library} is installed and cannot be imported.", got=error,
+            fix="install it again, or what it lacks; its own documentation names the systems that it runs on",
+        ) from error  # fmt: skip
+
+
 class ConversionError(PerceiverEdgeError):
     """A converter ran but its result is not what was asked for (Flex operators, a GEMM left in float)."""
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perceiver_edge.errors import MissingExtraError, printable
+from perceiver_edge.errors import importing, printable
 from perceiver_edge.memory import peak_memory_bytes
 
 if TYPE_CHECKING:
@@ -114,10 +114,8 @@ def result_console() -> Console:
 
 
 def _console(*, stderr: bool, quiet: bool) -> Console:
-    try:
+    with importing("rich", "convert"):
         from rich.console import Console
-    except ImportError:
-        raise MissingExtraError("rich", "convert") from None
     stream = sys.stderr if stderr else sys.stdout
     # A pipe has no width of its own, and rich's 80 columns would break tables that a log shows whole.
     width = None if stream is not None and stream.isatty() else _WIDTH_WITHOUT_TERMINAL

@@ -19,13 +19,21 @@ _STDERR = 2
 _one_redirection = threading.RLock()
 
 
+_SOURCE = rb"[\w./-]+\.(?:cc|h):\d+\]"
+_NOTICE = rb"INFO: (?:\[" + _SOURCE + rb"|(?:Created|Initialized|Applying \d+) TensorFlow Lite |Loaded Open[CG]L )"
+"""How lines begin that LiteRT and tflite-runtime write while all is well. A program may have lines of INFO too."""
+
+_LITE_NOTICE = re.compile(_NOTICE)
+_LITERT_NOTICE = re.compile(_NOTICE + rb"|WARNING: \[(?:npu|gpu)_registry\.cc")
+_TENSORFLOW_NOTICE = re.compile(
+    _NOTICE + rb"|[IW]\d{4} \d\d:\d\d:\d\d\S* +\d+ " + _SOURCE + rb"|WARNING: All log messages before absl"
+)
+"""The last two are absl's form of a log line, from C++."""
+
+
 def without_notices() -> AbstractContextManager[None]:
-    """Let everything through but lines that start with INFO."""
-    return stderr_held_back(shows=lambda line: not line.startswith(b"INFO"))
-
-
-_TENSORFLOW_NOTICE = re.compile(rb"INFO|[IW]\d{4} \d\d:\d\d:\d\d|WARNING: All log messages before absl")
-"""How lines begin that TensorFlow's C++ writes while all is well: the last two are absl's form of a log line."""
+    """Let everything through but TFLite's own notices."""
+    return stderr_held_back(shows=lambda line: not _LITE_NOTICE.match(line))
 
 
 @contextmanager
@@ -42,9 +50,8 @@ def without_tensorflow_notices() -> Iterator[None]:
 
 
 def without_litert_notices() -> AbstractContextManager[None]:
-    """Beside INFO hold back that LiteRT found no NPU and no GPU, which it looks for even if it runs on the CPU."""
-    notices = (b"INFO", b"WARNING: [npu_registry.cc", b"WARNING: [gpu_registry.cc")
-    return stderr_held_back(shows=lambda line: not line.startswith(notices))
+    """Beside its notices hold back that LiteRT found no NPU and no GPU, which it looks for even to run on the CPU."""
+    return stderr_held_back(shows=lambda line: not _LITERT_NOTICE.match(line))
 
 
 @functools.cache

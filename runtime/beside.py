@@ -46,4 +46,7 @@ def input_range_in(manifest: Mapping[str, Any]) -> tuple[float, float] | None:
     limits = manifest.get("input_range")
     if not isinstance(limits, list) or len(limits) != 2 or not all(type(limit) in (int, float) for limit in limits):
         return None
-    return float(limits[0]), float(limits[1])
+    try:
+        return float(limits[0]), float(limits[1])
+    except OverflowError:  # whole numbers have no end in JSON
+        return None

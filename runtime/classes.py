@@ -21,7 +21,7 @@ def likeliest(logits: np.ndarray, k: int, class_names: tuple[str, ...] | None) -
     """The ``k`` likeliest classes of logits ``[classes]``, likeliest first; all where there are fewer.
 
     Raises:
-        BadInputError: not the logits of one sample, or names that are not as many.
+        BadInputError: not the logits of one sample, logits that have no greatest, or names that are not as many.
     """
     if logits.ndim != 1 or not np.issubdtype(logits.dtype, np.floating):
         raise BadInputError(
@@ -34,7 +34,13 @@ def likeliest(logits: np.ndarray, k: int, class_names: tuple[str, ...] | None) -
         raise BadInputError(
             "The class names are not as many as the logits.", expected=len(logits), got=f"{len(class_names)} names"
         )
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
+    greatest = logits.max(initial=-np.inf)
+    if not np.isfinite(greatest):  # a class of minus infinity has no chance, but one has to have one
+        raise BadInputError(
+            "The logits have no likeliest class.", expected="at least one, of numbers less than infinity",
+            got=f"{len(logits)} logits, the greatest {greatest}",
+        )  # fmt: skip
+    exponentials = np.exp(logits.astype(np.float64) - greatest)
     probabilities = exponentials / exponentials.sum()
     # Stable, so that of equal logits the first class comes first, as with argmax.
     order = np.argsort(-logits, kind="stable")[: max(k, 0)]

@@ -11,8 +11,9 @@ from perceiver_edge.runtime.protobuf import fields
 
 _EXTERNAL_DATA = 13
 _WAY_TO_TENSORS = {
-    "model": {7: "graph", 25: "function"},
-    "function": {7: "node"},
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
     "node": {5: "attribute"},
@@ -24,8 +25,8 @@ _DEEPEST = 64
 
 
 def require_weights_inside(content: bytes, where: object) -> None:
-    """Raises BadInputError if a tensor of an ONNX model is in another file."""
-    if b"location" in content and _has_external(memoryview(content), "model", 0):
+    """Raises BadInputError if a tensor of an ONNX model is in another file, or may be: the message is damaged."""
+    if b"location" in content and _has_external(memoryview(content), "model", 0, where):
         raise BadInputError(
             "The ONNX model keeps weights in other files.", expected="a model with all its weights inside",
             got="external data", where=where,
@@ -33,15 +34,17 @@ def require_weights_inside(content: bytes, where: object) -> None:
         )  # fmt: skip
 
 
-def _has_external(message: memoryview, kind: str, depth: int) -> bool:
+def _has_external(message: memoryview, kind: str, depth: int, where: object) -> bool:
     if depth > _DEEPEST:
         return True  # nobody's model nests so deeply
     for number, value in fields(message):
         if value is None:
-            return False  # damaged: for the engine to say
+            raise BadInputError(
+                "The ONNX model is damaged.", expected="an undamaged model", got=f"no whole {kind} in it", where=where
+            )
         if kind == "tensor" and number == _EXTERNAL_DATA:
             return True
         inner = _WAY_TO_TENSORS.get(kind, {}).get(number)
-        if inner is not None and _has_external(value, inner, depth + 1):
+        if inner is not None and _has_external(value, inner, depth + 1, where):
             return True
     return False

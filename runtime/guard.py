@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,8 +55,17 @@ class InputGuard:
             warnings.warn(
                 f"The input reaches from {least:g} to {greatest:g}; the model was proven with {low:g} to {high:g}. Is "
                 "it normalised as the model card says? (This is said once.)",
-                stacklevel=5,  # where the runner was called
+                stacklevel=1 + _frames_inside(),  # where the package was called
             )
+
+
+def _frames_inside() -> int:
+    """How many of this package's functions wait for each other above the one that asks, itself included."""
+    package, count = __name__.partition(".")[0], 0
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 @contextmanager

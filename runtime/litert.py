@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.errors import importing
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import Execution
 
@@ -23,10 +23,8 @@ class LiteRtRunner(TfliteRunner):
             BadInputError: LiteRT refuses the model.
             MissingExtraError: ai-edge-litert is not installed.
         """
-        try:
+        with importing("ai_edge_litert", "litert"):
             from ai_edge_litert.interpreter import Interpreter
-        except ImportError:
-            raise MissingExtraError("ai_edge_litert", "litert") from None
         super().__init__(
             lambda: Interpreter(model_content=content, num_threads=execution.threads), execution, where
         )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 from perceiver_edge.runtime._quiet import leave_stderr_to_python_at_exit, without_litert_notices
 from perceiver_edge.runtime._tflite import refusals_are_bad_input, require_one_signature, specs
 from perceiver_edge.runtime.execution import Execution, resolve_execution
@@ -87,10 +87,8 @@ class LiteRtCachedRunner(_MappingRunner):
                 folder cannot be used, or the processor is too old.
             MissingExtraError: ai-edge-litert is not installed.
         """
-        try:
+        with importing("ai_edge_litert", "litert"):
             from ai_edge_litert import __version__
-        except ImportError:
-            raise MissingExtraError("ai_edge_litert", "litert") from None
         _require_atomics()
         leave_stderr_to_python_at_exit()  # LiteRT ends after Python, with notices
         weights = packed_weights(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 from perceiver_edge.runtime.execution import Execution
 from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
 
@@ -50,10 +50,8 @@ class OnnxRuntimeRunner(Runner):
             BadInputError: ONNX Runtime refuses the model.
             MissingExtraError: onnxruntime is not installed.
         """
-        try:
+        with importing("onnxruntime", "onnxruntime"):
             import onnxruntime
-        except ImportError:
-            raise MissingExtraError("onnxruntime", "onnxruntime") from None
 
         def session(*, is_exact: bool) -> Any:
             options = optimising(onnxruntime.SessionOptions(), is_exact=is_exact)

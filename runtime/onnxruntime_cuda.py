@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, MissingExtraError, NotRunError
+from perceiver_edge.errors import BadInputError, NotRunError, importing
 from perceiver_edge.runtime.onnxruntime import optimising, specs
-from perceiver_edge.runtime.runner import Runner, TensorSpec
+from perceiver_edge.runtime.runner import VARYING, Runner, TensorSpec
 
 RUNTIME = "ONNX Runtime CUDA"
 
@@ -28,6 +29,8 @@ _NOT_HERE = (
 
 class Binding:
     """A session whose inputs and outputs stay on one device: `put` copies in, `run` copies nothing, `get` copies out.
+
+    It is for one thread at a time.
 
     Args:
         device: ``cuda`` or ``cpu``.
@@ -83,10 +86,8 @@ class OnnxRuntimeCudaRunner(Runner):
             BadInputError: the model is damaged, has open shapes or operators that CUDA lacks, or the GPU failed.
             MissingExtraError: no onnxruntime at all.
         """
-        try:
+        with importing("onnxruntime", "onnxruntime"):
             import onnxruntime
-        except ImportError:
-            raise MissingExtraError("onnxruntime", "onnxruntime") from None
         if _PROVIDER not in onnxruntime.get_available_providers():
             raise NotRunError(RUNTIME, missing=f"an onnxruntime with {_PROVIDER}", fix=_FIX)
         if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
@@ -110,12 +111,20 @@ class OnnxRuntimeCudaRunner(Runner):
         self.nodes = nodes_by_provider(session)
         require_all_on(_PROVIDER, session.get_providers(), self.nodes)
         super().__init__(specs(session.get_inputs(), where), specs(session.get_outputs(), where))
+        for name, spec in {**self.inputs, **self.outputs}.items():
+            if VARYING in spec.shape:
+                raise BadInputError(
+                    f"Tensor {name!r} has an open shape.", expected="static shapes, whose place on the GPU is reserved",
+                    got=spec, where=where,
+                )  # fmt: skip
+        self._one_call = threading.Lock()
         self.binding = Binding(session, self.inputs, self.outputs, device="cuda")
 
     def _run(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        self.binding.put(feeds)
-        self.binding.run()
-        return self.binding.get()
+        with self._one_call:  # there is one set of tensors
+            self.binding.put(feeds)
+            self.binding.run()
+            return self.binding.get()
 
 
 def nodes_by_provider(session: Any) -> dict[str, int]:

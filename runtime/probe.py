@@ -11,7 +11,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import resolve_execution
 from perceiver_edge.runtime.formats import is_tflite
@@ -53,10 +53,8 @@ def probe(model: bytes, tensor_names: Sequence[str], *, threads: int | None = No
 
 
 def _probe_tflite(model: bytes, tensor_names: Sequence[str], threads: int | None) -> Probe:
-    try:
+    with importing("ai_edge_litert", "litert"):
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise MissingExtraError("ai_edge_litert", "litert") from None
     exposed = _with_outputs(model, tensor_names)
     execution = resolve_execution(threads=threads, placement="system")
     runner = _ProbedRunner(
@@ -107,10 +105,8 @@ def _dequantised(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 
 def _probe_onnx(model: bytes, tensor_names: Sequence[str], threads: int | None) -> Probe:
-    try:
+    with importing("onnx", "convert"):
         import onnx
-    except ImportError:
-        raise MissingExtraError("onnx", "convert") from None
     exposed, further = _with_dequantised(onnx.load_model_from_string(model).graph, tensor_names)
     with tempfile.TemporaryDirectory() as folder:  # from a file, because a session keeps the bytes that it is given
         path = Path(folder) / "probed.onnx"

@@ -74,8 +74,7 @@ def _quota_of(group: Path) -> float | None:
 def _cpu_groups() -> Iterator[Path]:
     """The folders of the groups that limit this process, its own first, then those that it lies in."""
     try:
-        memberships = (_PROC / "cgroup").read_text(encoding="utf-8").splitlines()
-        mounts = (_PROC / "mountinfo").read_text(encoding="utf-8").splitlines()
+        memberships, mounts = _lines(_PROC / "cgroup"), _lines(_PROC / "mountinfo")
     except OSError:
         return
     for root, folder, controllers in filter(None, map(_cgroup_mount, mounts)):
@@ -84,6 +83,11 @@ def _cpu_groups() -> Iterator[Path]:
             if ("cpu" in names.split(",")) if controllers else not names:
                 group = folder / _inside(path, root)
                 yield from (one for one in (group, *group.parents) if one.is_relative_to(folder))
+
+
+def _lines(file: Path) -> list[str]:
+    """Paths in it may be of any bytes, and hold what `str.splitlines` takes for the end of a line."""
+    return file.read_bytes().decode(errors="surrogateescape").rstrip("\n").split("\n")
 
 
 def _cgroup_mount(line: str) -> tuple[str, Path, bool] | None:

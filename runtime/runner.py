@@ -64,8 +64,18 @@ class Runner(ABC):
 
     @property
     def batch_size(self) -> int:
-        """How many samples one call takes: the first size of the first input."""
-        return next(iter(self.inputs.values())).shape[0]
+        """How many samples one call takes: the first size of the first input.
+
+        Raises:
+            BadInputError: it has no sizes, or there is no input.
+        """
+        shape = next((spec.shape for spec in self.inputs.values()), ())
+        if not shape:
+            raise BadInputError(
+                "The model takes no samples side by side.", expected="an input whose first axis is the batch",
+                got=", ".join(f"{name} {spec}" for name, spec in self.inputs.items()) or "no input",
+            )  # fmt: skip
+        return shape[0]
 
     def __call__(self, feeds: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Run the model once.
@@ -86,7 +96,7 @@ class Runner(ABC):
         arrays, batched = self._checked(feeds)
         results = self._answer(arrays)
         if not batched:
-            results = {name: array[0] if array.shape[:1] == (1,) else array for name, array in results.items()}
+            results = {name: array[0, ...] if array.shape[:1] == (1,) else array for name, array in results.items()}
         return next(iter(results.values())) if len(results) == 1 else results
 
     def _require_its_process(self) -> None:
@@ -133,10 +143,11 @@ class Runner(ABC):
             The output ``[n, ...]`` of a model that has one, else name to such outputs.
 
         Raises:
-            BadInputError: as a call does; or there is no sample, or not one number of them.
+            BadInputError: as a call does; or there is no sample, or not one number of them; or an output has not one
+                row for each.
         """
         inputs = samples if isinstance(samples, Mapping) else {next(iter(self.inputs), "input"): samples}
-        arrays = {name: np.asarray(values) for name, values in inputs.items()}
+        arrays = {name: _array(name, values) for name, values in inputs.items()}
         counts = {len(values) if values.ndim else 0 for values in arrays.values()}
         if len(counts) != 1 or 0 in counts:
             raise BadInputError(
@@ -146,6 +157,7 @@ class Runner(ABC):
             )
         count, size = counts.pop(), max(self.batch_size, 1)
         results = [self._answer(self._checked(batch(arrays, start, size))[0]) for start in range(0, count, size)]
+        _require_rows(results, size)
         joined = {name: np.concatenate([result[name] for result in results])[:count] for name in self.outputs}
         return next(iter(joined.values())) if len(joined) == 1 else joined
 
@@ -159,7 +171,7 @@ class Runner(ABC):
             BadInputError: as a call does; or the output is not one sample's logits.
         """
         output = self(feeds)
-        if not isinstance(output, np.ndarray):
+        if isinstance(output, Mapping):
             raise BadInputError(
                 "Only a classifier has likeliest classes.", expected="one output", got=", ".join(output)
             )
@@ -186,7 +198,7 @@ class Runner(ABC):
                 expected=", ".join(f"{name} ({spec})" for name, spec in self.inputs.items()),
                 got=", ".join(map(str, feeds)) or "nothing",
             )
-        arrays = {name: np.asarray(feeds[name], order="C") for name in self.inputs}
+        arrays = {name: _array(name, feeds[name]) for name in self.inputs}
         for name, spec in self.inputs.items():
             self._check_dtype(name, spec, arrays[name])
         if all(spec.fits(arrays[name].shape) for name, spec in self.inputs.items()):
@@ -210,3 +222,21 @@ class Runner(ABC):
                 got=array.dtype,
                 fix=f"cast it where you know the loss is harmless: array.astype('{spec.dtype.name}')",
             )
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """In C's order, as engines read it."""
+    try:
+        return np.asarray(values, order="C")
+    except (TypeError, ValueError) as error:  # of NumPy: rows of several lengths; of PyTorch: it is on a GPU
+        raise BadInputError(f"Input {name!r} is no array.", expected="what NumPy makes one of", got=error) from error
+
+
+def _require_rows(results: list[dict[str, np.ndarray]], size: int) -> None:
+    for result in results:
+        for name, array in result.items():
+            if array.shape[:1] != (size,):
+                raise BadInputError(
+                    f"Output {name!r} is not of samples side by side.", expected=f"{size} in its first axis",
+                    got=list(array.shape), fix="call the model with one sample at a time",
+                )  # fmt: skip

@@ -6,7 +6,7 @@ fault. Compare the file's SHA-256 with the bundle's manifest where that can happ
 
 from __future__ import annotations
 
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.errors import importing
 from perceiver_edge.runtime._tflite import TfliteRunner
 from perceiver_edge.runtime.execution import Execution
 
@@ -27,10 +27,8 @@ class TfliteRuntimeRunner(TfliteRunner):
             BadInputError: the engine refuses the model.
             MissingExtraError: tflite-runtime is not installed.
         """
-        try:
+        with importing("tflite_runtime", "tflite-runtime"):
             from tflite_runtime.interpreter import Interpreter
-        except ImportError:
-            raise MissingExtraError("tflite_runtime", "tflite-runtime") from None
         super().__init__(
             lambda: Interpreter(model_content=content, num_threads=execution.threads), execution, where
         )  # fmt: skip

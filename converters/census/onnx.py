@@ -10,7 +10,7 @@ from typing import Any
 
 from perceiver_edge.converters.census.graph import Graph, Operator, Tensor
 from perceiver_edge.converters.census.onnx_gemms import DEQUANTIZERS, find_gemms, key_of, kind_of
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 
 _QUANTIZERS = frozenset({"QuantizeLinear", "com.microsoft.QuantizeLinear", "DynamicQuantizeLinear"})
 _LOG_FATAL_ONLY = 4
@@ -25,11 +25,10 @@ def read_onnx(model: bytes) -> Graph:
         BadInputError: ONNX Runtime refuses the model.
         MissingExtraError: onnx or onnxruntime are not installed.
     """
-    try:
+    with importing("onnx", "convert"):
         import onnx
+    with importing("onnxruntime", "convert"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(error.name or "onnx", "convert") from None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         try:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from perceiver_edge.converters.census.graph import FLOATS, INTEGER_WEIGHTS, Gemm, Graph, Operator, Tensor, product
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 
 # operator: index of its weight among the inputs; input 0 is the activation.
 _WEIGHT_INDEX = {"FULLY_CONNECTED": 1, "CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "BATCH_MATMUL": 1}
@@ -21,11 +21,9 @@ def read_tflite(model: bytes) -> Graph:
         BadInputError: LiteRT's verifier refuses the file.
         MissingExtraError: ai-edge-litert is not installed.
     """
-    try:
+    with importing("ai_edge_litert", "litert"):
         from ai_edge_litert import schema_py_generated as schema
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    except ImportError:
-        raise MissingExtraError("ai_edge_litert", "litert") from None
     try:  # The generated reader below trusts every offset, so the file is verified first.
         Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     except (ValueError, RuntimeError) as error:

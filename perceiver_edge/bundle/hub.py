@@ -15,7 +15,7 @@ from perceiver_edge.bundle.bundle import Bundle
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest, seal
 from perceiver_edge.cache import user_folder
-from perceiver_edge.errors import BadInputError, MissingExtraError, first_line
+from perceiver_edge.errors import BadInputError, first_line, importing
 
 SCHEME = "hf://"
 CARD = "README.md"
@@ -155,10 +155,8 @@ def _require_name(repository: str) -> None:
 @contextmanager
 def _hub(repository: str) -> Iterator[ModuleType]:
     """The library, whose errors become ours."""
-    try:
+    with importing("huggingface_hub", "hub"):
         import huggingface_hub
-    except ImportError:
-        raise MissingExtraError("huggingface_hub", "hub") from None
     try:
         yield huggingface_hub
     except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.figures import in_mb, in_ms
-from perceiver_edge.errors import MissingExtraError, counted
+from perceiver_edge.errors import counted, importing
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,10 +22,8 @@ def render(template: str, view: Mapping[str, Any]) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
+    with importing("jinja2", "convert"):
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "convert") from error
     environment: Environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

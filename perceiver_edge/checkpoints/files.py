@@ -32,7 +32,7 @@ from perceiver_edge.config import (
 from perceiver_edge.config.huggingface import is_huggingface
 from perceiver_edge.config.krasserm import is_krasserm
 from perceiver_edge.config.perceiver_io import PerceiverIOConfig, is_perceiver_io
-from perceiver_edge.errors import BadInputError, MissingExtraError, option
+from perceiver_edge.errors import BadInputError, importing, option
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 CONFIG_FILE = "config.json"
@@ -163,10 +163,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _to_safetensors(weights: Mapping[str, np.ndarray]) -> bytes:
-    try:
+    with importing("safetensors", "convert"):
         from safetensors.numpy import save
-    except ImportError as error:
-        raise MissingExtraError("safetensors", "convert") from error
     return save({name: np.ascontiguousarray(weight) for name, weight in weights.items()})
 
 

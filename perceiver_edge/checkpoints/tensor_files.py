@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perceiver_edge.checkpoints.torch_files import names_in_archive, read_torch_file
-from perceiver_edge.errors import BadInputError, MissingExtraError
+from perceiver_edge.errors import BadInputError, importing
 from perceiver_edge.files.reading import read_file
 
 _NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -106,10 +106,8 @@ def _other_kind(path: Path, what: str, fix: str) -> BadInputError:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
+    with importing("safetensors", "convert"):
         from safetensors import SafetensorError, deserialize
-    except ImportError as error:
-        raise MissingExtraError("safetensors", "convert") from error
     content = read_file(path, most_bytes=MOST_WEIGHTS_BYTES, what="A file of the model")
     try:
         entries = deserialize(content)

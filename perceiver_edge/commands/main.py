@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from perceiver_edge._version import __version__
 from perceiver_edge.commands import benchmark, cli, convert, demo, inspect, push, train, verify
-from perceiver_edge.errors import EXIT_OK, MissingExtraError
+from perceiver_edge.errors import EXIT_OK, importing
 
 COMMANDS = (
     convert.COMMAND,
@@ -52,9 +52,7 @@ def _parse_and_run(argv: Sequence[str] | None) -> int:
 
 
 def _print_completion(root: argparse.ArgumentParser, shell: str) -> int:
-    try:
+    with importing("shtab", "verify"):
         import shtab
-    except ImportError:
-        raise MissingExtraError("shtab", "verify") from None
     print(shtab.complete(root, shell))
     return EXIT_OK

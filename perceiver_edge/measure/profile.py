@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from perceiver_edge.errors import MissingExtraError
+from perceiver_edge.errors import importing
 
 _RUNS = 10
 _INFERENCE, _KERNEL = "model_run", "_kernel_time"
@@ -37,10 +37,8 @@ def onnx_profile(model: bytes, feeds: Mapping[str, np.ndarray], *, threads: int)
     Raises:
         MissingExtraError: onnxruntime is not installed.
     """
-    try:
+    with importing("onnxruntime", "verify"):
         import onnxruntime
-    except ImportError:
-        raise MissingExtraError("onnxruntime", "verify") from None
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

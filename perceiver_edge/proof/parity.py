@@ -98,7 +98,7 @@ class ParityReport:
             fields["artefacts"] = tuple(_artefact(artefact) for artefact in fields["artefacts"])
             fields["gate_overrides"] = {name: float(value) for name, value in fields["gate_overrides"].items()}
             return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise BadInputError(
                 "This is not a parity report.", expected="the contents of a parity.json", got=str(error)
             ) from error
@@ -191,6 +191,9 @@ def _metrics(values: Mapping[str, Any]) -> Metrics:
 
 def _floats(values: Mapping[str, Any]) -> dict[str, Any]:
     nan_to_float = {text: float(text) for text in ("nan", "inf", "-inf")}
+    for value in values.values():
+        if isinstance(value, int):
+            float(value)  # one that is too large for it could not be compared or printed
     return {
         key: nan_to_float[value] if key not in ("name", "where") and isinstance(value, str) else value
         for key, value in values.items()

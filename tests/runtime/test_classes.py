@@ -82,3 +82,13 @@ def test_the_manifest_beside_a_model_names_its_classes(tmp_path):
     assert class_names_in(manifest_beside(model)) is None
     (tmp_path / "manifest.json").write_text("{")
     assert class_names_in(manifest_beside(model)) is None
+
+
+@pytest.mark.parametrize("logits", [[], [np.nan, 1], [np.inf, 1], [-np.inf, -np.inf]])
+def test_logits_without_a_greatest_have_no_likeliest_class(logits):
+    with pytest.raises(BadInputError, match="no likeliest class"):
+        likeliest(np.float32(logits), 5, None)
+
+
+def test_a_class_that_is_ruled_out_has_no_chance():
+    assert [guess.probability for guess in likeliest(np.float32([-np.inf, 0]), 5, None)] == [1, 0]

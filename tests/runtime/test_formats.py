@@ -51,6 +51,7 @@ def _external(model, place):
         "initializer": lambda: proto.graph.initializer[0],
         "constant": lambda: _constant(proto),
         "inside an If": lambda: _inside_if(proto),
+        "default of a function": lambda: _default(proto),
     }[place]()
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -64,18 +65,51 @@ def _constant(proto):
     return proto.graph.node[0].attribute[0].t
 
 
+def _default(proto):
+    attribute = proto.functions.add(name="f", domain="d").attribute_proto.add(name="a", type=4)
+    attribute.t.CopyFrom(onnx.numpy_helper.from_array(np.zeros((2, 2), np.float32), "c"))
+    return attribute.t
+
+
 def _inside_if(proto):
     branch = onnx.helper.make_graph([], "branch", [], [], [onnx.numpy_helper.from_array(np.zeros((2, 2), "f4"), "c")])
     proto.graph.node.append(onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
     return proto.graph.node[-1].attribute[0].g.initializer[0]
 
 
-@pytest.mark.parametrize("place", ["initializer", "constant", "inside an If"])
+@pytest.mark.parametrize("place", ["initializer", "constant", "inside an If", "default of a function"])
 def test_weights_in_other_files_are_refused(place, float_onnx, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.bin").write_bytes(os.urandom(4096))
     with pytest.raises(BadInputError, match="keeps weights in other files"):
         load(_external(float_onnx, place))
+
+
+def _field(number, wire):
+    return bytes([number << 3 | wire])
+
+
+UNKNOWN_GROUP = _field(15, 3) + _field(1, 0) + b"\x05" + _field(2, 3) + _field(2, 4) + _field(15, 4)
+
+
+def _graph_after(start, model):
+    """The model with these bytes at the start of its graph."""
+    proto = onnx.load_model_from_string(model)
+    graph = start + proto.graph.SerializeToString()
+    proto.ClearField("graph")
+    return proto.SerializeToString() + _field(7, 2) + bytes([len(graph) & 127 | 128, len(graph) >> 7]) + graph
+
+
+def test_what_a_parser_skips_hides_nothing(float_onnx, batch, expected):
+    np.testing.assert_allclose(load(_graph_after(UNKNOWN_GROUP, float_onnx))(batch), expected, atol=1e-5)
+    with pytest.raises(BadInputError, match="keeps weights in other files"):
+        load(_graph_after(UNKNOWN_GROUP, _external(float_onnx, "initializer")))
+
+
+@pytest.mark.parametrize("start", [_field(15, 3), _field(15, 4), _field(15, 6), _field(0, 0) + b"\0", b"\xff" * 12])
+def test_what_the_scan_cannot_read_is_refused(start, float_onnx):
+    with pytest.raises(BadInputError, match="damaged"):
+        load(_graph_after(start, _external(float_onnx, "initializer")))
 
 
 def test_a_model_that_only_mentions_a_location_is_loaded(float_onnx, batch, expected):

@@ -72,7 +72,19 @@ def test_ctrl_c_is_no_engines_exception():
         Failing(KeyboardInterrupt())(np.zeros((1, 2), np.float32))
 
 
-@pytest.mark.parametrize(("said", "warns"), [([0.0, 1.0], True), (None, False), (["a", 1], False), ([1.0], False)])
+@pytest.mark.parametrize("how", ["call", "batch", "top", "guard"])
+def test_the_warning_points_at_who_called(how):
+    runner = type("Echo", (Failing,), {"_run": lambda self, feeds: feeds})(None)
+    runner.guard, feeds = InputGuard((0.0, 1.0)), np.full((1, 2), 255, np.float32)
+    uses = {"call": runner, "batch": runner.batch, "top": runner.top, "guard": lambda x: runner.guard({"input": x})}
+    with pytest.warns(UserWarning, match="was proven with") as seen:
+        uses[how](feeds)
+    assert [one.filename for one in seen] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("said", "warns"), [([0.0, 1.0], True), (None, False), (["a", 1], False), ([1.0], False), ([0, 10**400], False)]
+)
 def test_the_proven_range_comes_from_the_manifest_beside_the_model(said, warns, float_onnx, batch, tmp_path):
     (tmp_path / "m.onnx").write_bytes(float_onnx)
     manifest = {"artefacts": {"m.onnx": {"size_bytes": len(float_onnx)}}, "input_range": said}

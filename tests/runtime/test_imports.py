@@ -28,3 +28,43 @@ def test_running_a_model_imports_no_compiler(model, batch, request, tmp_path):
     assert np.shape(json.loads(logits)) == (1, 3)
     assert compilers == "[]"
     assert done.stderr == ""
+
+
+BROKEN = """
+import importlib.abc, sys
+class Broken(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            raise ImportError("DLL load failed: libgomp.so.1", name=name)
+sys.meta_path.insert(0, Broken())
+from perceiver_edge.errors import PerceiverEdgeError
+from perceiver_edge.measure.profile import onnx_profile
+from perceiver_edge.runtime import load, probe
+from perceiver_edge.runtime.onnxruntime_cuda import OnnxRuntimeCudaRunner
+content = open(sys.argv[2], "rb").read()
+uses = [lambda: load(content), lambda: probe(content, ["logits"])]
+if "onnx" in sys.argv[1]:
+    uses += [lambda: onnx_profile(content, {}, threads=1), lambda: OnnxRuntimeCudaRunner(content, where="")]
+for use in uses:
+    try:
+        use()
+    except PerceiverEdgeError as error:
+        print(" ".join(str(error).split()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "broken"), [("float_tflite", "ai_edge_litert.interpreter"), ("float_onnx", "onnxruntime.capi")]
+)
+def test_a_broken_engine_is_not_told_as_missing(model, broken, request, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(request.getfixturevalue(model))
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, broken, path], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert len(told) == (4 if model == "float_onnx" else 2)
+    for one in told:
+        assert "is installed and cannot be imported" in one
+        assert "got: DLL load failed: libgomp.so.1" in one

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from perceiver_edge.errors import BadInputError, NotRunError
-from perceiver_edge.runtime import load
+from perceiver_edge.runtime import load, onnxruntime_cuda
 from perceiver_edge.runtime.onnxruntime_cuda import Binding, OnnxRuntimeCudaRunner, nodes_by_provider, require_all_on
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -89,3 +89,39 @@ def test_only_a_gpu_that_is_not_here_did_not_run(message, kind, monkeypatch):
     monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
     with pytest.raises(kind):
         OnnxRuntimeCudaRunner(b"", where="model")
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch):
+    """Let the runner take the CPU for its GPU."""
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(onnxruntime_cuda, "_PROVIDER", CPU)
+    monkeypatch.setattr(onnxruntime_cuda, "nodes_by_provider", lambda _: {CPU: 5})
+    monkeypatch.setattr(onnxruntime_cuda, "Binding", lambda *a, device: Binding(*a, device="cpu"))
+    real = onnxruntime.InferenceSession
+
+    def session(content, *_, **__):
+        return real(content, providers=[CPU])
+
+    monkeypatch.setattr(session, ASSIGNMENT, None, raising=False)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+
+
+def test_threads_may_share_a_runner(on_the_cpu, float_onnx, batch, in_threads):
+    runner, wrong = OnnxRuntimeCudaRunner(float_onnx, where="model"), []
+    alone = [runner(batch + number) for number in range(4)]
+
+    def work(number):
+        wrong.extend(number for _ in range(200) if not np.array_equal(runner(batch + number), alone[number]))
+
+    in_threads(work, 4)
+    assert not wrong
+
+
+def test_an_open_shape_is_bad_input(on_the_cpu, float_onnx):
+    import onnx
+
+    model = onnx.load_model_from_string(float_onnx)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "tokens"
+    with pytest.raises(BadInputError, match="'input' has an open shape"):
+        OnnxRuntimeCudaRunner(model.SerializeToString(), where="model")

@@ -128,3 +128,16 @@ def test_a_real_control_group_of_one_processor_means_one_thread():
         assert done.stdout.split() == ["1.0", "1"]
     finally:
         group.rmdir()
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "a\u2028b".encode(), b"a\x0cb", "a\x85b".encode()])
+def test_a_mount_or_a_group_of_any_name_hides_no_quota(name, tmp_path, monkeypatch):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "cpu.max").write_text("150000 100000\n")
+    mount = b"%d 1 0:1 / %b rw - %b %b rw\n"
+    mounts = [mount % (1, b"/media/" + name, b"ext4", name), mount % (2, bytes(tmp_path), b"cgroup2", b"cgroup2")]
+    (tmp_path / "mountinfo").write_bytes(b"".join(mounts))
+    (tmp_path / "cgroup").write_bytes(b"1:name=" + name + b":/\n0::/own\n")
+    monkeypatch.setattr(processors, "_PROC", tmp_path)
+    assert processors.processor_quota() == 1.5

@@ -6,14 +6,26 @@ from contextlib import suppress
 
 import pytest
 
-from perceiver_edge.runtime._quiet import without_notices, without_tensorflow_notices
+from perceiver_edge.runtime._quiet import without_litert_notices, without_notices, without_tensorflow_notices
 
 
 def test_notices_are_held_back_and_warnings_are_not(capfd):
     with without_notices():
-        os.write(2, b"INFO: delegate created\nWARNING: slow path\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nWARNING: slow path\n")
+        os.write(2, b"INFO: [environment.cc:36] Creating LiteRT environment with options\n")
     os.write(2, b"INFO: after\n")
     assert capfd.readouterr().err == "WARNING: slow path\nINFO: after\n"
+
+
+@pytest.mark.parametrize("quietly", [without_notices, without_litert_notices, without_tensorflow_notices])
+def test_a_programs_own_lines_are_let_through(quietly, capfd):
+    own = (
+        "INFO:root:served request 1\nINFO served\nINFO: served\nINFO: TensorFlow Lite is loaded\n"
+        "I1126 16:30:57.802112 140187 app.py:10] absl's form, from Python\n"
+    )
+    with quietly():
+        os.write(2, own.encode())
+    assert capfd.readouterr().err == own
 
 
 def test_stderr_is_given_back_after_an_exception(capfd):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
-from perceiver_edge.runtime import TensorSpec, load
+from perceiver_edge.runtime import Runner, TensorSpec, load
 from perceiver_edge.runtime._tflite import make_interpreter
 
 
@@ -182,3 +182,40 @@ def test_a_refusal_says_whether_the_engine_is_too_old_or_the_file_damaged(said, 
         make_interpreter(create, "a.tflite")
     assert told in str(caught.value)
     assert said in str(caught.value)
+
+
+class Shaped(Runner):
+    """Answers zeros of a shape to inputs of a shape."""
+
+    def __init__(self, given, answered):
+        specs = ({"x": TensorSpec(shape, np.dtype(np.float32))} for shape in (given, answered))
+        super().__init__(*specs)
+
+    def _run(self, feeds):
+        return {"x": np.zeros(self.outputs["x"].shape, np.float32)}
+
+
+@pytest.mark.parametrize(("given", "answered"), [((1, 3), (10,)), ((1, 3), ()), ((4, 3), (1, 7)), ((4, 3), (5, 7))])
+def test_an_output_without_a_row_for_each_sample_is_no_batchs(given, answered):
+    with pytest.raises(BadInputError, match="is not of samples side by side"):
+        Shaped(given, answered).batch(np.zeros((6, 3), np.float32))
+    assert Shaped((4, 3), (4, 7)).batch(np.zeros((6, 3), np.float32)).shape == (6, 7)
+
+
+def test_a_model_of_a_scalar_takes_no_batch():
+    with pytest.raises(BadInputError, match="no samples side by side"):
+        Shaped((), ()).batch(np.zeros(6, np.float32))
+
+
+@pytest.mark.parametrize("feeds", [[[1, 2], [3]], [None], {"x": [[1, 2], [3]]}, object(), "text"])
+def test_what_is_no_array_is_bad_input(feeds):
+    for use in (Shaped((1, 3), (1, 3)), Shaped((1, 3), (1, 3)).batch, Shaped((1, 3), (1, 3)).top):
+        with pytest.raises(BadInputError):
+            use(feeds)
+
+
+@pytest.mark.parametrize("answered", [(1,), (), (1, 0), (0,), (2, 3)])
+def test_what_are_no_logits_of_one_sample_have_no_likeliest_class(answered):
+    for feeds in (np.zeros((1, 3), np.float32), np.zeros(3, np.float32)):
+        with pytest.raises(BadInputError, match="likeliest class"):
+            Shaped((1, 3), answered).top(feeds)
