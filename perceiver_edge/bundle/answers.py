@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST_SHOWN = 12
 """Samples a model; a page of hundreds of pictures is read by nobody."""
 
+MOST_NAMES = 10
+"""Of classes, in a sentence that says what they are called."""
+
 MOST_CLASSES = 30
 """Of more classes, the ones are shown in which the models differ most from the float model."""
 
@@ -58,6 +61,16 @@ def accuracy_by_class(manifest: Manifest, parity: ParityReport, held_out: HeldOu
         kept = sorted(rows, key=lambda row: -row["largest"])[:MOST_CLASSES]
         rows = [row for row in rows if row in kept]
     return {"models": [artefact.name for artefact in artefacts], "rows": rows}
+
+
+def classes_in_words(manifest: Manifest) -> str | None:
+    """What the first classes are called, and how many there are; None where they have no names."""
+    names = manifest.class_names
+    if names is None:
+        return None
+    rest = len(names) - MOST_NAMES
+    more = f", and {rest:,} more (class_names in manifest.json)" if rest > 0 else ""
+    return f"{len(names):,} classes, in the order of the logits: {', '.join(names[:MOST_NAMES])}{more}."
 
 
 def class_name(manifest: Manifest, index: int) -> str:

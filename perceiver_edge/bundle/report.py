@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.bundle.answers import accuracy_by_class, differences
+from perceiver_edge.bundle.answers import accuracy_by_class, classes_in_words, differences
 from perceiver_edge.bundle.figures import Figures, Times, advice, figures, slower
 from perceiver_edge.bundle.manifest import Manifest
 from perceiver_edge.bundle.pages import render
@@ -82,6 +82,7 @@ def view(manifest: Manifest, parity: ParityReport, *, latency: Times | None, dev
         "warnings": [*warnings(manifest, parity), *slower(measured)],
         "advice": advice(measured),
         "preprocessing": pixels_become(manifest.config, manifest.input_spec),
+        "classes": classes_in_words(manifest),
         "artefacts": rows,
         "has_latency": bool(latency),
         "check_names": _check_names(parity),

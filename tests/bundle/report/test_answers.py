@@ -8,7 +8,8 @@ import re
 import numpy as np
 from PIL import Image
 
-from perceiver_edge.bundle.answers import MOST_CLASSES, MOST_SHOWN, accuracy_by_class, differences
+from perceiver_edge.bundle.answers import MOST_CLASSES, MOST_SHOWN, accuracy_by_class, classes_in_words, differences
+from perceiver_edge.bundle.card import render_model_card
 from perceiver_edge.bundle.report import render_report
 
 
@@ -88,3 +89,18 @@ def test_the_report_shows_them_and_only_then(manifest, parity, answered, held_ou
 
 def test_classes_survive_the_file(answered):
     assert type(answered).from_dict(answered.to_dict()) == answered
+
+
+def test_the_report_and_the_card_say_what_classes_are_called(manifest, parity):
+    names = tuple(f"<class {index}>" for index in range(manifest.config.num_classes))
+    named = dataclasses.replace(manifest, class_names=names)
+    for page in (render_model_card(named, parity), render_report(named, parity)):
+        assert f"{len(names)} classes, in the order of the logits: " in page
+        assert "class 9" in page
+        assert "<class 9>" not in page
+    assert "in the order of the logits" not in render_model_card(manifest, parity)
+
+
+def test_of_many_classes_the_first_are_named(manifest):
+    named = dataclasses.replace(manifest, class_names=tuple(map(str, range(1000))))
+    assert classes_in_words(named).endswith("8, 9, and 990 more (class_names in manifest.json).")
