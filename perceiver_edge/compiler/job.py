@@ -15,6 +15,7 @@ from perceiver_edge.compiler.options import LEAST_HELD_OUT, Options
 from perceiver_edge.compiler.representative import choose_samples, read_ranges
 from perceiver_edge.compiler.resolve import NamedModel, resolve_model
 from perceiver_edge.config import ModelConfig
+from perceiver_edge.config.perceiver_io import QUERIES
 from perceiver_edge.errors import BadInputError, counted, option
 from perceiver_edge.lowering import Decision, lower, plain_program
 from perceiver_edge.lowering.core_forms import core_forms
@@ -66,10 +67,10 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     )  # fmt: skip
     if named.checkpoint.config.vocabulary:  # texts are of different lengths, and what pads them is nobody's word
         options = replace(options, with_mask=True)
-    if named.beside and options.with_mask:
+    if options.with_mask and (others := set(named.beside) - {QUERIES}):
         raise BadInputError(
-            f"{option('with_mask')} is for models of one input.", expected="no mask",
-            got=f"a model of the inputs input and {', '.join(named.beside)}",
+            f"{option('with_mask')} is for models whose tokens are of one input.", expected="no mask",
+            got=f"a model of the inputs input and {', '.join(others)}",
         )  # fmt: skip
     gates = gates_by_precision(
         (kind.precision for kind in kinds), options.gates, is_random_weights=named.is_random_weights

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import perceiver_edge
 from perceiver_edge.compiler import import_check
 from perceiver_edge.compiler.job import prepare
 from perceiver_edge.compiler.options import Options
@@ -93,6 +94,16 @@ def test_queries_as_an_input(check):
     checkpoint, source = check(module, numbers(queries=(5, 7)), config=config, input_shape=(TOKENS,))
     assert checkpoint.config.queries_are_input
     assert source.relative_l2 < 1e-5
+
+
+def test_queries_as_an_input_beside_a_mask(tmp_path):
+    samples = numbers(queries=(5, 7)) | {"mask": np.arange(TOKENS)[None] < np.arange(2, 10)[:, None]}
+    bundle = perceiver_edge.compile(
+        sharpened(package.PerceiverIO(**IO)), samples=samples, config={"num_queries": 5, "queries_are_input": True},
+        input_shape=(TOKENS,), with_mask=True, quantize="none", formats=("onnx", "tflite"), num_samples=4,
+        num_held_out=4, output=tmp_path / "out", cache=False,
+    )  # fmt: skip
+    assert bundle.parity.passed
 
 
 def test_without_queries_the_latents_are_the_output(check):
