@@ -131,18 +131,23 @@ def measure_on_phone(bundle: Bundle, binary: Path, *, threads: int) -> tuple[str
 
 
 def profile(bundle: Bundle, *, threads: int) -> dict[str, tuple[OperatorTime, ...]]:
-    """Time by kind of operator, for the artefacts whose engine tells: ONNX Runtime does."""
+    """Time by kind of operator, for the artefacts whose engine tells: ONNX Runtime does.
+
+    Raises:
+        BadInputError: the engine does not survive an artefact, or refuses it.
+    """
     from perceiver_edge.bundle.evidence import read_held_out
     from perceiver_edge.measure.profile import onnx_profile
+    from perceiver_edge.runtime.isolated import require_survivable
 
-    held_out = read_held_out(bundle)
-    return {
-        name: onnx_profile(
-            bundle.read(name), held_out.batch(0, artefact.inputs[0].shape[0]), threads=threads
-        )
-        for name, artefact in bundle.manifest.artefacts.items()
-        if artefact.format == "onnx"
-    }  # fmt: skip
+    held_out, profiles = read_held_out(bundle), {}
+    for name, artefact in bundle.manifest.artefacts.items():
+        if artefact.format == "onnx":
+            content = bundle.read(name)
+            require_survivable(content, where=name)  # the profiler runs here
+            feeds = held_out.batch(0, artefact.inputs[0].shape[0])
+            profiles[name] = onnx_profile(content, feeds, threads=threads)
+    return profiles
 
 
 def _engines(bundle: Bundle, name: str) -> tuple[str, ...]:

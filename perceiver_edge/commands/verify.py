@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perceiver_edge.bundle.folder import Bundle
+    from perceiver_edge.progress import Progress
     from perceiver_edge.proof.parity import ParityReport
 
 _FEWEST_SAMPLES = 2
@@ -83,21 +85,23 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
     from perceiver_edge.proof.inside import look_inside
     from perceiver_edge.proof.parity import ParityReport
     from perceiver_edge.proof.prove import prove
-    from perceiver_edge.runtime.isolated import require_survivable
 
     progress = on_console(quiet=quiet)
     manifest = bundle.manifest
     held_out, (gates, overrides) = read_held_out(bundle), read_gates(bundle)
+    _require_survivable(bundle, progress)
+
+    @functools.cache
+    def rows_inside(peer: str) -> dict[str, np.ndarray]:
+        batch_size = manifest.artefacts[peer].inputs[0].shape[0]
+        return look_inside(bundle.read(peer), held_out, batch_size=batch_size).rows
+
     proven = []
     layers = {artefact.name: artefact.worst_layer for artefact in bundle.parity.artefacts}
     for name, artefact in manifest.artefacts.items():
         with progress(f"prove {name}"):
-            require_survivable(bundle.read(name), where=name)  # a bundle may come from anywhere
             peer = manifest.float_peer(artefact)
-            reference: dict[str, np.ndarray] = {}
-            if peer is not None and peer != name:
-                batch_size = manifest.artefacts[peer].inputs[0].shape[0]
-                reference = look_inside(bundle.read(peer), held_out, batch_size=batch_size).rows
+            reference = rows_inside(peer) if peer is not None and peer != name else {}
             proven.append(
                 prove(
                     name, bundle.read(name), held_out, precision=artefact.precision, gates=gates[artefact.precision],
@@ -110,6 +114,15 @@ def verify(bundle: Bundle, *, threads: int | None, quiet: bool) -> ParityReport:
         is_random_weights=manifest.is_random_weights, is_random_data=held_out.is_random,
         gate_overrides=overrides, num_different=held_out.num_different,
     )  # fmt: skip
+
+
+def _require_survivable(bundle: Bundle, progress: Progress) -> None:
+    """Of all artefacts, before the first is loaded here: a bundle may come from anywhere."""
+    from perceiver_edge.runtime.isolated import require_survivable
+
+    with progress("load in a process apart"):
+        for name in bundle.manifest.artefacts:
+            require_survivable(bundle.read(name), where=name)
 
 
 def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
@@ -128,11 +141,12 @@ def _verify_runtimes(bundle: Bundle, args: argparse.Namespace) -> int:
     held_out, (gates, _) = read_held_out(bundle), read_gates(bundle)
     if args.samples is not None:
         held_out = held_out.first(args.samples)
-    manifest = bundle.manifest
+    manifest, progress = bundle.manifest, on_console(quiet=args.quiet)
+    _require_survivable(bundle, progress)
     matrix = run_matrix(
         manifest.name, {name: (artefact, bundle.read(name)) for name, artefact in manifest.artefacts.items()}, held_out,
         runtimes=runtimes, gates=gates, is_classifier=manifest.is_classifier,
-        is_random_weights=manifest.is_random_weights, progress=on_console(quiet=args.quiet),
+        is_random_weights=manifest.is_random_weights, progress=progress,
     )  # fmt: skip
     if args.output is not None:
         content = json.dumps(matrix.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.errors import importing
+from perceiver_edge.runtime.external_data import require_weights_inside
+from perceiver_edge.runtime.guard import engine_errors
 
 _RUNS = 10
 _INFERENCE, _KERNEL = "model_run", "_kernel_time"
@@ -36,10 +38,12 @@ def onnx_profile(model: bytes, feeds: Mapping[str, np.ndarray], *, threads: int)
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
+        BadInputError: ONNX Runtime refuses the model or the feeds, or weights are in other files.
     """
+    require_weights_inside(model, "bytes")
     with importing("onnxruntime", "verify"):
         import onnxruntime
-    with tempfile.TemporaryDirectory() as folder:
+    with engine_errors("The model cannot be profiled."), tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_profiling = True

@@ -89,6 +89,25 @@ def test_the_table_has_a_line_an_artefact(compiled, capsys):
     assert all(path.name in table for path in compiled.glob("tiny_*"))
 
 
+def test_what_is_profiled_here_has_survived_elsewhere(compiled, monkeypatch, capsys):
+    def require_survivable(content, *, where):
+        raise BadInputError("The process of this model's engine gives no answer.", where=where)
+
+    monkeypatch.setattr("perceiver_edge.runtime.isolated.require_survivable", require_survivable)
+    monkeypatch.setattr("perceiver_edge.commands.benchmark.measure", lambda *_, **__: [])
+    monkeypatch.setattr(profile, "onnx_profile", None)
+    assert benchmark.main([str(compiled), "--quiet", "--profile"]) == 2
+    assert "gives no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("feeds", [{}, {"input": [1.0]}])
+def test_what_the_profiled_engine_says_is_bad_input(feeds, compiled):
+    content = (compiled / "tiny_fp32.onnx").read_bytes()
+    for model in (content, content[:-100]):
+        with pytest.raises(BadInputError):
+            profile.onnx_profile(model, feeds, threads=1)
+
+
 def test_the_first_inference_is_no_part_of_a_profile():
     def kernel(kind, at, took):
         return {"cat": "Node", "name": f"{kind}_1_kernel_time", "ts": at, "dur": took, "args": {"op_name": kind}}

@@ -12,6 +12,7 @@ import pytest
 from perceiver_edge import verify
 from perceiver_edge.bundle.manifest import FileRecord, Manifest
 from perceiver_edge.devices.elsewhere import FOLDER_VARIABLE
+from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.gates import Gates
 
 WITHOUT_TENSORFLOW = """
@@ -229,3 +230,34 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(bundle, tmp_pa
     output = tmp_path / "missing" / "seen.json"
     assert verify.main([str(bundle), "--quiet", "--runtimes", "onnxruntime", "--output", str(output)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_devices")
+@pytest.mark.parametrize("options", [[], ["--runtimes", "all"]])
+def test_no_artefact_is_loaded_here_before_all_of_them_survive(options, bundle, capsys, monkeypatch):
+    """The last in order, a float32 peer of others, is the one over which an engine would end this process."""
+    survived, names = [], sorted(path.name for path in bundle.glob("tiny_*"))
+
+    def require_survivable(content, *, where):
+        survived.append(where)
+        if len(survived) == len(names):
+            raise BadInputError("The process of this model's engine gives no answer.", where=where)
+
+    monkeypatch.setattr("perceiver_edge.runtime.isolated.require_survivable", require_survivable)
+    for loads in ("proof.inside.look_inside", "proof.prove.prove", "devices.matrix.run_matrix"):
+        monkeypatch.setattr(f"perceiver_edge.{loads}", None)
+    assert verify.main([str(bundle), "--quiet", *options]) == 2
+    assert "gives no answer" in capsys.readouterr().err
+    assert sorted(survived) == names
+
+
+@pytest.mark.parametrize("bound", ["at_most", "gate_overrides"])
+def test_a_number_beyond_all_floats_in_a_report_is_refused(bound, bundle, capsys):
+    report = json.loads((bundle / "parity.json").read_text())
+    if bound == "gate_overrides":
+        report[bound] = {"cosine": 10**400}
+    else:
+        report["artefacts"][0]["judgement"]["checks"][0][bound] = 10**400
+    _replace(bundle, "parity.json", json.dumps(report).encode())
+    assert verify.main([str(bundle), "--quiet"]) == 2
+    assert "not a parity report" in capsys.readouterr().err
