@@ -205,6 +205,8 @@ def from_dict(values: Mapping[str, Any]) -> Preprocessing:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
+        for number in (*fields.get("mean", ()), *fields.get("std", ())):
+            float(number)  # whole numbers have no end in JSON
         return _KINDS[fields.pop("kind")](**fields)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInputError("The preprocessing is not usable.", expected="what a bundle carries", got=error) from error

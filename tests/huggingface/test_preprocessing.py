@@ -72,6 +72,14 @@ def test_what_is_unknown_is_an_error():
         from_dict({"kind": "smells"})
 
 
+@pytest.mark.parametrize("number", [10**400, "a", None, [1]])
+def test_what_is_no_float_is_refused_when_it_is_read(number):
+    values = to_dict(Pictures(size=(2, 2), channels=1, mean=(0.0,), std=(1.0,), resize="squash"))
+    for name in ("mean", "std"):
+        with pytest.raises(BadInputError, match="preprocessing is not usable"):
+            from_dict({**values, name: [number]})
+
+
 def test_the_bundle_says_it(named_case):
     text, image = named_case("masked_lm").config, named_case("fourier").config
     assert preprocessing_of(text, InputSpec(shape=(40,))) == Text(length=40)
