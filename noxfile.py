@@ -88,7 +88,7 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python="3.13")
 def newest(session: nox.Session) -> None:
-    """The newest of everything, beyond our own upper bounds, pre-releases of TensorFlow included: is there news?"""
+    """The newest of everything, beyond our own upper bounds: is there news?"""
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
     wanted = [*extras["convert"], *extras["verify"], *extras["tensorflow"], *extras["hub"], *project["dependencies"]]

@@ -7,7 +7,8 @@ import platform
 import re
 from pathlib import Path
 
-from perceiver_edge.provenance import processor, usable_processors
+from perceiver_edge.provenance import processor
+from perceiver_edge.runtime.processors import usable_processors
 
 _INSTRUCTIONS = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "amx_int8",  # x86-64
@@ -24,7 +25,7 @@ def describe_machine() -> dict[str, object]:
         "cpu": processor(),
         "architecture": platform.machine(),
         "instructions": [name for name in _INSTRUCTIONS if name in flags],
-        "processors": usable_processors(),
+        "processors": len(usable_processors()),
         "system": f"{platform.system()} {_number(platform.release())}",
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

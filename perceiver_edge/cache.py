@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from perceiver_edge.errors import BadInputError
+
 LIMIT_BYTES = 4 << 30
 """Of all entries together: the results for eight models of the README's size."""
 
@@ -24,13 +26,26 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def user_folder() -> Path:
-    """``$XDG_CACHE_HOME/perceiver_edge``, by default ``~/.cache/perceiver_edge``: all that is kept for one user."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perceiver_edge"
+    """``$XDG_CACHE_HOME/perceiver_edge``, by default ``~/.cache/perceiver_edge``: all that is kept for one user.
+
+    Raises:
+        BadInputError: no variable says it, and the system knows no home of this user, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perceiver_edge"
+    except RuntimeError as error:
+        raise BadInputError(
+            "There is no folder to keep files of this user in.", expected="a home folder", got=error,
+            fix="set HOME or XDG_CACHE_HOME to a folder that may be written to",
+        ) from error  # fmt: skip
 
 
-def default_folder() -> Path:
-    """``results`` in `user_folder`: what else is kept there is not for a `Cache` to remove."""
-    return user_folder() / "results"
+def default_folder() -> Path | None:
+    """``results`` in `user_folder`: what else is kept there is not for a `Cache` to remove. None without a home."""
+    try:
+        return user_folder() / "results"
+    except BadInputError:
+        return None
 
 
 class Cache:

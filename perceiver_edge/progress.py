@@ -72,6 +72,7 @@ def on_console(*, quiet: bool, finished: list[FinishedStage] | None = None) -> P
 
     @contextmanager
     def stage(title: str, total: int | None = None) -> Iterator[Stage]:
+        from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bar
 
@@ -81,7 +82,7 @@ def on_console(*, quiet: bool, finished: list[FinishedStage] | None = None) -> P
             columns += [BarColumn(), MofNCompleteColumn()]
         live = console.is_terminal and not quiet
         with Bar(*columns, console=console, transient=True, disable=not live) as bar:
-            task = bar.add_task(title, total=total)
+            task = bar.add_task(escape(title), total=total)
             under_way = Stage(lambda done: bar.update(task, completed=done))
             yield under_way
         done = FinishedStage(
@@ -128,6 +129,8 @@ def _console(*, stderr: bool, quiet: bool) -> Console:
 
 
 def _line(stage: FinishedStage) -> str:
+    from rich.markup import escape
+
     cached = " (cached)" if stage.is_cached else ""
     memory = "" if stage.peak_bytes is None else f"  {stage.peak_bytes / 1e6:,.0f} MB"
-    return f"[green]✓[/green] {stage.title}{cached} [dim]{stage.seconds:.1f} s{memory}[/dim]"
+    return f"[green]✓[/green] {escape(stage.title)}{cached} [dim]{stage.seconds:.1f} s{memory}[/dim]"

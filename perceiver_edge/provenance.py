@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from perceiver_edge.runtime.processors import usable_processors
+
 _TOOLS = (
     "perceiver-edge", "tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "onnx-ir", "onnxscript",
     "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "ai-edge-quantizer", "flatbuffers", "protobuf", "ml-dtypes",
@@ -69,11 +71,6 @@ def _name_in(info: str) -> str | None:
     return named or (f"CPU part {fields['CPU part']}" if fields.get("CPU part") else None)
 
 
-def usable_processors() -> int:
-    """How many processors this process may use, which a container or ``taskset`` makes fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 _DECIDING_PREFIXES = ("TF_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "XLA_", "KERAS_", "ORT_", "TFLITE_")
 _DECIDING_NOTHING = {
     "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "TF_CPP_VMODULE", "ORT_DISABLE_TELEMETRY",
@@ -98,6 +95,6 @@ def provenance() -> dict[str, object]:
     return {
         "source": source_digest(),
         "tools": tool_versions(),
-        "machine": [platform.system(), platform.machine(), processor(), usable_processors()],
+        "machine": [platform.system(), platform.machine(), processor(), len(usable_processors())],
         "environment": deciding_environment(),
     }

@@ -13,8 +13,8 @@ from perceiver_edge.runtime.engines import ENGINES
 LAYERS = (
     {"_version", "errors", "fourier", "memory"},
     {"files"},
-    {"cache", "config", "installation", "progress", "provenance", "data", "converters", "calibration", "runtime"},
-    {"checkpoints", "lowering"},
+    {"cache", "config", "installation", "progress", "data", "converters", "calibration", "runtime"},
+    {"checkpoints", "lowering", "provenance"},
     {"model"},
     {"proof", "registration"},
     {"bundle", "measure"},
@@ -26,7 +26,7 @@ LAYERS = (
 """A room imports only from rows above its own, and within itself."""
 
 ONLY = {
-    "cache": set(),
+    "cache": {"errors"},
     "data": {"errors"},
     "converters": {"errors"},
     "files": {"errors"},

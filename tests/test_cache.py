@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from perceiver_edge.cache import Cache, default_folder, user_folder
+from perceiver_edge.errors import BadInputError
 
 
 class Maker:
@@ -141,6 +143,17 @@ def test_the_folder_is_where_the_system_wants_it(monkeypatch):
     assert default_folder() == Path("/home/somebody/.cache/perceiver_edge/results")
 
 
+def test_without_a_home_nothing_is_kept_and_who_needs_a_folder_says_what_helps(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert default_folder() is None
+    with pytest.raises(BadInputError, match="XDG_CACHE_HOME"):
+        user_folder()
+
+
 def test_a_folder_among_the_entries_is_left_alone(tmp_path):
     said = []
     (tmp_path / "older").mkdir()
@@ -154,10 +167,7 @@ def test_a_folder_among_the_entries_is_left_alone(tmp_path):
     assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1
 
 
-def test_an_entry_of_the_future_goes_first_and_a_pipe_is_no_entry(tmp_path):
-    import os
-    import time
-
+def test_an_entry_of_the_future_goes_first(tmp_path):
     keep = Cache(tmp_path, limit_bytes=300)
     keep.cached(["a"], lambda: b"x" * 100)
     (of_the_future,) = tmp_path.iterdir()
@@ -165,5 +175,10 @@ def test_an_entry_of_the_future_goes_first_and_a_pipe_is_no_entry(tmp_path):
     keep.cached(["b"], lambda: b"y" * 100)
     keep.cached(["c"], lambda: b"z" * 100)  # too many: one has to go
     assert not of_the_future.exists()
-    os.mkfifo(of_the_future)
-    assert keep.cached(["a"], lambda: b"new") == b"new"  # and does not wait for a writer
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among its files")
+def test_a_pipe_is_no_entry(entry):
+    entry.unlink()
+    os.mkfifo(entry)
+    assert Cache(entry.parent).cached(["a"], lambda: b"new") == b"new"  # and does not wait for a writer

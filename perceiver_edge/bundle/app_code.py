@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.pictures import normalisation, preprocessing_of, takes_pictures
-from perceiver_edge.files.preprocessing import Pictures
+from perceiver_edge.files.preprocessing import KEPT, MODE_OF_CHANNELS, Pictures
 
 if TYPE_CHECKING:
     from perceiver_edge.bundle.manifest import Artefact, Manifest, TensorSpec
@@ -36,10 +36,6 @@ _NUMBERS: dict[str, dict[str, str | bool]] = {
 """What the numbers of an input are called, by dtype."""
 
 _PLAIN = frozenset(" _-.")
-_KEPT_SHARE = 7 / 8
-"""Of what covers the input, by `perceiver_edge.config.RESIZE` "shortest"."""
-
-_PILLOW_MODES = {1: "L", 3: "RGB"}
 
 
 def app_code(manifest: Manifest) -> dict[str, Any]:
@@ -65,9 +61,10 @@ def app_code(manifest: Manifest) -> dict[str, Any]:
 
 
 def labels_text(manifest: Manifest) -> str | None:
-    """The contents of `LABELS_NAME`; None where classes have no names, or one that is more than a line."""
+    """The contents of `LABELS_NAME`; None where classes have no names, or one that is no line."""
     names = manifest.class_names
-    return "\n".join(names) + "\n" if names and not any("\n" in name for name in names) else None
+    are_lines = all(name.splitlines() == [name] for name in names or ())  # in Python, which knows most ends of lines
+    return "\n".join(names) + "\n" if names and are_lines else None
 
 
 def _picture(manifest: Manifest) -> dict[str, Any] | None:
@@ -80,11 +77,12 @@ def _picture(manifest: Manifest) -> dict[str, Any] | None:
         name: [float(value) for value in (values * channels if len(values) == 1 else values)]
         for name, values in (("mean", spec.mean), ("deviation", spec.std))
     }
-    larger = [round(size / _KEPT_SHARE) for size in (height, width)]
+    larger = [round(size / KEPT) for size in (height, width)]
     return {
-        "height": height, "width": width, "channels": channels, "mode": _PILLOW_MODES[channels],
-        "bytes": "gray" if channels == 1 else "rgb", "resize": spec.resize or "cover", "border": (1 - _KEPT_SHARE) / 2,
-        "larger_height": larger[0], "larger_width": larger[1], "normalised": normalisation(spec), **spread,
+        "height": height, "width": width, "channels": channels, "mode": MODE_OF_CHANNELS[channels],
+        "bytes": "gray" if channels == 1 else "rgb", "resize": spec.resize or "cover", "border": float((1 - KEPT) / 2),
+        "larger_height": larger[0], "larger_width": larger[1], "kept": KEPT, "normalised": normalisation(spec),
+        **spread,
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from perceiver_edge.bundle.bundle import Bundle, checked_bytes
-from perceiver_edge.bundle.locks import exclusive_lock, shared_lock
+from perceiver_edge.bundle.locks import NO_LOCKS_HERE, exclusive_lock, shared_lock
 from perceiver_edge.bundle.manifest import MANIFEST_NAME, Manifest
 from perceiver_edge.bundle.names import is_taken_everywhere
 from perceiver_edge.errors import BadInputError, option
@@ -29,6 +29,10 @@ from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 _READERS_PATIENCE_S = 10.0
 """Anybody may lock a folder such as /tmp for ever; no publisher is between two renames for that long."""
+
+
+_OF_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What is left in a folder by looking at it; and what macOS writes beside files on other systems' disks, ``._*``."""
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -58,7 +62,7 @@ def require_replaceable(folder: Path, *, overwrite: bool) -> None:
     Raises:
         BadInputError: the message says what is in the way.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and not _names_in(folder)):
         return
     if not folder.is_dir():
         raise BadInputError("The output is a file.", expected="a folder", where=folder, fix=_another())
@@ -75,13 +79,19 @@ def require_replaceable(folder: Path, *, overwrite: bool) -> None:
             "The output already is a bundle.", where=folder, fix=f"pass {option('overwrite', True)} to replace it"
         )
     known = {MANIFEST_NAME, *manifest.all_files()}
-    if strangers := sorted(entry.name for entry in folder.iterdir() if entry.name not in known):
+    if strangers := sorted(_names_in(folder) - known):
         raise BadInputError(
             "The bundle's folder has files that are not the bundle's; replacing it would delete them.",
             got=", ".join(strangers),
             where=folder,
             fix=f"move them elsewhere, or {_another()}",
         )
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Of all that a person could miss."""
+    names = {entry.name for entry in folder.iterdir()}
+    return {name for name in names if name not in _OF_FILE_MANAGERS and not name.startswith("._")}
 
 
 def require_writable(destination: Path | str, *, overwrite: bool) -> None:
@@ -103,6 +113,9 @@ def require_writable(destination: Path | str, *, overwrite: bool) -> None:
             _staging(folder).stat()  # an error where this name is too long, the longest that is written
         nearest = next(path for path in folder.parents if path.exists())
         tempfile.TemporaryFile(dir=nearest).close()
+        with shared_lock(nearest):
+            pass  # that somebody else has it now is no matter
+        _sync_folder(nearest)
     except OSError as error:
         raise _unwritable(folder, error) from error
 
@@ -111,7 +124,8 @@ def publish(files: Mapping[str, bytes], destination: Path | str, *, overwrite: b
     """Write ``files`` (`manifest.seal` makes them) as the folder ``destination``, all or nothing.
 
     Replaces an existing bundle only with ``overwrite``, and never a folder with files that a bundle's manifest does
-    not list. On Windows, publishers of the same destination must take turns by themselves.
+    not list. On Windows, and where folders cannot be locked, publishers of the same destination must take turns by
+    themselves.
 
     Returns:
         the absolute path of the bundle.
@@ -155,11 +169,15 @@ def _read_manifest(folder: Path) -> tuple[Manifest, tuple[int, int]]:
         with suppress(FileNotFoundError, NotADirectoryError):
             return _manifest_there(path)
         with shared_lock(folder.parent) as is_held:
-            if is_held:
+            is_over = time.monotonic() > patience_ends
+            # Without locks, an old bundle that stepped aside may be a publisher's at work, until patience is over.
+            is_settled = is_held or (is_held is None and (is_over or not _has_stepped_aside(folder)))
+            if is_held or (is_settled and is_over):
                 _put_back(folder)
+            if is_settled:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     return _manifest_there(path)
-            if is_held is not False or time.monotonic() > patience_ends:
+            if is_settled or is_over:
                 break
         time.sleep(0.005)
     raise BadInputError(
@@ -182,18 +200,23 @@ def _manifest_there(path: Path) -> tuple[Manifest, tuple[int, int]]:
     return Manifest.from_json(content, where=path), (status.st_ino, status.st_mtime_ns)
 
 
+def _has_stepped_aside(folder: Path) -> bool:
+    """Whether there is an old bundle that makes room for a new one. A folder without a manifest is not ours."""
+    return (_aside(folder) / MANIFEST_NAME).is_file()
+
+
 def _put_back(folder: Path) -> None:
     """Under the lock: put the old bundle back if no new one took its place."""
-    if not folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+    if not folder.exists() and _has_stepped_aside(folder):
         with suppress(FileNotFoundError):  # another reader, who holds the lock too, was faster
             _aside(folder).rename(folder)
 
 
 def _clear_leftovers(folder: Path) -> None:
-    """Under a publisher's lock: remove what an unfinished `publish` left. A folder without a manifest is not ours."""
+    """Under a publisher's lock: remove what an unfinished `publish` left."""
     new = _staging(folder)
     shutil.rmtree(new, ignore_errors=True)
-    if folder.exists() and (_aside(folder) / MANIFEST_NAME).is_file():
+    if folder.exists() and _has_stepped_aside(folder):
         _aside(folder).rename(new)  # first, so that what a crash leaves half removed is still known as ours
         shutil.rmtree(new, ignore_errors=True)
 
@@ -209,7 +232,9 @@ def _write_all(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def _swap_in(new: Path, folder: Path) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not _names_in(folder):
+        for left in folder.iterdir() if folder.exists() else ():
+            left.unlink()
         if sys.platform == "win32" and folder.exists():
             folder.rmdir()
         new.rename(folder)
@@ -228,18 +253,22 @@ def _exchange(one: Path, other: Path) -> bool:
     if renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM):
         return False
     raise OSError(code, os.strerror(code), str(other))
 
 
 def _sync_folder(folder: Path) -> None:
     if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in NO_LOCKS_HERE:  # as for locks, some file systems open or sync no folders
+                raise
 
 
 def _unwritable(folder: Path, error: OSError) -> BadInputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,8 @@ def fetch_bundle(repository: str) -> Path:
     """
     _require_name(repository)
     folder = user_folder() / "hub" / repository.replace("/", "--")
-    with _hub(repository) as hub:
+    hub = _library()
+    with _refusals_of(repository):
         # Into a folder of its own: the Hub's cache links to blobs, and a bundle's files must lie in its folder.
         return Path(hub.snapshot_download(repository, local_dir=folder))
 
@@ -68,7 +70,8 @@ def fetch_model(repository: str) -> Path:
         MissingExtraError: huggingface_hub is not installed.
     """
     _require_name(repository)
-    with _hub(repository) as hub:
+    hub = _library()
+    with _refusals_of(repository):
         try:
             names = [file.rfilename for file in hub.model_info(repository).siblings]
         except Exception as error:  # what lies under the library raises its own, where there is no network
@@ -106,13 +109,15 @@ def push(bundle: Bundle, repository: str, *, base_model: str | None = None, priv
         MissingExtraError: huggingface_hub is not installed.
     """
     _require_name(repository)
-    with _hub(repository) as hub, tempfile.TemporaryDirectory() as work:
+    hub = _library()
+    with tempfile.TemporaryDirectory() as work:
         card = hub.ModelCard(f"---\n{_metadata(bundle, hub, base_model).to_yaml()}\n---\n{bundle.read(CARD).decode()}")
         folder = publish(_with_card(bundle, str(card).encode()), Path(work) / "bundle", overwrite=False)
-        api = hub.HfApi()
-        api.create_repo(repository, private=private, exist_ok=True)
         names = [MANIFEST_NAME, *bundle.manifest.all_files()]
-        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=names, delete_patterns="*")
+        with _refusals_of(repository):
+            api = hub.HfApi()
+            api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=names, delete_patterns="*")
         return f"{api.endpoint}/{repository}"
 
 
@@ -142,9 +147,13 @@ def _metadata(bundle: Bundle, hub: ModuleType, base_model: str | None) -> Any:
         pipeline_tag=task,
         base_model=base_model,
         model_name=manifest.name,
-        tags=["perceiver", *sorted({artefact.format for artefact in manifest.artefacts.values()}), "int8", "edge"],
+        tags=["perceiver", *_kinds(manifest, "format"), *_kinds(manifest, "precision"), "edge"],
         eval_results=results,
     )
+
+
+def _kinds(manifest: Manifest, attribute: str) -> list[str]:
+    return sorted({getattr(artefact, attribute) for artefact in manifest.artefacts.values()})
 
 
 def _require_name(repository: str) -> None:
@@ -152,14 +161,20 @@ def _require_name(repository: str) -> None:
         raise BadInputError("This is not a repository of the Hub.", expected="user/name", got=repr(repository))
 
 
-@contextmanager
-def _hub(repository: str) -> Iterator[ModuleType]:
-    """The library, whose errors become ours."""
+def _library() -> ModuleType:
     with importing("huggingface_hub", "hub"):
         import huggingface_hub
+    return huggingface_hub
+
+
+@contextmanager
+def _refusals_of(repository: str) -> Iterator[None]:
+    """What the library raises becomes ours, but for what this machine's disk says."""
     try:
-        yield huggingface_hub
+        yield
     except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it
+        if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
+            raise BadInputError("A file cannot be read or written here.", got=error, where=error.filename) from error
         what = "The Hub did not answer." if _is_offline(error) else "The Hub refused."
         said = first_line(error).removeprefix("Got: ")
         raise BadInputError(

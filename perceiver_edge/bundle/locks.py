@@ -24,17 +24,20 @@ _PUBLISHERS_PATIENCE_S = 120.0
 
 _LOG = logging.getLogger(__name__)
 
-_NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP}
+NO_LOCKS_HERE = {errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 """What opening or locking a folder says where that is not allowed, or not known, as on some network file systems."""
 
 
 @contextmanager
 def exclusive_lock(parent: Path) -> Iterator[None]:
-    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left."""
-    if sys.platform == "win32" or not parent.is_dir():
+    """Hold the folder's lock alone. The system drops it when the process ends, however it ends; no file is left.
+
+    Where there are no locks, publishers have to take turns by themselves.
+    """
+    descriptor = _opened(parent)
+    if descriptor is None:
         yield
         return
-    descriptor = os.open(parent, os.O_RDONLY)
     try:
         if not _lock_alone_in_time(descriptor, where=parent):
             raise BadInputError(
@@ -50,12 +53,8 @@ def exclusive_lock(parent: Path) -> Iterator[None]:
 @contextmanager
 def shared_lock(parent: Path) -> Iterator[bool | None]:
     """Hold the folder's lock beside other readers: True. Else, at once, False: a publisher has it; None: no locks."""
-    if sys.platform == "win32":
-        yield True
-        return
-    try:
-        descriptor = os.open(parent, os.O_RDONLY)
-    except OSError:
+    descriptor = _opened(parent)
+    if descriptor is None:
         yield None
         return
     try:
@@ -64,20 +63,35 @@ def shared_lock(parent: Path) -> Iterator[bool | None]:
         os.close(descriptor)
 
 
+def _opened(parent: Path) -> int | None:
+    """To lock the folder by; None where there is none, or the system opens no folders."""
+    if sys.platform == "win32" or not parent.is_dir():
+        return None
+    try:
+        return os.open(parent, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in NO_LOCKS_HERE:
+            return None
+        raise
+
+
 def _try_shared(descriptor: int) -> bool | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno in _NO_LOCKS_HERE:
+        if error.errno in NO_LOCKS_HERE:
             return None
         raise
     return True
 
 
 def _lock_alone_in_time(descriptor: int, *, where: Path) -> bool:
-    """Whether the lock was had within patience; ``where`` is named to a person who has to wait for it."""
+    """Whether it is safe to go on: the lock was had within patience, or there are none here.
+
+    ``where`` is named to a person who has to wait for it.
+    """
     begun = time.monotonic()
     has_said = False
     while True:
@@ -91,5 +105,9 @@ def _lock_alone_in_time(descriptor: int, *, where: Path) -> bool:
                 has_said = True
                 _LOG.warning("Waiting for another program that publishes into %s.", where)
             time.sleep(0.02)
+        except OSError as error:
+            if error.errno in NO_LOCKS_HERE:
+                return True
+            raise
         else:
             return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perceiver_edge.config import InputSpec, ModelConfig
-from perceiver_edge.files.preprocessing import BYTE_VOCABULARY, Pictures, Preprocessing, Text
+from perceiver_edge.files.preprocessing import BYTE_VOCABULARY, KEPT, Pictures, Preprocessing, Text
 
 UNDECLARED = (
     "Nobody has said how pixels are normalised, so they are taken as they are, from 0 to 1. If the model was trained "
@@ -14,8 +14,8 @@ UNDECLARED = (
 _SCALED = {
     "cover": "scaled to cover {size} and cropped about the centre",
     "squash": "scaled to {size}, each axis for itself",
-    "shortest": "scaled to cover {size} by 8/7 and cropped about the centre",
-    "crop": "cut to a centred square of 7/8 of its shorter side, and scaled to {size} with bicubic interpolation",
+    "shortest": "scaled to cover {size} by {larger} and cropped about the centre",
+    "crop": "cut to a centred square of {kept} of its shorter side, and scaled to {size} with bicubic interpolation",
 }
 
 
@@ -51,5 +51,7 @@ def pixels_become(config: ModelConfig, spec: InputSpec) -> str | None:
     """One sentence; None for a model of something else than pictures, and where nobody has said it."""
     if not takes_pictures(config) or not spec.declares_normalisation:
         return None
-    scaled = _SCALED[spec.resize or "cover"].format(size=" × ".join(map(str, spec.shape)))
+    scaled = _SCALED[spec.resize or "cover"].format(
+        size=" × ".join(map(str, spec.shape)), kept=KEPT, larger=1 / KEPT
+    )  # fmt: skip
     return f"A picture is {scaled}; a pixel from 0 to 255 becomes {normalisation(spec)}."

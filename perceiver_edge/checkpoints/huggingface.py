@@ -20,6 +20,7 @@ from perceiver_edge.config.huggingface import (
 )
 from perceiver_edge.config.labels import names_in_id2label
 from perceiver_edge.errors import BadInputError
+from perceiver_edge.files.preprocessing import KEPT
 from perceiver_edge.files.reading import MOST_TEXT_BYTES, read_file
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -124,10 +125,10 @@ def _require_crop(values: Mapping[str, Any], path: Path) -> None:
         if not isinstance(size, int) or size < 1:
             raise BadInputError(f"The key {key!r} is not usable.", expected="a size in pixels", got=given, where=path)
         sizes.append(size)
-    if sizes[0] * 8 != sizes[1] * 7:
+    if sizes[0] != sizes[1] * KEPT:
         raise BadInputError(
-            "The processor's crop is not supported.", expected="a size of 7/8 of the crop_size, such as 224 and 256",
-            got=sizes, where=path,
+            "The processor's crop is not supported.", got=sizes, where=path,
+            expected=f"a size of {KEPT} of the crop_size, such as 224 and 256",
         )  # fmt: skip
 
 

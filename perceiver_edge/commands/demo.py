@@ -26,7 +26,7 @@ def _add_arguments(p: argparse.ArgumentParser) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from perceiver_edge.bundle.folder import read_bundle
-    from perceiver_edge.demo.server import HEADERS, make_server
+    from perceiver_edge.demo.server import HEADERS, address_of, make_server
     from perceiver_edge.demo.site import demo_site, write_site
 
     site = demo_site(read_bundle(args.bundle), node_modules=args.node_modules)
@@ -35,8 +35,9 @@ def _demo(args: argparse.Namespace) -> int:
         headers = "\n".join(f"  {header}: {value}" for header, value in HEADERS.items())
         print(f"{args.export}: serve it over HTTPS, with these headers for threads:\n{headers}")
         return EXIT_OK
-    with make_server(site, host=args.host, port=args.port) as server:
-        address = f"http://{args.host}:{server.server_port}/"
+    host = args.host.strip("[]")  # as an address of IPv6 is written in one of the web
+    with make_server(site, host=host, port=args.port) as server:
+        address = address_of(host, server.server_port)
         print(f"{address}  (Ctrl-C ends it)", flush=True)
         if not args.no_open:
             webbrowser.open(address)

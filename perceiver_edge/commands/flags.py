@@ -18,7 +18,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         flag: Flag = option.metadata["flag"]
         if flag.group is None:
             continue
-        group = groups.setdefault(flag.group, parser.add_argument_group(flag.group))
+        if flag.group not in groups:
+            groups[flag.group] = parser.add_argument_group(flag.group)
+        group = groups[flag.group]
         name = flag.name or f"--{option.name.replace('_', '-')}"
         if isinstance(option.default, bool):
             action = "store_false" if option.default else "store_true"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perceiver_edge.bundle.accelerators import suited_to
 from perceiver_edge.commands.cli import Command
+from perceiver_edge.commands.tables import add_row, new_table, print_json
 from perceiver_edge.errors import EXIT_OK, found_in
 from perceiver_edge.files.reading import MOST_MODEL_BYTES, read_file
 from perceiver_edge.progress import result_console
@@ -46,8 +47,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
         taken = census(model)
     identity = {"file": path.name, "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     if arguments.json:
-        from perceiver_edge.commands.tables import print_json
-
         print_json("inspection", {**identity, **taken.to_dict()})
     else:
         _print(identity, taken)
@@ -61,26 +60,9 @@ def _print(identity: Mapping[str, Any], taken: Census) -> None:
             console.print(table)
 
 
-def _table(title: str, *columns: str, numeric: Iterable[str] = ()) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
-    return table
-
-
-def _add_row(table: Table, *cells: str) -> None:
-    from rich.text import Text
-
-    table.add_row(*map(Text, cells))  # as Text, because names may hold brackets, which rich takes for markup
-
-
 def _summary(identity: Mapping[str, Any], taken: Census) -> Table:
     version = "schema version" if taken.format == "tflite" else "IR version"
-    table = _table(identity["file"], "", "")
+    table = new_table("", "", title=identity["file"])
     table.show_header = False
     rows = {
         "format": f"{taken.format}, {version} {taken.format_version}",
@@ -102,24 +84,26 @@ def _summary(identity: Mapping[str, Any], taken: Census) -> Table:
     if taken.custom_operators:
         rows["custom operators"] = _counts(taken.custom_operators)
     for label, value in rows.items():
-        _add_row(table, label, value)
+        add_row(table, label, value)
     return table
 
 
 def _operators(taken: Census) -> Table:
     title = "operators" if taken.format == "tflite" else "operators, as ONNX Runtime runs them here"
     with_version = ["version"] if taken.format == "tflite" else []
-    table = _table(title, "operator", "count", "by input dtype", *with_version, numeric=("count", "version"))
+    columns = ("operator", "count", "by input dtype", *with_version)
+    table = new_table(*columns, title=title, numeric=("count", "version"))
     for kind, count in sorted(taken.operators.items(), key=lambda item: (-item[1], item[0])):
         version = [str(taken.versions[kind])] if with_version else []
-        _add_row(table, kind, str(count), _counts(taken.operators_by_dtype[kind]), *version)
+        add_row(table, kind, str(count), _counts(taken.operators_by_dtype[kind]), *version)
     return table
 
 
 def _gemms(taken: Census) -> Table:
-    table = _table("GEMMs with weights", "name", "operator", "activation", "weight", "shape", "MACs", numeric=("MACs",))
+    columns = ("name", "operator", "activation", "weight", "shape", "MACs")
+    table = new_table(*columns, title="GEMMs with weights", numeric=("MACs",))
     for gemm in taken.gemms:
-        _add_row(
+        add_row(
             table,
             _short(gemm.name),
             gemm.kind,
@@ -132,13 +116,13 @@ def _gemms(taken: Census) -> Table:
 
 
 def _islands(taken: Census) -> Table:
-    table = _table("float islands", "operators", "which", "times", numeric=("operators", "times"))
+    table = new_table("operators", "which", "times", title="float islands", numeric=("operators", "times"))
     alike: dict[tuple[int, str], int] = {}
     for island in taken.float_islands:
         key = (island.size, _counts(island.operators))
         alike[key] = alike.get(key, 0) + 1
     for (size, which), times in alike.items():
-        _add_row(table, str(size), which, str(times))
+        add_row(table, str(size), which, str(times))
     return table
 
 

@@ -16,6 +16,8 @@ from perceiver_edge.progress import result_console
 from perceiver_edge.proof.held_out import says_untrained
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from perceiver_edge.bundle.bundle import Bundle
     from perceiver_edge.progress import FinishedStage
 
@@ -54,7 +56,7 @@ def show_bundle(result: Bundle, *, as_json: bool, stages: Sequence[FinishedStage
     console.print(f"Bundle: {result.path}  (open report.html)", markup=False, soft_wrap=True)
 
 
-def _artefact_row(row: Figures) -> dict[str, str]:
+def _artefact_row(row: Figures) -> dict[str, str | Text]:
     metrics = row.metrics
     return {
         "artefact": row.name,

@@ -9,6 +9,8 @@ from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from perceiver_edge.devices.matrix import Matrix, Row
     from perceiver_edge.proof.metrics import Metrics
 
@@ -29,7 +31,7 @@ def show_matrix(result: Matrix, *, as_json: bool) -> None:
     console.print(f"{samples}. Native: {result.device}.", markup=False)
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: Row) -> dict[str, str | Text]:
     """Against the reference: relative L2, cosine, top-1; against the native engine: cosine, top-1."""
     reference, native = (None if judged is None else judged.metrics for judged in (row.reference, row.native))
     return {

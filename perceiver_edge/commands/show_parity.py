@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perceiver_edge.commands.tables import mark, print_json, print_notices, print_table
+from perceiver_edge.commands.tables import mark, print_json, print_notices, print_table, styled
 from perceiver_edge.progress import result_console
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from perceiver_edge.proof.parity import ArtefactParity, ParityReport
 
 
@@ -29,7 +31,7 @@ def show_parity(
         return
     console = result_console()
     for artefact in report.artefacts:
-        checks = [
+        checks: list[dict[str, str | Text]] = [
             {
                 "gate": check.name, "value": f"{check.value:.5g}", "bound": check.bound, "": mark(check.passed)
             }
@@ -44,13 +46,13 @@ def show_parity(
         console.print(conclusion, style="bold", markup=False, soft_wrap=True)
 
 
-def _layers(artefact: ArtefactParity) -> list[dict[str, str]]:
+def _layers(artefact: ArtefactParity) -> list[dict[str, str | Text]]:
     entry = artefact.error_enters_at
     return [
         {
             "layer": layer.name, "relative L2": f"{layer.relative_l2:.3g}", "SQNR": f"{layer.sqnr_db:.1f} dB",
             "cosine": f"{layer.cosine:.5f}", "alone": "" if layer.own is None else f"{layer.own:.2g}",
-            "": "[red]← enters here[/red]" if layer is entry else "",
+            "": styled("← enters here", "red") if layer is entry else "",
         }
         for layer in _around(artefact.layers, entry)
     ]  # fmt: skip

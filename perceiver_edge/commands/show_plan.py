@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from perceiver_edge.bundle.pictures import pixels_become
-from perceiver_edge.commands.tables import new_table, print_json, print_notices
+from perceiver_edge.commands.tables import add_row, new_table, print_json, print_notices
 from perceiver_edge.errors import counted
 from perceiver_edge.progress import result_console
 
@@ -42,17 +42,15 @@ def show_plan(job: Job, *, as_json: bool) -> None:
             "gates": {precision: vars(gates) for precision, gates in job.gates.items()}, "notices": list(job.notices),
         })  # fmt: skip
         return
-    from rich.markup import escape
-
     console = result_console()
     summary = new_table("", "", title="Dry run: nothing is written")
     for name, fact in facts.items():
-        summary.add_row(name, escape(fact))  # a folder may be called [b]
+        add_row(summary, name, fact)
     console.print(summary)
     print_notices(console, job.notices)
     lowering = new_table("lowering rule", "", "why")
     for decision in decisions:
-        lowering.add_row(decision.rule, "applies" if decision.applied else "skipped", decision.reason)
+        add_row(lowering, decision.rule, "applies" if decision.applied else "skipped", decision.reason)
     console.print(lowering)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from perceiver_edge.calibration import METHODS, Ranges
 from perceiver_edge.compiler.artefacts import FORMATS, QUANTIZE
 from perceiver_edge.compiler.representative import NUM_CALIBRATION
-from perceiver_edge.config import RESIZE
 from perceiver_edge.errors import BadInputError, did_you_mean
 from perceiver_edge.errors import option as spelled
+from perceiver_edge.files.preprocessing import KEPT, RESIZE
 from perceiver_edge.lowering import OPTIMIZE_FOR
 from perceiver_edge.progress import Progress, in_notebooks
 from perceiver_edge.proof.gates import Gates
@@ -267,9 +267,9 @@ class Options:
         default=None,
         metadata=_flag(
             "pictures to the input's size. cover (the default): scaled to cover it, cropped about the centre; squash: "
-            "scaled to it; shortest: as cover, with the middle 7/8 (Resize(256) and CenterCrop(224)); crop: a centred "
-            "square of 7/8 of the shorter side, scaled to it, as transformers does",
-            DATA, choices=RESIZE,
+            f"scaled to it; shortest: as cover, with the middle {KEPT} (Resize(256) and CenterCrop(224)); crop: a "
+            f"centred square of {KEPT} of the shorter side, scaled to it, as transformers does",
+            DATA, choices=tuple(RESIZE),
         ),
     )  # fmt: skip
     batch: int = field(default=1, metadata=_flag("fixed batch size", SHAPE, parse=int))
@@ -349,7 +349,7 @@ class Options:
         if self.task is not None:
             _require_known("task", self.task, TASKS)
         if self.resize is not None:
-            _require_known("resize", self.resize, RESIZE)
+            _require_known("resize", self.resize, tuple(RESIZE))
         counts = {"batch": self.batch, "num_samples": self.num_samples, "num_held_out": self.num_held_out}
         for name, value in (counts | {"threads": self.threads}).items():
             is_fit = value is None or (_is_count(value, least=1) and value <= _MOST[name])

@@ -4,7 +4,7 @@ A file here reads the keys of one framework; it imports the errors, and no weigh
 """
 
 from perceiver_edge.config.huggingface import HuggingFaceConfig
-from perceiver_edge.config.input_spec import RESIZE, InputSpec
+from perceiver_edge.config.input_spec import InputSpec
 from perceiver_edge.config.parse import (
     CLASS_NAMES,
     CONFIG_KEYS,
@@ -25,7 +25,6 @@ __all__ = [
     "LAYER_NORM_EPSILON",
     "MADE_BY",
     "PRESETS",
-    "RESIZE",
     "HuggingFaceConfig",
     "InputSpec",
     "ModelConfig",

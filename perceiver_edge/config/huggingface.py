@@ -7,11 +7,12 @@ files lack have transformers' defaults. ``layer_norm_eps`` is read by nothing: t
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perceiver_edge.config.limits import MOST_LAYERS, MOST_SIZE
+from perceiver_edge.config.limits import MOST_ELEMENTS, MOST_LAYERS, MOST_SIZE
 from perceiver_edge.errors import BadInputError, found_in, option
 
 MODEL_TYPE = "perceiver"
@@ -133,8 +134,10 @@ class HuggingFaceConfig:
         if name in _SIZES:
             count = len(_SIZES[name])
             are_sizes = isinstance(value, tuple) and len(value) == count
-            if not are_sizes or not all(isinstance(size, int) and size >= 1 for size in value):  # type: ignore[attr-defined]
+            if not are_sizes or not all(type(size) is int and size >= 1 for size in value):  # type: ignore[attr-defined]
                 raise _wrong(name, f"{count} sizes of at least 1", value)
+            if math.prod(value) > MOST_ELEMENTS:  # type: ignore[call-overload]
+                raise _wrong(name, f"sizes of at most {MOST_ELEMENTS:,} elements", value)
         elif name == "positions":
             self._check_positions(value)
         elif name == "outputs":

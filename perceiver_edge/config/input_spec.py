@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.config.limits import MOST_ELEMENTS
 from perceiver_edge.config.numbers import is_finite
 from perceiver_edge.errors import BadInputError
-
-RESIZE = ("cover", "squash", "shortest", "crop")
-"""How a picture gets the input's size. ``cover``: scaled to cover it, and cropped about the centre. ``squash``: scaled
-to it, each axis for itself. ``shortest``: as ``cover``, with the middle 7/8 of what would be kept; where the input is
-224 wide, that is torchvision's Resize(256) and CenterCrop(224). ``crop``: a centred square of 7/8 of the shorter side
-is cut out, and scaled with bicubic interpolation, as transformers does for its Perceivers."""
+from perceiver_edge.files.preprocessing import RESIZE
 
 SPEC_KEYS = {"input_shape": "shape", "image_mean": "image_mean", "image_std": "image_std", "resize": "resize"}
 """Keys of a ``config.json``, and the field that each one is."""
@@ -37,8 +34,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         are_sizes = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in self.shape)
-        if not are_sizes:
-            raise BadInputError("The input shape is not usable.", expected="sizes of at least 1", got=self.shape)
+        if not are_sizes or math.prod(self.shape) > MOST_ELEMENTS:
+            raise BadInputError(
+                "The input shape is not usable.",
+                expected=f"sizes of at least 1, and at most {MOST_ELEMENTS:,} elements", got=self.shape,
+            )  # fmt: skip
         if not (all(map(is_finite, self.mean)) and all(is_finite(std) and std > 0 for std in self.std)):
             raise BadInputError(
                 "image_mean and image_std are not usable.",

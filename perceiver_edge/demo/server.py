@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -125,11 +127,17 @@ def make_server(site: Site, *, host: str, port: int) -> ThreadingHTTPServer:
             """Nothing: the terminal is for what went wrong."""
 
     try:
-        return _Server((host, port), Handler)
+        return _Server(host, port, Handler)
     except (OSError, OverflowError) as error:
         raise BadInputError(
             "The page cannot be served there.", got=error, where=f"{host}:{port}", fix="pass another --port or --host"
         ) from error
+
+
+def address_of(host: str, port: int) -> str:
+    """What a browser on this machine opens. The addresses that mean all of them are for binding alone."""
+    here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{here}]:{port}/" if ":" in here else f"http://{here}:{port}/"
 
 
 def _host_name(host: str) -> str:
@@ -140,10 +148,13 @@ def _host_name(host: str) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # elsewhere two programs would share the port
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
         self._free = BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__(*arguments)
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # localhost has two
+        super().__init__((address[0], port, *address[2:]), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread of its own, unless there are too many: then the connection is closed."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from perceiver_edge import errors, runtime
 from perceiver_edge.cache import user_folder
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, NotRunError
 
 FOLDER_VARIABLE = "PERCEIVER_EDGE_DEVICES"
 """Names the folder in which the environments of devices are made and found."""
@@ -23,8 +23,16 @@ _LAST_WORDS = 400
 
 
 def folder() -> Path:
-    """Where those environments are: what the variable says, else ``perceiver_edge`` in the user's cache folder."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or user_folder())
+    """Where those environments are: what the variable says, else ``perceiver_edge`` in the user's cache folder.
+
+    Raises:
+        NotRunError: the variable says nothing, and this user has no such folder.
+    """
+    try:
+        return Path(os.environ.get(FOLDER_VARIABLE) or user_folder())
+    except BadInputError as error:
+        missing = "a folder of this user, in which its environment could be"
+        raise NotRunError("A device", missing=missing, fix=f"set HOME or {FOLDER_VARIABLE}") from error
 
 
 def outputs_of(

@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from os import PathLike
+from types import MappingProxyType
 from typing import Any, Union
 
 import numpy as np
@@ -19,7 +21,9 @@ from numpy.typing import NDArray
 
 from perceiver_edge.errors import BadInputError, MissingExtraError
 
-_MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
+MODE_OF_CHANNELS: Mapping[int, str] = MappingProxyType({1: "L", 3: "RGB"})
+"""Pillow's modes of what a model is fed."""
+
 _GREY = {"1", "L", "LA", "La"}
 """Pillow's modes without colour."""
 
@@ -35,9 +39,15 @@ _NAMED = re.compile(b"(" + b"|".join(map(re.escape, _SPECIAL)) + b")")
 BYTE_VOCABULARY = FIRST_BYTE + 256
 """Symbols of a model whose texts are bytes. One of another vocabulary has a tokenizer that nobody has told us."""
 
-RESIZE: dict[str, float | None] = {"cover": 1.0, "shortest": 7 / 8, "squash": None, "crop": 7 / 8}
+KEPT = Fraction(7, 8)
+"""Of a side: what torchvision's ``Resize(256)`` and ``CenterCrop(224)`` keep, and transformers for its Perceivers."""
+
+RESIZE: Mapping[str, Fraction | None] = MappingProxyType(
+    {"cover": Fraction(1), "squash": None, "shortest": KEPT, "crop": KEPT}
+)
 """How a picture gets the input's size: from the largest box of the input's shape about its centre, times this; or from
-the whole. ``crop``: from a centred square of its shorter side times this, whatever the input's shape is."""
+the whole (``squash``), each axis scaled for itself. ``crop``: from a centred square of its shorter side times this,
+whatever the input's shape is, with bicubic interpolation."""
 
 MOST_PIXELS = 1 << 27
 """Of one picture as it is in the file: more than any phone's camera takes. Unpacked it is a gigabyte, turned and made
@@ -57,6 +67,9 @@ class Pictures:
 
     Args:
         size: height and width. ``mean``, ``std``: one number, or one a channel.
+
+    Raises:
+        BadInputError: none of these.
     """
 
     size: tuple[int, ...]
@@ -64,6 +77,16 @@ class Pictures:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: str = "cover"
+
+    def __post_init__(self) -> None:
+        are_sizes = len(self.size) == 2 and all(type(size) is int and size >= 1 for size in self.size)
+        are_for_channels = {len(self.mean), len(self.std)} <= {1, self.channels}
+        if not are_sizes or self.channels not in MODE_OF_CHANNELS or not are_for_channels or self.resize not in RESIZE:
+            raise BadInputError(
+                "The preprocessing of pictures is not usable.",
+                expected=f"[height, width], 1 or 3 channels, mean and std of one or all, {' or '.join(RESIZE)}",
+                got=self,
+            )
 
     def __call__(self, picture: Picture) -> NDArray[np.float32]:
         """
@@ -115,7 +138,7 @@ class Pictures:
         upright = ImageOps.exif_transpose(image)
         if "transparency" in upright.info:
             upright = upright.convert("RGBA")
-        channels = upright.convert(_MODE_OF_CHANNELS[self.channels])
+        channels = upright.convert(MODE_OF_CHANNELS[self.channels])
         (height, width), share = self.size, RESIZE[self.resize]
         bilinear, bicubic = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
         if share is None:
@@ -125,7 +148,7 @@ class Pictures:
             left, top = ((length - side) // 2 for length in channels.size)
             fitted = channels.crop((left, top, left + side, top + side)).resize((width, height), bicubic)
         else:
-            fitted = ImageOps.fit(channels, (width, height), method=bilinear, bleed=(1 - share) / 2)
+            fitted = ImageOps.fit(channels, (width, height), method=bilinear, bleed=float((1 - share) / 2))
         return np.asarray(fitted, dtype=np.uint8).reshape(height, width, -1)
 
 
@@ -133,11 +156,12 @@ class Pictures:
 def _opened(picture: str | PathLike) -> Iterator[Any]:
     from PIL import Image
 
-    with warnings.catch_warnings():
-        # Pillow warns of half of what it refuses; our own limit lies between, and is checked before decoding.
+    # Pillow warns of half of what it refuses; our own limit lies between, and is checked before decoding. Said once for
+    # the process: `catch_warnings` around each picture would undo what other threads say meanwhile.
+    if ("ignore", None, Image.DecompressionBombWarning, None, 0) not in warnings.filters:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(picture) as image:
-            yield image
+    with Image.open(picture) as image:
+        yield image
 
 
 def _require_usable(image: Any) -> None:
@@ -157,15 +181,22 @@ class Text:
 
     length: int
 
+    def __post_init__(self) -> None:
+        if type(self.length) is not int or self.length < 2:
+            raise BadInputError("The preprocessing of texts is not usable.", expected="a length from 2", got=self)
+
     def __call__(self, text: str | bytes) -> dict[str, NDArray[Any]]:
         """``input`` int32 ``[length]``, and ``mask`` bool ``[length]``: True where there is no PAD.
 
         Raises:
-            BadInputError: not a text, or one of more than ``length`` - 2 symbols.
+            BadInputError: not a text, or one that UTF-8 does not have, or of more than ``length`` - 2 symbols.
         """
         if not isinstance(text, (str, bytes)):
             raise BadInputError("This is not a text.", expected="str or bytes", got=type(text).__name__)
-        content = text.encode() if isinstance(text, str) else text
+        try:
+            content = text.encode() if isinstance(text, str) else text
+        except UnicodeEncodeError as error:  # half of a pair of UTF-16, which is no character
+            raise BadInputError("The text cannot be written in UTF-8.", got=error) from error
         symbols = [CLS, *_symbols(content), SEP]
         if len(symbols) > self.length:
             raise BadInputError(

@@ -11,13 +11,13 @@ from pathlib import PurePath
 from statistics import median
 from typing import Any
 
+from perceiver_edge.measure.side_by_side import ROUNDS
 from perceiver_edge.measure.turn import Times, after_pauses, burst_of
 from perceiver_edge.proof.held_out import HeldOut
 from perceiver_edge.provenance import processor
 from perceiver_edge.runtime import Latency, load
 
 _BUDGET_S = 5.0
-_ROUNDS = range(5, 101)
 
 TOGETHER_BYTES = 256 << 20
 """Of files that are loaded at once; an engine holds two to four times as much. Larger ones are measured format by
@@ -72,7 +72,7 @@ def _timed(models: Mapping[str, bytes], held_out: HeldOut, *, threads: int) -> d
     begun = time.perf_counter()
     rounds = [_round(calls)]
     fitting = int(_BUDGET_S / (time.perf_counter() - begun))
-    rounds += [_round(calls) for _ in range(min(max(fitting, _ROUNDS.start), _ROUNDS.stop - 1) - 1)]
+    rounds += [_round(calls) for _ in range(min(max(fitting, ROUNDS.start), ROUNDS.stop - 1) - 1)]
     paused = {name: after_pauses(call, rounds[-1][name].ms) for name, call in calls.items()}
     return {name: _figures([bursts[name] for bursts in rounds], paused[name]) for name in models}
 

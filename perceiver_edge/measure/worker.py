@@ -30,6 +30,7 @@ import numpy as np
 from perceiver_edge.errors import PerceiverEdgeError
 from perceiver_edge.measure.turn import PAUSE_S, Turn, take_turn, timed_ms
 from perceiver_edge.memory import status_bytes
+from perceiver_edge.runtime import batches
 from perceiver_edge.runtime.child import killed_late, program
 
 Call = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -154,11 +155,7 @@ def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1, strea
         samples = {name: archive[name] for name in archive.files}
     count = len(next(iter(samples.values())))
 
-    def feeds(start: int) -> dict[str, np.ndarray]:
-        rows = np.minimum(np.arange(start, start + batch), count - 1)
-        return {name: values[rows] for name, values in samples.items()}
-
-    first = feeds(0)
+    first = batches.batch(samples, 0, batch)
     before = _reset_peak()
     call: Call | None = None
     for line in sys.stdin:
@@ -180,7 +177,7 @@ def serve(open_model: Callable[[], Call], inputs: Path, *, batch: int = 1, strea
                 others = [open_model() for _ in range(streams - 1)]
                 answer = batch * _calls_per_s([call, *others], first, request["seconds"])
             else:
-                answered = [call(feeds(start)) for start in range(0, count, batch)]
+                answered = [call(batches.batch(samples, start, batch)) for start in range(0, count, batch)]
                 np.save(request["path"], np.concatenate(answered)[:count])
         print(json.dumps(answer), file=answers, flush=True)
 

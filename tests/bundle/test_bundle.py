@@ -65,6 +65,17 @@ def test_an_empty_folder_is_a_fine_destination(tmp_path, make_files):
 
 
 @pytest.mark.usefixtures("swap")
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._digits_int8.tflite"])
+def test_what_a_file_manager_left_is_in_nobodys_way(published, make_files, tmp_path, name):
+    (published / name).write_bytes(b"icons")
+    require_writable(published, overwrite=True)
+    publish(make_files(NEW), published, overwrite=True)
+    assert content(published) == NEW
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / name).write_bytes(b"icons")
+    assert content(publish(make_files(NEW), tmp_path / "empty", overwrite=False)) == NEW
+
+
 def test_overwrite_replaces_the_whole_bundle_and_leaves_nothing_beside_it(published, make_files):
     files = make_files(NEW)
     require_writable(published, overwrite=True)

@@ -12,7 +12,7 @@ import pytest
 
 from perceiver_edge.bundle import folder as bundle
 from perceiver_edge.bundle import locks
-from perceiver_edge.bundle.folder import publish, read_bundle
+from perceiver_edge.bundle.folder import publish, read_bundle, require_writable
 from perceiver_edge.errors import BadInputError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
@@ -190,17 +190,54 @@ def test_a_manifest_that_goes_and_comes_while_it_is_opened_is_looked_for_again(t
     assert moved
 
 
-@pytest.mark.parametrize("code", [errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK], ids=errno.errorcode.get)
-def test_a_reader_goes_on_where_locking_is_impossible(tmp_path, make_files, monkeypatch, code):
-    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+NO_LOCKS = [errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOLCK, errno.ENOSYS]
+
+
+@pytest.mark.parametrize("code", NO_LOCKS, ids=errno.errorcode.get)
+def test_readers_and_publishers_go_on_where_locking_is_impossible(tmp_path, make_files, monkeypatch, code):
+    destination = publish(make_files(b"older"), tmp_path / "digits", overwrite=False)
 
     def refuse(descriptor, how):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    publish(make_files(b"old"), destination, overwrite=True)
+    require_writable(destination, overwrite=True)
     assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
     with pytest.raises(BadInputError, match="no such folder"):
         read_bundle(tmp_path / "absent")
+
+
+def test_a_lock_that_fails_otherwise_is_an_error_before_the_long_work(tmp_path, monkeypatch):
+    def fail(descriptor, how):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(locks.fcntl, "flock", fail)
+    with pytest.raises(BadInputError, match="Input/output error"):
+        require_writable(tmp_path / "digits", overwrite=False)
+
+
+def test_without_locks_a_reader_leaves_a_publisher_at_work_alone(tmp_path, make_files, monkeypatch):
+    """As on Windows: between the two renames the old bundle stays aside, and the new one comes."""
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    new = publish(make_files(b"new"), tmp_path / "new", overwrite=False)
+    monkeypatch.setattr(locks, "_opened", lambda parent: None)
+    destination.rename(bundle._aside(destination))
+
+    def goes_on(seconds):
+        assert not destination.exists()
+        new.rename(destination)
+
+    monkeypatch.setattr(bundle.time, "sleep", goes_on)
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"new"
+
+
+def test_without_locks_a_reader_puts_back_what_a_crash_left_aside(tmp_path, make_files, monkeypatch):
+    destination = publish(make_files(b"old"), tmp_path / "digits", overwrite=False)
+    monkeypatch.setattr(locks, "_opened", lambda parent: None)
+    monkeypatch.setattr(bundle, "_READERS_PATIENCE_S", 0.05)
+    destination.rename(bundle._aside(destination))
+    assert read_bundle(destination).read("tiny_int8.onnx") == b"old"
 
 
 def test_a_reader_puts_the_old_bundle_back_and_deletes_nothing(tmp_path, make_files):

@@ -1,13 +1,16 @@
 """To the Hub and back, by the real library, against a Hub on this machine."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from local_hub import local_hub
 
+from perceiver_edge.bundle import hub as hub_of_bundles
 from perceiver_edge.bundle.folder import publish, read_bundle
 from perceiver_edge.bundle.hub import load_bundle, read_of
 from perceiver_edge.data import DIGITS_CHECKPOINT
@@ -163,6 +166,42 @@ def test_a_repository_that_is_no_bundle_is_told_as_such(talk, hub):
 def test_a_name_that_is_none_is_refused_before_anybody_is_asked(name):
     with pytest.raises(BadInputError, match="not a repository of the Hub"):
         load_bundle(name)
+
+
+class _Hub:
+    """Of huggingface_hub, what ends badly."""
+
+    class ModelCard:
+        def __init__(self, text):
+            raise ValueError("a card that is none")
+
+    class HfApi:
+        endpoint = "https://hub"
+
+        def create_repo(self, *arguments, **options):
+            raise OSError(28, "No space left on device")
+
+    ModelCardData, EvalResult = dict, dict
+
+
+def test_what_fails_on_this_machine_is_not_told_as_a_silent_hub(monkeypatch, folder):
+    monkeypatch.setattr(hub_of_bundles, "_library", lambda: _Hub)
+    monkeypatch.setattr(hub_of_bundles, "_metadata", lambda *given: SimpleNamespace(to_yaml=str))
+    with pytest.raises(ValueError, match="a card that is none"):
+        hub_of_bundles.push(read_bundle(folder), "user/name")
+    monkeypatch.setattr(_Hub, "ModelCard", str)
+    with pytest.raises(BadInputError, match="cannot be read or written here") as caught:
+        hub_of_bundles.push(read_bundle(folder), "user/name")
+    assert "The Hub" not in str(caught.value)
+
+
+def test_the_tags_are_those_of_the_files(folder):
+    import huggingface_hub
+
+    sent = read_bundle(folder)
+    artefacts = {name: dataclasses.replace(a, precision="fp16") for name, a in sent.manifest.artefacts.items()}
+    half = dataclasses.replace(sent, manifest=dataclasses.replace(sent.manifest, artefacts=artefacts))
+    assert hub_of_bundles._metadata(half, huggingface_hub, None).tags == ["perceiver", "onnx", "fp16", "edge"]
 
 
 def test_the_extra_is_named(monkeypatch):

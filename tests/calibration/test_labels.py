@@ -103,6 +103,10 @@ class TestFiles:
     def test_what_is_no_file(self, name, tmp_path):
         with pytest.raises(BadInputError, match=rf"No such file|it is no file[^$]*{name}"):
             read_labels(tmp_path / name)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes among its files")
+    @pytest.mark.parametrize("name", ["a.txt", "a.json", "a.npy"])
+    def test_what_is_a_pipe(self, name, tmp_path):
         os.mkfifo(tmp_path / name)
         with pytest.raises(BadInputError, match=rf"(a pipe|it is no file)[^$]*{name}"):
             read_labels(tmp_path / name)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from perceiver_edge.commands.inspect import main
+from perceiver_edge.commands.tables import add_row, mark, new_table, print_table
+from perceiver_edge.progress import on_console, result_console
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,17 @@ finally:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "usage: python -m perceiver_edge.inspect" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_names_of_a_file_style_and_steer_no_terminal(capsys):
+    console = result_console()
+    print_table(console, [{"artefact": "a[b]_int8", "": mark(True)}], title="[red]t[/red]")
+    table = new_table("name", title="a[b]")
+    add_row(table, "[b]\x1b[2J")
+    console.print(table)
+    with on_console(quiet=False)("prove a[b]_int8"):
+        pass
+    shown = capsys.readouterr()
+    assert all(text in shown.out for text in ("a[b]_int8", "✓", "[red]t[/red]", "[b]\\x1b[2J"))
+    assert "prove a[b]_int8" in shown.err
+    assert "\x1b" not in shown.out + shown.err

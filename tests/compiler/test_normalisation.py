@@ -11,9 +11,8 @@ from perceiver_edge.checkpoints import Checkpoint, init_weights, save_checkpoint
 from perceiver_edge.compiler.job import prepare
 from perceiver_edge.compiler.options import Options
 from perceiver_edge.compiler.resolve import resolve_model
-from perceiver_edge.config import PRESETS, RESIZE, InputSpec
+from perceiver_edge.config import PRESETS, InputSpec
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.files.preprocessing import RESIZE as RESIZE_OF_FOLDERS
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -108,8 +107,10 @@ def test_other_normalisations_are_refused(model, pictures, options):
         job(model(), pictures, input_shape=(8, 8), **options)
 
 
-def test_the_config_and_the_folder_know_the_same_ways_to_resize():
-    assert set(RESIZE) == set(RESIZE_OF_FOLDERS)
+@pytest.mark.parametrize("shape", [(10**12, 10**12), (10**9,), (100_001, 1000), (True, 8)], ids=str)
+def test_an_input_beyond_any_memory_is_refused(shape):
+    with pytest.raises(BadInputError, match="input shape is not usable"):
+        InputSpec(shape=shape)
 
 
 def test_what_was_said_is_written_and_nothing_else():

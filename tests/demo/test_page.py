@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceiver_edge.config import RESIZE
 from perceiver_edge.demo.browser import headless_browser
 from perceiver_edge.demo.server import served
 from perceiver_edge.demo.site import demo_site
-from perceiver_edge.files.preprocessing import Pictures
+from perceiver_edge.files.preprocessing import RESIZE, Pictures
 from perceiver_edge.proof.held_out import HELD_OUT_NAME, HeldOut
 
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys

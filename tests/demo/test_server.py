@@ -4,13 +4,15 @@ import base64
 import hashlib
 import http.client
 import socket
+import threading
 from contextlib import closing
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
 from perceiver_edge.demo import server
-from perceiver_edge.demo.server import content_security_policy, make_server, served
+from perceiver_edge.demo.server import address_of, content_security_policy, make_server, served
 from perceiver_edge.errors import BadInputError
 
 
@@ -119,3 +121,31 @@ def test_a_silent_connection_is_closed_and_too_many_are_refused(monkeypatch):
         with closing(http.client.HTTPConnection(place.netloc)) as client:
             client.request("GET", "/")
             assert client.getresponse().read() == b"x"
+
+
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "", "::1", "::"])
+def test_what_is_printed_can_be_opened(host):
+    if ":" in host and not _has_ipv6():
+        pytest.skip("no IPv6 here")
+    with make_server({"index.html": b"hello"}, host=host, port=0) as running:
+        thread = threading.Thread(target=running.handle_request)
+        thread.start()
+        with urlopen(address_of(host, running.server_port), timeout=10) as page:
+            assert page.read() == b"hello"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("0.0.0.0", "http://127.0.0.1:8/"), ("::", "http://[::1]:8/"), ("pi", "http://pi:8/")]
+)
+def test_an_address_names_this_machine(host, address):
+    assert address_of(host, 8) == address

@@ -53,3 +53,14 @@ def test_environments_that_were_not_made_are_not_run_and_say_how_to_make_them(he
     with pytest.raises(NotRunError, match=r"benchmarks/mobile/arm64\.sh") as raised:
         arm64.outputs(b"model", held_out.inputs, cpu=arm64.CPUS[0], runtime="litert-arm64")
     assert raised.value.runtime == "litert-arm64"
+
+
+def test_without_a_home_there_is_no_environment_and_that_is_no_failure(held_out, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in (FOLDER_VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(NotRunError, match=FOLDER_VARIABLE):
+        tflite_runtime.outputs(b"model", held_out.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from perceiver_edge.bundle.pictures import preprocessing_of
 from perceiver_edge.config import InputSpec
 from perceiver_edge.errors import BadInputError
-from perceiver_edge.files.preprocessing import Pictures, Text, from_dict, to_dict
+from perceiver_edge.files.preprocessing import Pictures, Text, _opened, from_dict, to_dict
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 PICTURES = Path(__file__).parents[1] / "golden" / "huggingface_pictures.npz"
@@ -54,7 +55,7 @@ def test_special_symbols_that_a_text_names_are_one_symbol(text, ids):
     assert made["input"][made["mask"]].tolist() == ids
 
 
-@pytest.mark.parametrize("text", ["x" * 23, "ü" * 12, 7])
+@pytest.mark.parametrize("text", ["x" * 23, "ü" * 12, 7, "half a pair: \ud800"])
 def test_a_text_that_does_not_fit_says_so(text):
     with pytest.raises(BadInputError):
         Text(length=24)(text)
@@ -67,9 +68,30 @@ def test_it_survives_the_manifest(preprocessing):
     assert from_dict(to_dict(preprocessing)) == preprocessing
 
 
-def test_what_is_unknown_is_an_error():
-    with pytest.raises(BadInputError):
-        from_dict({"kind": "smells"})
+PICTURE = to_dict(Pictures(size=(8, 9), channels=3, **IMAGENET))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "smells"}, PICTURE | {"resize": "fit"}, PICTURE | {"resize": {}}, PICTURE | {"size": [8]},
+        PICTURE | {"size": [8, 0]}, PICTURE | {"channels": 2}, PICTURE | {"mean": [0.1, 0.2]}, PICTURE | {"std": None},
+        {"kind": "text", "length": "9"}, {"kind": "text", "length": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_unknown_is_an_error(values):
+    with pytest.raises(BadInputError, match="preprocessing"):
+        from_dict(values)
+
+
+def test_decoding_leaves_what_others_say_of_warnings_alone(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (8, 9)).save(tmp_path / "a.png")
+    with warnings.catch_warnings():
+        with _opened(tmp_path / "a.png"):
+            warnings.simplefilter("error", ResourceWarning)  # another thread, meanwhile
+        assert ("error", None, ResourceWarning, None, 0) in warnings.filters
 
 
 @pytest.mark.parametrize("number", [10**400, "a", None, [1]])

@@ -120,6 +120,9 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
         ("fourier", {"num_self_attends_per_block": 1}, "no place for"),
         ("fourier", {"id2label": {"0": "a"}}, "wrong shape"),
         ("flow", {"train_size": [16]}, "train_size"),
+        ("flow", {"train_size": [10**6, 10**6]}, "100,000,000 elements"),
+        ("flow", {"train_size": [True, 16]}, "train_size"),
+        ("multimodal", {"output_shape": [1, 16, 10**12, 10**12]}, "100,000,000 elements"),
         ("masked_lm", {"vocab_size": 100}, "wrong shape"),
     ],
 )

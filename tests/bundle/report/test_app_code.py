@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from perceiver_edge.bundle.app_code import WEB_VERSION
+from perceiver_edge.bundle.app_code import WEB_VERSION, labels_text
 from perceiver_edge.bundle.card import render_model_card
 from perceiver_edge.bundle.manifest import TensorSpec
-from perceiver_edge.config import RESIZE, InputSpec
+from perceiver_edge.config import InputSpec
+from perceiver_edge.files.preprocessing import RESIZE
 
 STUBS = Path(__file__).parent / "stubs"
 
@@ -128,6 +129,14 @@ def test_a_mask_is_boolean_and_lets_everything_through(manifest, parity):
     assert "ByteBuffer.wrap(ByteArray(16) { 1 }), longArrayOf(2, 8), OnnxJavaType.BOOL" in onnxruntime
     assert "[Bool](repeating: true, count: 16)" in swift
     assert "OnnxJavaType" not in render_model_card(manifest, parity)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x85", "\u2028", "\u2029"], ids=ascii)
+def test_a_class_name_of_two_lines_is_in_no_file_of_lines(manifest, end):
+    named = colour(manifest)
+    assert labels_text(named) is not None
+    names = (f"a{end}b", *named.class_names[1:])
+    assert labels_text(dataclasses.replace(named, class_names=names)) is None
 
 
 def test_class_names_are_read_where_there_are_some(manifest, parity):
