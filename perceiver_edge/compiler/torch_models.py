@@ -31,6 +31,9 @@ _WHAT_A_PERCEIVER_HAS = ("latents", "layers", "to_logits", "num_freq_bands", "ma
 _KEPT = ("num_freq_bands", "max_freq", "input_axis", "freq_base", "fourier_encode_data", "inverted_cross_attn")
 """Arguments of the constructor that some version keeps as attributes."""
 
+_WRAPPED_AS = ("_orig_mod", "module", "")
+"""Where `torch.compile` and DataParallel keep a model, which computes the same without them; or the model itself."""
+
 _LATER = {"inverted_cross_attn": False, "attn_residual": False, "attn_residual_rank": 64}
 """Arguments since 0.9, and their defaults, which are not passed to older versions."""
 
@@ -62,8 +65,14 @@ def read_torch_module(model: Any, chosen: Mapping[str, Any], config: Mapping[str
             f"A module tells what it was made with, so {option('config')} is not taken.",
             expected="a folder, a file of weights, or a PerceiverIO", got=where,
         )  # fmt: skip
-    if is_transformers_model(model):
-        return read_transformers_model(model, chosen)
+    if transformers_models := {name: found for name, found in model.named_modules() if is_transformers_model(found)}:
+        found = next((transformers_models[name] for name in _WRAPPED_AS if name in transformers_models), None)
+        if found is None:
+            raise BadInputError(
+                "The Perceiver of transformers is a part of this module.", expected="the model itself", got=where,
+                fix=f"pass the part: model.{next(iter(transformers_models))}; what is around it is not compiled",
+            )  # fmt: skip
+        return read_transformers_model(found, chosen)
     require_no_choice(chosen)
     perceivers = list({id(found): found for found in _perceivers(model)}.values())
     if len(perceivers) != 1:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from perceiver_edge.checkpoints import load_checkpoint
+from perceiver_edge.compiler.torch_models import read_torch_module
 from perceiver_edge.compiler.transformers_models import read_transformers_model, transformers_reference
+from perceiver_edge.errors import BadInputError
 
 pytest.importorskip("transformers")
 
@@ -38,6 +40,16 @@ def test_a_live_model_is_read_and_answers_for_itself(case, maker, expected, erro
     assert checkpoint.config == case.config
     assert error(reference(case.feeds, where="test"), expected(case.name)) < 1e-5
     assert model.training
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, as it makes its compiler ready
+def test_wrappers_of_pytorch_are_taken_off_and_others_are_named(maker, named_case):
+    torch = pytest.importorskip("torch")
+    model = maker.model_of(named_case("fourier"))
+    for wrapped in (torch.compile(model), torch.nn.DataParallel(model)):
+        assert read_torch_module(wrapped, {}, {})[0].config == named_case("fourier").config
+    with pytest.raises(BadInputError, match=r"pass the part: model\.0"):
+        read_torch_module(torch.nn.Sequential(model, torch.nn.Softmax(-1)), {}, {})
 
 
 def test_a_folder_is_compared_with_transformers(case, folder, expected, error):
