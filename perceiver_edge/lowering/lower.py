@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
 from perceiver_edge.lowering.absorb_rows import absorb_rows
+from perceiver_edge.lowering.balance_heads import balance_heads
 from perceiver_edge.lowering.chunk_heads import chunk_heads
 from perceiver_edge.lowering.chunk_keys import chunk_keys
 from perceiver_edge.lowering.chunk_rows import chunk_rows
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     absorb_keys,
     absorb_values,
     fold_first_query,  # after absorption: the constant is the absorbed query
+    balance_heads,  # after `fold_affine`: what is left to multiply is normalised
     fuse_qkv,
     chunk_heads,
     chunk_rows,

@@ -8,12 +8,13 @@ import tensorflow as tf
 
 from perceiver_edge.lowering import RULES, lower
 from perceiver_edge.lowering.absorb import absorb_keys, absorb_values
+from perceiver_edge.lowering.balance_heads import balance_heads
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
-from perceiver_edge.lowering.program import Linear, Norm
+from perceiver_edge.lowering.program import Linear, Norm, SelfAttention, map_blocks, scaled
 from perceiver_edge.lowering.share_context import share_context
 
 WIDE_HEAD, NARROW_HEAD = {"cross_dim_head": 40}, {"cross_dim_head": 2, "input_channels": 20}
@@ -61,6 +62,8 @@ def after(program, *rules):
             "no cross-attend has a value projection that can be absorbed",
         ),
         (fold_first_query, [fold_first_query], {}, "the first query is a constant already"),
+        (balance_heads, [balance_heads], {}, "no self-attend has separate projections to balance"),
+        (balance_heads, [fuse_qkv], {}, "no self-attend has separate projections to balance"),
         (fuse_qkv, [fuse_qkv], {}, "no self-attend has separate projections"),
         (fuse_qkv, [], {"self_per_cross_attn": 0}, "no self-attend has separate projections"),
     ],
@@ -173,3 +176,23 @@ def test_a_rule_does_not_touch_its_input(plain, execute):
     before = execute(program, inputs)
     lower(program)
     assert np.array_equal(execute(program, inputs), before)
+
+
+def test_queries_keys_and_values_are_balanced_whatever_they_were(plain):
+    def uneven(block):
+        if not isinstance(block, SelfAttention):
+            return block
+        query, key, value = block.projections
+        return replace(block, projections=(scaled(query, 1e-3), scaled(key, 7.0), scaled(value, 50.0)))
+
+    program = after(plain(latent_heads=2, latent_dim_head=4), fold_affine)
+    balanced, _ = balance_heads(map_blocks(program, uneven))
+    blocks = [block for _, block in balanced.named_blocks() if isinstance(block, SelfAttention)]
+    assert blocks
+    for block in blocks:
+        query, key, value = (
+            np.sqrt((linear.weight**2).sum(axis=0) + (0 if linear.bias is None else linear.bias**2))
+            for linear in block.projections
+        )
+        assert np.allclose(query, key)
+        assert np.isclose(value.max(), query.max())
