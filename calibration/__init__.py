@@ -9,6 +9,7 @@ from perceiver_edge.calibration.partition import Part, split
 from perceiver_edge.calibration.quant_params import QuantParams, Range, quant_params
 from perceiver_edge.calibration.ranges import Ranges
 from perceiver_edge.calibration.repeated import one_range_for_all_uses
+from perceiver_edge.calibration.row_range import RowRange
 from perceiver_edge.calibration.samples import Sample, Samples, SampleSource
 from perceiver_edge.calibration.sources import open_source
 
@@ -25,6 +26,7 @@ __all__ = [
     "QuantParams",
     "Range",
     "Ranges",
+    "RowRange",
     "Sample",
     "SampleSource",
     "Samples",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from perceiver_edge.calibration.core_range import CoreRange, plain
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
+from perceiver_edge.calibration.row_range import RowRange
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError
 
-FORMAT = "perceiver_edge calibration 3"
+FORMAT = "perceiver_edge calibration 4"
 
 _TYPE_OF_KEY: dict[str, type] = {
     "format": str,
@@ -23,6 +24,7 @@ _TYPE_OF_KEY: dict[str, type] = {
     "num_samples": int,
     "points": dict,
     "cores": dict,
+    "rows": dict,
     "digests": list,
 }
 _TYPE_NAMES = {str: "a text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
@@ -35,6 +37,7 @@ class Ranges:
     Args:
         points: the range of each quantisation point, by name.
         cores: of the cross-attends whose core is to run in int8, by name; the others keep their float softmax.
+        rows: of the self-attends whose products are to run in int8, by name.
         method: how the ranges were chosen: ``minmax``, ``percentile`` or ``mse``.
         num_samples: how many samples were observed.
         source: where they came from, in words.
@@ -51,6 +54,7 @@ class Ranges:
     is_random: bool
     digests: frozenset[bytes]
     fingerprint: str
+    rows: dict[str, RowRange] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Human-readable text, one point or core a line and the digests, in hexadecimal, on the last.
@@ -71,7 +75,9 @@ class Ranges:
         cores = [f"    {_json(name)}: {core.to_json()}" for name, core in self.cores.items()]
         points = ['  "points": {', ",\n".join(points), "  },"]
         cores = ['  "cores": {', ",\n".join(cores), "  },"]
-        return "\n".join(["{", *lines, *points, *cores, digests, "}", ""])
+        rows = [f"    {_json(name)}: {row.to_json()}" for name, row in self.rows.items()]
+        rows = ['  "rows": {', ",\n".join(rows), "  },"]
+        return "\n".join(["{", *lines, *points, *cores, *rows, digests, "}", ""])
 
     @staticmethod
     def from_json(text: str, *, where: object = None) -> Ranges:
@@ -108,6 +114,7 @@ class Ranges:
         values["cores"] = {
             name: CoreRange.from_values(name, core, where=where) for name, core in values["cores"].items()
         }
+        values["rows"] = {name: RowRange.from_values(name, row, where=where) for name, row in values["rows"].items()}
         values["digests"] = frozenset(_parse_digest(digest, where) for digest in values["digests"])
         return Ranges(**values)
 
@@ -154,6 +161,16 @@ class Ranges:
                     got=f"{len(core.bound)} bounds" if name in rows else name,
                     fix="Remove this line, or calibrate again.",
                 )
+
+    def require_rows(self, names: Iterable[str]) -> None:
+        """Raises BadInputError unless every self-attend of ``rows`` is one of ``names``."""
+        if unknown := sorted(self.rows.keys() - {*names}):
+            raise BadInputError(
+                "The calibration has a self-attend that this model cannot run in int8.",
+                expected=", ".join(names) or "none",
+                got=", ".join(unknown),
+                fix="Remove these lines, or calibrate again.",
+            )
 
 
 def _parse_range(name: str, pair: Any, where: object) -> Range:

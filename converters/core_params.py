@@ -1,4 +1,4 @@
-"""What both converters know of the int8 form of a cross-attend's core (`perceiver_edge.lowering.integer_core`)."""
+"""What converters know of the int8 forms of attention (`perceiver_edge.lowering.integer_core`, `row_core`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from perceiver_edge.errors import ConversionError
+
+ROW_SCOPE = "row_core"
+"""What the names of operators of attention among rows have in them (`lowering.row_attention`)."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class CoreParams:
     weights: Affine
     weighted: Affine
     total: Affine
+
+
+@dataclass(frozen=True)
+class RowParams:
+    """How the activations of attention among rows are quantised (`perceiver_edge.lowering.row_core`).
+
+    Queries, keys and values are those of their product, with the zero point 0.
+    """
+
+    scores: Affine
+    weights: Affine
+    weighted: Affine
 
 
 def core_name(scoped: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from perceiver_edge.compiler.cores import IntegerForm
-    from perceiver_edge.converters.core_params import CoreParams
+    from perceiver_edge.converters.core_params import CoreParams, RowParams
     from perceiver_edge.converters.trace import Traced
 
 M = TypeVar("M")
@@ -118,6 +118,7 @@ class _Converters(Generic[M]):
     dynamic: Callable[[M], M]
     int8: Callable[[M, Mapping[str, tuple[float, float]], tuple[str, ...]], M]
     with_int8_cores: Callable[[M, Mapping[str, CoreParams]], M]
+    with_int8_rows: Callable[[M, Mapping[str, RowParams]], M]
     with_half_constants: Callable[[M], M]
     to_bytes: Callable[[M], bytes]
 
@@ -127,9 +128,11 @@ def _tflite() -> _Converters[bytes]:
     from perceiver_edge.converters.tflite.core import with_int8_cores
     from perceiver_edge.converters.tflite.half_constants import with_half_constants
     from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
+    from perceiver_edge.converters.tflite.row_core import with_int8_rows
 
     return _Converters(
-        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, with_half_constants, to_bytes=bytes,
+        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, with_int8_rows, with_half_constants,
+        to_bytes=bytes,
     )  # fmt: skip
 
 
@@ -142,7 +145,7 @@ def _onnx(opset: int, inputs: Callable[[], Mapping[str, np.ndarray]]) -> _Conver
     return _Converters(
         functools.partial(to_onnx, opset=opset), onnx_fp16, lambda model: onnx_dynamic(model, inputs()),
         lambda model, limits, float_sites: onnx_int8(model, limits, float_sites, inputs()), with_int8_cores,
-        with_half_constants,
+        lambda model, _: model, with_half_constants,
         to_bytes=lambda model: model.SerializeToString(),
     )  # fmt: skip
 
@@ -176,6 +179,8 @@ def _maker(
         assert integer_form is not None
         form = integer_form()
         model = load().int8(converted(form.traced), limits(form), form.float_sites)
+        if form.rows:
+            model = load().with_int8_rows(model, form.rows)
         if form.cores:
             # With float32 tables: an int8 core rounds the tokens, and half precision moves some over a step.
             return load().with_int8_cores(model, form.cores)

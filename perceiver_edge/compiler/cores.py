@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from perceiver_edge.calibration import (
     quant_params,
 )
 from perceiver_edge.compiler.core_losses import TOLERANCE, decisions, given_decisions, serves
-from perceiver_edge.converters.core_params import Affine, CoreParams
+from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
 from perceiver_edge.lowering import Decision
 from perceiver_edge.lowering.integer_core import (
     ROOM,
@@ -56,13 +56,14 @@ Extents = Mapping[str, Mapping[str, np.ndarray]]
 class IntegerForm:
     """What an int8 model of one format is made from: a trace, the range of every quantisation point, and the cores.
 
-    ``float_sites``: products that have no points, and stay in float.
+    ``float_sites``: products that have no points, and stay in float. ``rows``: the self-attends with int8 products.
     """
 
     traced: Traced
     points: Mapping[str, Range]
     cores: Mapping[str, CoreParams]
     float_sites: tuple[str, ...] = ()
+    rows: Mapping[str, RowParams] = field(default_factory=dict)
 
 
 class ExtentsObserver:

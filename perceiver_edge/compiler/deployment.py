@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.calibration import Ranges
+from perceiver_edge.calibration import Range, Ranges, RowRange
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.artefacts import ROUNDED_BY_INPUTS, Kind
@@ -25,17 +25,19 @@ from perceiver_edge.compiler.cores import (
 from perceiver_edge.compiler.head import float_sites
 from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
+from perceiver_edge.compiler.rows import centrings_of, row_params_of, row_site_ranges, rows_in
 from perceiver_edge.converters.half_constants import as_stored
 from perceiver_edge.converters.points import half_tables
 from perceiver_edge.converters.trace import Traced, trace
-from perceiver_edge.lowering import Decision, Program, lower, plain_program
+from perceiver_edge.lowering import Decision, Program, lower, plain_program, row_attention
 from perceiver_edge.lowering.core_forms import core_forms
 from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, why_none, with_integer_cores
 from perceiver_edge.lowering.program import single_precision
-from perceiver_edge.lowering.run_stack import CoreTap
+from perceiver_edge.lowering.row_core import row_blocks, with_row_cores
+from perceiver_edge.lowering.run_stack import CoreTap, RowTap
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 Feeds = Mapping[str, np.ndarray]
@@ -54,8 +56,11 @@ class Deployment:
         decisions: what lowering did and why.
         taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
         survey: → the same, and the extents of every core (`lowering.core_survey`).
+        row_means: → the mean of each self-attend's values, ``[h * e]``.
+        row_extents: with these → what int8 needs to know of every self-attend (`lowering.row_attention`).
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
+        row_names: the self-attends that have an int8 form.
         core_rows: the rows of scores of every core that has an int8 form.
         why_no_core: if there is none.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
@@ -69,8 +74,11 @@ class Deployment:
     decisions: tuple[Decision, ...]
     taps: Callable[[Feeds], dict[str, np.ndarray]]
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
+    row_means: Callable[[Feeds], Mapping[str, np.ndarray]]
+    row_extents: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
+    row_names: tuple[str, ...]
     core_rows: Mapping[str, int]
     why_no_core: str
     repeated: Mapping[str, str]
@@ -108,8 +116,18 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             else trace(_in_order(module.of(whole), inputs), inputs=inputs, output_name=output_name)
         )
 
+    def int8_rows(ranges: Ranges, format_: str) -> dict[str, RowRange]:
+        return rows_in(ranges, format_, row_blocks(program), program.repeated_layers())
+
     def integer_program(ranges: Ranges, format_: str) -> Program:
-        return with_integer_cores(program, bounds_of(cores_in(ranges, format_)), exponential=EXPONENTIALS[format_])
+        rewritten = with_row_cores(program, centrings_of(int8_rows(ranges, format_)))
+        if cores := cores_in(ranges, format_):
+            rewritten = with_integer_cores(rewritten, bounds_of(cores), exponential=EXPONENTIALS[format_])
+        return rewritten
+
+    def integer_points(ranges: Ranges, format_: str) -> dict[str, Range]:
+        rows = int8_rows(ranges, format_)
+        return ranges.points | site_ranges(cores_in(ranges, format_)) | row_site_ranges(ranges, rows)
 
     def integer_model(
         ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind, artefact: bytes
@@ -122,18 +140,16 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             return IntegerModel(as_in_file, kind.format, is_dynamic=True, inputs=inputs)
         if kind.precision != "int8" or ranges is None:
             return None
-        cores = cores_in(ranges, kind.format)
-        if not cores:
-            return IntegerModel(as_in_file, kind.format, is_dynamic=False, points=ranges.points, inputs=inputs)
+        cores, rows = cores_in(ranges, kind.format), int8_rows(ranges, kind.format)
+        rewritten = as_in_file.of(integer_program(ranges, kind.format)) if cores or rows else as_in_file
         return IntegerModel(
-            as_in_file.of(integer_program(ranges, kind.format)), kind.format, is_dynamic=False,
-            points=ranges.points | site_ranges(cores),
-            cores=params_of(cores, EXPONENTIALS[kind.format]), inputs=inputs,
+            rewritten, kind.format, is_dynamic=False, points=integer_points(ranges, kind.format),
+            cores=params_of(cores, EXPONENTIALS[kind.format]), rows=row_params_of(rows), inputs=inputs,
         )  # fmt: skip
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
-        cores = cores_in(ranges, format_)
-        if not cores:
+        cores, rows = cores_in(ranges, format_), int8_rows(ranges, format_)
+        if not cores and not rows:
             names = watch.point_names
             points = {name: ranges.points[name] for name in names if name in ranges.points}
             return IntegerForm(traced, points, {}, float_sites(names, points))
@@ -141,13 +157,16 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         tapped_names: list[str] = []
         tapped = functools.partial(module.of(rewritten), tap=lambda name, _: tapped_names.append(name))
         integer = trace(_in_order(tapped, inputs), inputs=inputs, output_name=output_name)
-        known = ranges.points | site_ranges(cores)
+        known = integer_points(ranges, format_)
         names = tuple(name for name in tapped_names if not name.endswith(HULL_SUFFIX))
         points = {name: known[name] for name in names if name in known}
-        return IntegerForm(integer, points, params_of(cores, EXPONENTIALS[format_]), float_sites(names, points))
+        return IntegerForm(
+            integer, points, params_of(cores, EXPONENTIALS[format_]), float_sites(names, points), row_params_of(rows)
+        )  # fmt: skip
 
     return Deployment(
-        traced, half_traced, decisions, watch.taps, watch.survey, watch.losses, watch.point_names,
+        traced, half_traced, decisions, watch.taps, watch.survey, watch.row_means, watch.row_extents, watch.losses,
+        watch.point_names, tuple(row_blocks(program)),
         {} if with_mask else _core_rows(program), "there is a mask" if with_mask else why_none(program),
         program.repeated_layers(), integer_form, integer_model, OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
@@ -191,6 +210,14 @@ class _Watch:
         points, found = self._survey(_tensors(feeds))
         return self._ordered(points), _arrays(found)
 
+    def row_means(self, feeds: Feeds) -> dict[str, np.ndarray]:
+        if not row_blocks(self._module.program):
+            return {}
+        return {name: mean.numpy() for name, mean in self._row_means(_tensors(feeds)).items()}
+
+    def row_extents(self, feeds: Feeds, means: Mapping[str, np.ndarray]) -> Extents:
+        return _arrays(self._row_extents(_tensors(feeds), _tensors(means)))
+
     def losses(self, feeds: Feeds, bounds: Mapping[str, np.ndarray]) -> Extents:
         return _arrays(self._losses(_tensors(feeds), _tensors(bounds)))
 
@@ -223,11 +250,44 @@ class _Watch:
 
         return losses
 
-    def _run(self, feeds: dict[str, tf.Tensor], *, core_tap: CoreTap | None = None) -> dict[str, tf.Tensor]:
+    @functools.cached_property
+    def _row_means(self) -> tf.types.experimental.ConcreteFunction:
+        names = row_blocks(self._module.program)
+
+        def row_means(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            found: dict[str, tf.Tensor] = {}
+
+            def row_tap(name: str, operands: row_attention.RowOperands) -> None:
+                if name in names:
+                    found[name] = tf.reshape(tf.reduce_mean(operands.value, axis=[0, 2]), [-1])
+
+            self._run(feeds, row_tap=row_tap)
+            return found
+
+        return self._concrete(row_means)
+
+    @functools.cached_property
+    def _row_extents(self) -> Callable[..., dict[str, dict[str, tf.Tensor]]]:
+        @tf.function(autograph=False)
+        def row_extents(feeds: dict[str, tf.Tensor], means: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+            found: dict[str, dict[str, tf.Tensor]] = {}
+
+            def row_tap(name: str, operands: row_attention.RowOperands) -> None:
+                if name in means:
+                    found[name] = row_attention.extents(operands, tf.cast(means[name], operands.value.dtype))
+
+            self._run(feeds, row_tap=row_tap)
+            return found
+
+        return row_extents
+
+    def _run(
+        self, feeds: dict[str, tf.Tensor], *, core_tap: CoreTap | None = None, row_tap: RowTap | None = None
+    ) -> dict[str, tf.Tensor]:
         points: dict[str, tf.Tensor] = {}
         tap: Tap = points.__setitem__
         data = {name: tensor for name, tensor in feeds.items() if name != MASK}
-        self._module(data, feeds.get(MASK), tap=tap, core_tap=core_tap)
+        self._module(data, feeds.get(MASK), tap=tap, core_tap=core_tap, row_tap=row_tap)
         self._order[:] = points
         return points
 

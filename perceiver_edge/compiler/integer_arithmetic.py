@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from perceiver_edge.converters.core_params import Affine, CoreParams
+from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
 from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.integer_core import SHIFT_CHANNELS, SIGMOID_SHIFT
 from perceiver_edge.lowering.program import IntegerCore
@@ -42,6 +42,14 @@ def attend(
     if core.exponential == "elu":
         return _elu_average(weights, weighted, values, params)
     return _sigmoid_average(weighted, values, core)
+
+
+def attend_rows(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, params: RowParams) -> tf.Tensor:
+    """As `row_attention.attend`, rounded wherever engines round; the operands are rounded already."""
+    scores = rounded(tf.matmul(query, key, transpose_b=True), params.scores)
+    weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
+    weighted = rounded(tf.matmul(rounded(weights, params.weights), value), params.weighted)
+    return weighted / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
 def _weights(query: tf.Tensor, key: tf.Tensor, core: IntegerCore, params: CoreParams) -> tf.Tensor:

@@ -24,8 +24,8 @@ import tensorflow as tf
 
 from perceiver_edge.calibration import Range, quant_params
 from perceiver_edge.calibration.samples import INPUT, MASK
-from perceiver_edge.compiler.integer_arithmetic import HIGHEST, LOWEST, attend, rounded, steps
-from perceiver_edge.converters.core_params import Affine, CoreParams
+from perceiver_edge.compiler.integer_arithmetic import HIGHEST, LOWEST, attend, attend_rows, rounded, steps
+from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
 from perceiver_edge.converters.onnx.rounding import rounded as rounded_by_inputs
 from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
 from perceiver_edge.converters.sites import FINEST_SUM
@@ -46,6 +46,7 @@ class IntegerModel:
         format: ``tflite`` or ``onnx``: how weights are scaled, and what one range of dynamic activations spans.
         points: the ranges of static int8; empty for ``dynamic``. A product without a range is computed in float.
         cores: how integer cores are quantised, by cross-attend.
+        rows: how attention among rows is quantised, by self-attend.
         inputs: what products are fed, ``[rows, in]`` by site, where weights are rounded by it
             (`converters.onnx.rounding`).
     """
@@ -55,6 +56,7 @@ class IntegerModel:
     is_dynamic: bool
     points: Mapping[str, Range] = field(default_factory=dict)
     cores: Mapping[str, CoreParams] = field(default_factory=dict)
+    rows: Mapping[str, RowParams] = field(default_factory=dict)
     inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     _sites: dict[int, dict[str, None]] = field(default_factory=dict)
     _kept: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
@@ -172,6 +174,9 @@ class _Run:
         self, query: tf.Tensor, keys: Chunks, values: Chunks, core: IntegerCore, shift: tf.Tensor, *, name: str
     ) -> tf.Tensor:
         return attend(query, keys, values, core, shift, params=self.model.cores[name])
+
+    def attend_rows(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, name: str) -> tf.Tensor:
+        return attend_rows(query, key, value, params=self.model.rows[name])
 
 
 class _Sites(_Run):

@@ -26,6 +26,7 @@ from perceiver_edge.compiler.head import HeadObserver, decide_head, float_sites,
 from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
+from perceiver_edge.compiler.rows import choose_rows, given_rows
 from perceiver_edge.errors import counted
 from perceiver_edge.lowering import Decision
 from perceiver_edge.measure.latency import Latencies, measure_latency
@@ -176,7 +177,8 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        return job.ranges, given_cores(job.ranges, deployment.core_rows)
+        job.ranges.require_rows(deployment.row_names)
+        return job.ranges, (*given_cores(job.ranges, deployment.core_rows), given_rows(job.ranges))
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
@@ -191,14 +193,17 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
                 observer.outputs, points.get(f"{head}.output"), task=options.task or _chance(job),
                 has_labels=samples.labels is not None,
             )  # fmt: skip
+            rows, row_decision = choose_rows(
+                deployment.row_means, deployment.row_extents, samples, deployment.repeated
+            )  # fmt: skip
             if head and head_decision.applied:
                 points = without_head(points, head)
             ranges = Ranges(
                 points=points, cores=cores, method=method, num_samples=len(samples), source=samples.description,
                 is_random=samples.is_random, digests=frozenset(samples.digests.values()),
-                fingerprint=job.model.fingerprint,
+                fingerprint=job.model.fingerprint, rows=rows,
             )  # fmt: skip
-            decisions = [dataclasses.asdict(decision) for decision in (*core_decisions, head_decision)]
+            decisions = [dataclasses.asdict(d) for d in (*core_decisions, row_decision, head_decision)]
             return json.dumps([ranges.to_json(), decisions]).encode()
 
         parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]

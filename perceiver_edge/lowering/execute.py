@@ -11,7 +11,7 @@ import tensorflow as tf
 from perceiver_edge.lowering.context import Context, context_of
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
-from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RunLinear, StackRun
+from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RowTap, RunLinear, StackRun
 from perceiver_edge.lowering.source import Source
 from perceiver_edge.lowering.tokens import layer_norm, source_data, tokens, tokens_of
 
@@ -52,6 +52,7 @@ class LoweredPerceiver(tf.Module):
         *,
         tap: Tap | None = None,
         core_tap: CoreTap | None = None,
+        row_tap: RowTap | None = None,
         arithmetic: Arithmetic | None = None,
     ) -> tf.Tensor:
         """Compute the output.
@@ -63,6 +64,7 @@ class LoweredPerceiver(tf.Module):
             tap: sees the input and the output of every projection, and of a cross-attend's output projection also the
                 ``….hull``: the rows whose average its input is.
             core_tap: sees what the core of every cross-attend that has an int8 form computes with.
+            row_tap: the same of every self-attend.
             arithmetic: computes the products instead; there are no taps then.
 
         Returns:
@@ -94,6 +96,7 @@ class LoweredPerceiver(tf.Module):
                 tensor=self.tensor,
                 cores=cores,
                 core_tap=core_tap,
+                row_tap=row_tap,
                 arithmetic=arithmetic,
             )
             is_last = stack is self.program.stacks[-1]

@@ -110,7 +110,8 @@ class CrossAttention:
 class SelfAttention:
     """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three.
 
-    ``parts``: the heads are computed in so many, one after the other (`chunk_heads`).
+    ``parts``: the heads are computed in so many, one after the other (`chunk_heads`). ``has_row_core``: it has the
+    form for int8 (`row_core`).
     """
 
     norm: Norm
@@ -119,6 +120,7 @@ class SelfAttention:
     heads: int
     scale: float
     parts: int = 1
+    has_row_core: bool = False
     is_residual = True
 
     @property

@@ -16,6 +16,7 @@ from perceiver_edge.lowering import (
     inverted_attention,
     line_attention,
     padded_attention,
+    row_attention,
 )
 from perceiver_edge.lowering.activations import ACTIVATIONS
 from perceiver_edge.lowering.context import Context, zeros_like
@@ -34,11 +35,15 @@ from perceiver_edge.lowering.program import (
     SelfAttention,
     Stack,
 )
+from perceiver_edge.lowering.row_attention import RowOperands
 from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
 from perceiver_edge.lowering.tokens import layer_norm
 
 CoreTap = Callable[[str, CoreOperands], None]
 """Called with the name of a cross-attend and what its int8 form would compute with."""
+
+RowTap = Callable[[str, RowOperands], None]
+"""Called with the name of a self-attend and what its int8 form would compute with."""
 
 
 class RunLinear(Protocol):
@@ -62,6 +67,9 @@ class Arithmetic(Protocol):
     ) -> tf.Tensor:
         """See `integer_attention.attend`."""
 
+    def attend_rows(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, name: str) -> tf.Tensor:
+        """See `row_attention.attend`."""
+
 
 class StackRun:
     """One stack, once, on a context with a mask ``[B, ...]`` of T booleans.
@@ -81,11 +89,12 @@ class StackRun:
         tensor: Callable[[np.ndarray], tf.Tensor],
         cores: Container[str],
         core_tap: CoreTap | None,
+        row_tap: RowTap | None,
         arithmetic: Arithmetic | None,
     ) -> None:
         self.extent = extent
         self.stack, self.linear, self.tensor, self.cores, self.core_tap = stack, linear, tensor, cores, core_tap
-        self.arithmetic, self.batch = arithmetic, batch
+        self.row_tap, self.arithmetic, self.batch = row_tap, arithmetic, batch
         assert mask is None or stack.chunks == 1, "a mask is not in the order of chunks, and integer cores have none"
         self.mask = None if mask is None else tf.reshape(mask, [self.batch, 1, 1, extent.tokens])
         self.context = context
@@ -216,7 +225,8 @@ class StackRun:
         if len(block.projections) == 1:
             widths = block.widths
             parts = 3 if len(set(widths)) == 1 else widths  # equal parts are a simpler operator
-            qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.qkv"), parts, axis=-1)
+            product = "centred_qkv" if block.has_row_core else "qkv"
+            qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.{product}"), parts, axis=-1)
         else:
             names = ("query", "key", "value")
             qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
@@ -226,11 +236,19 @@ class StackRun:
             scores = scaled(tf.matmul(query, key, transpose_b=True), block.scale)
             return tf.matmul(tf.nn.softmax(scores), value)
 
-        if block.parts == 1:
+        if block.has_row_core:
+            attended = (
+                row_attention.attend(query, key, value)
+                if self.arithmetic is None
+                else self.arithmetic.attend_rows(query, key, value, name=name)
+            )
+        elif block.parts == 1:
             attended = attend(query, key, value)
         else:
             divided = (self.head_parts(t, block.parts) for t in (query, key, value))
             attended = self.joined([attend(*part) for part in zip(*divided, strict=True)])
+        if self.row_tap is not None:
+            self.row_tap(name, RowOperands(query, key, value, attended))
         return self.linear(self.merged_heads(attended), block.output, f"{name}.output")
 
     def head_parts(self, x: tf.Tensor, parts: int) -> list[tf.Tensor]:

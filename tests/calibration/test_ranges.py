@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from perceiver_edge.calibration import CoreRange, Range, Ranges
+from perceiver_edge.calibration import CoreRange, Range, Ranges, RowRange
 from perceiver_edge.errors import BadInputError
 
 RANGES = Ranges(
@@ -32,8 +32,20 @@ RANGES = Ranges(
     is_random=False,
     digests=frozenset([bytes(range(16)), b"\xff" * 16]),
     fingerprint="ab12",
+    rows={
+        "layers.0.self_attn.0": RowRange(
+            error=0.021,
+            mean=(0.125, -1e-5),
+            compared=Range(-3.0, 3.0),
+            values=Range(-2.0, 2.5),
+            scores=Range(-4.0, 12.0),
+            weighted=Range(-6.0, 6.0),
+            attended=Range(-1.0, 1 / 3),
+        )
+    },
 )
 
+ROW = json.loads(RANGES.to_json())["rows"]["layers.0.self_attn.0"]
 CORE = json.loads(RANGES.to_json())["cores"]["layers.0.cross_attn"]
 
 
@@ -62,7 +74,9 @@ def test_numbers_of_numpy_are_written_as_numbers(kind: type) -> None:
 
 def test_one_point_a_line() -> None:
     assert '    "logits": [' in RANGES.to_json()
-    assert len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 3
+    assert (
+        len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 2 + len(RANGES.rows) + 3
+    )
 
 
 def test_hand_written_whole_numbers_are_read() -> None:
@@ -88,6 +102,10 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(points={"logits": "01"}), "logits"),
         (edited(cores={"layers.0.cross_attn": CORE | {"bound": []}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"keys": [1]}}), "layers.0.cross_attn"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"scores": [1]}}), "layers.0.self_attn.0"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"surprise": 1}}), "layers.0.self_attn.0"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"mean": [float("nan")]}}), "layers.0.self_attn.0"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"error": "small"}}), "layers.0.self_attn.0"),
         (edited(cores={"layers.0.cross_attn": CORE | {"surprise": 1}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"elu_error": "small"}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"sigmoid_error": float("nan")}}), "layers.0.cross_attn"),

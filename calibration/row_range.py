@@ -1,0 +1,68 @@
+"""What calibration knows of attention among rows whose products are to run in int8 (docs/lowering.md, the row core)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
+from perceiver_edge.errors import BadInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRange:
+    """Ranges inside one self-attend.
+
+    Args:
+        error: what int8 loses, estimated: relative L2 of what is attended to.
+        mean: about the values' mean, by which they are centred ``[heads * channels]``.
+        compared: of queries and keys. ``values``: of the centred values. ``scores``: from where on they count.
+        weighted: of the weighted sums of values. ``attended``: of the centred result.
+
+    Raises:
+        BadInputError: a number that is not finite.
+    """
+
+    error: float
+    mean: tuple[float, ...]
+    compared: Range
+    values: Range
+    scores: Range
+    weighted: Range
+    attended: Range
+
+    def __post_init__(self) -> None:
+        if not all(abs(value) <= MOST_MAGNITUDE for value in (self.error, *self.mean)):  # NaN is not
+            raise BadInputError("A self-attend's calibration is not usable.", expected="finite numbers", got=self.error)
+
+    def to_json(self) -> str:
+        """One line."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({k: [v.min, v.max] if isinstance(v, Range) else v for k, v in values.items()})
+
+    @staticmethod
+    def from_values(name: str, values: Any, *, where: object) -> RowRange:
+        """The inverse of `to_json`, after JSON was parsed.
+
+        Raises:
+            BadInputError: keys or values that `to_json` does not write.
+        """
+        fields = {field.name for field in dataclasses.fields(RowRange)}
+        try:
+            if set(values) != fields:
+                raise TypeError
+            numbers = {key: (value,) if key == "error" else tuple(value) for key, value in values.items()}
+            if not all(type(number) in (int, float) for pair in numbers.values() for number in pair):
+                raise TypeError
+            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "mean"}}
+            return RowRange(
+                error=float(values["error"]), mean=tuple(map(float, numbers["mean"])), **ranges
+            )  # fmt: skip
+        except (TypeError, ValueError, OverflowError, BadInputError) as error:
+            raise BadInputError(
+                f"The self-attend {name!r} in the calibration file is not usable.",
+                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], a number and a list of numbers",
+                where=where, fix="remove it, and this self-attend stays in float, or calibrate again",
+            ) from error  # fmt: skip

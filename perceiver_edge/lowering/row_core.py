@@ -1,0 +1,98 @@
+"""Write attention among latents so that int8 computes its two products, and float its softmax.
+
+    weights   w_t = exp(q·k_t − max_t q·k_t)              0 < w_t ≤ 1, and 1 once in every row
+    result    Σ w_t (v_t − c) / Σ w_t + c                 for any c, because Σ w_t / Σ w_t = 1
+
+The maximum is each row's own, so that 8 bits of a weight are steps of 1/255 of the row's largest, however sharp or
+diffuse the row is. The division comes last, in float. c is a constant of each channel, about the mean of the values:
+most of what a deep layer attends to is the same for every row, and 8 bits are spent on what is not. It costs nothing:
+
+    v − c = x̂ W_v + (b_v − c)          (a + c) W_o + b_o = a W_o + (b_o + c W_o)
+
+The values are multiplied with a number t, and W_o divided by it, so that they fill the range which they share with
+queries and keys (`balance_heads`). Exact in float for any c and t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perceiver_edge.lowering.integer_core import STEPS
+from perceiver_edge.lowering.program import Array, Block, Layer, Linear, Program, SelfAttention, Stack
+
+LEAST_PRODUCTS = 1 << 24
+"""Multiply-accumulates of both products of a self-attend; with fewer, the operators that are added cost the gain."""
+
+LEAST_SCORE = math.log(2 * STEPS)
+"""A score this far under its row's largest has half a step's weight: what is lower weighs nothing, and may be cut."""
+
+SUM_ROOM = 0.25
+"""Widths of its own range by which a weighted sum may leave it: thousands of rows were seen, of all heads."""
+
+SCORE_ROOM = 0.5
+"""By which a row's largest score may be lower or higher than any that calibration saw."""
+
+
+@dataclass(frozen=True, eq=False)
+class Centring:
+    """``mean`` ``[h * e]``: what is taken from the values; ``scale``: what they are multiplied with then."""
+
+    mean: Array
+    scale: float
+
+
+def row_blocks(program: Program) -> dict[str, SelfAttention]:
+    """The self-attends that gain by this form, by name."""
+    return {
+        name: block
+        for stack, extent in zip(program.stacks, program.extents(), strict=True)
+        for name, block in stack.named_blocks()
+        if isinstance(block, SelfAttention)
+        and len(block.projections) == 1
+        and (block.parts == 1 and block.scale == 1.0 and stack.row_chunks == 1)
+        and extent.rows**2 * (block.widths[0] + block.widths[2]) >= LEAST_PRODUCTS
+    }
+
+
+def with_row_cores(program: Program, centrings: Mapping[str, Centring]) -> Program:
+    """The same program with the self-attends named in ``centrings`` in this form; what was shared stays shared.
+
+    Args:
+        centrings: by ``<stack>.<i>.<block>``. Uses of one layer have the same, or none has one.
+    """
+
+    def rewritten(name: str, block: Block) -> Block:
+        if name not in centrings:
+            return block
+        assert isinstance(block, SelfAttention)
+        return _centred(block, centrings[name])
+
+    def of_stack(stack: Stack) -> Stack:
+        done: dict[int, Layer] = {}
+        for index, layer in enumerate(stack.layers):
+            if id(layer) not in done:
+                named = ((name, rewritten(f"{stack.name}.{index}.{name}", block)) for name, block in layer.blocks)
+                done[id(layer)] = Layer(tuple(named))
+        return replace(stack, layers=tuple(done[id(layer)] for layer in stack.layers))
+
+    return replace(program, stacks=tuple(of_stack(stack) for stack in program.stacks))
+
+
+def _centred(block: SelfAttention, centring: Centring) -> SelfAttention:
+    (qkv,), output, width = block.projections, block.output, block.widths[2]
+    scale = np.ones(qkv.weight.shape[1])
+    scale[-width:] = centring.scale
+    bias = np.zeros(qkv.weight.shape[1]) if qkv.bias is None else qkv.bias.astype(np.float64)
+    bias[-width:] -= centring.mean
+    offset = centring.mean @ output.weight.astype(np.float64) + (0.0 if output.bias is None else output.bias)
+    kind = qkv.weight.dtype
+    return replace(
+        block,
+        projections=(Linear((qkv.weight * scale).astype(kind), (bias * scale).astype(kind)),),
+        output=Linear((output.weight / centring.scale).astype(kind), offset.astype(kind)),
+        has_row_core=True,
+    )

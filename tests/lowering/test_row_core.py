@@ -1,0 +1,64 @@
+"""Attention among rows in its int8 form: the same function, whatever the values are centred by and multiplied with."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from perceiver_edge.lowering import lower, row_attention, row_core
+from perceiver_edge.lowering.program import SelfAttention
+from perceiver_edge.lowering.row_core import Centring, row_blocks, with_row_cores
+
+INPUTS = np.random.default_rng(0).standard_normal((2, 3, 4, 3))
+HEADS = {"latent_heads": 2, "latent_dim_head": 4, "self_per_cross_attn": 2}
+TIED = HEADS | {"depth": 4, "weight_tie_layers": True}
+
+
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch):
+    monkeypatch.setattr(row_core, "LEAST_PRODUCTS", 0)
+
+
+def centred(program):
+    """By the same of every use of a layer."""
+    random = np.random.default_rng(1)
+    given = {}
+    for block in row_blocks(program).values():
+        given.setdefault(id(block), Centring(random.standard_normal(block.widths[2]), random.uniform(0.1, 9)))
+    return with_row_cores(program, {name: given[id(block)] for name, block in row_blocks(program).items()})
+
+
+@pytest.mark.parametrize("config", [HEADS, TIED], ids=["own weights", "tied"])
+def test_it_is_exact_for_any_centring(config, plain, execute, relative_l2):
+    program, _ = lower(plain(**config))
+    rewritten = centred(program)
+    blocks = [block for _, block in rewritten.named_blocks() if isinstance(block, SelfAttention)]
+    assert blocks and all(block.has_row_core for block in blocks)
+    assert relative_l2(execute(rewritten, INPUTS), execute(program, INPUTS)) < 1e-9
+
+
+def test_tied_layers_stay_tied(plain):
+    layers = centred(lower(plain(**TIED))[0]).encoder.layers
+    assert layers[1] is layers[2] is layers[3] is not layers[0]
+
+
+def test_small_attention_has_no_such_form(plain, monkeypatch):
+    program, _ = lower(plain(**HEADS))
+    assert row_blocks(program)
+    monkeypatch.setattr(row_core, "LEAST_PRODUCTS", 1 << 24)
+    assert not row_blocks(program)
+
+
+def loss(sharpness, *, mean):
+    random = np.random.default_rng(2)
+    query, key, value = (tf.constant(random.standard_normal((1, 2, 64, 8))) for _ in range(3))
+    value += 3.0
+    attended = row_attention.attend(query * sharpness, key, value)
+    operands = row_attention.RowOperands(query * sharpness, key, value, attended)
+    error, norm = row_attention.extents(operands, tf.fill([16], tf.constant(mean, tf.float64)))["error"].numpy()
+    return np.sqrt(error / norm)
+
+
+def test_what_int8_would_lose_is_little_for_diffuse_and_sharp_rows_and_more_where_values_are_off_centre():
+    assert 0 < loss(0.3, mean=3.0) < 0.02
+    assert 0 < loss(2.0, mean=3.0) < 0.02
+    assert loss(0.3, mean=0.0) > 2 * loss(0.3, mean=3.0)
