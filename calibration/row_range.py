@@ -17,8 +17,8 @@ class RowRange:
 
     Args:
         error: what int8 loses, estimated: relative L2 of what is attended to.
-        mean: about the values' mean, by which they are centred ``[heads * channels]``.
-        compared: of queries and keys. ``values``: of the centred values. ``scores``: from where on they count.
+        means: about the means of keys and of values, by which they are centred ``[heads * channels]``.
+        queries: of the queries. ``keys``, ``values``: centred. ``scores``: from where on they count.
         weighted: of the weighted sums of values. ``attended``: of the centred result.
 
     Raises:
@@ -26,15 +26,16 @@ class RowRange:
     """
 
     error: float
-    mean: tuple[float, ...]
-    compared: Range
+    means: tuple[float, ...]
+    queries: Range
+    keys: Range
     values: Range
     scores: Range
     weighted: Range
     attended: Range
 
     def __post_init__(self) -> None:
-        if not all(abs(value) <= MOST_MAGNITUDE for value in (self.error, *self.mean)):  # NaN is not
+        if not all(abs(value) <= MOST_MAGNITUDE for value in (self.error, *self.means)):  # NaN is not
             raise BadInputError("A self-attend's calibration is not usable.", expected="finite numbers", got=self.error)
 
     def to_json(self) -> str:
@@ -56,9 +57,9 @@ class RowRange:
             numbers = {key: (value,) if key == "error" else tuple(value) for key, value in values.items()}
             if not all(type(number) in (int, float) for pair in numbers.values() for number in pair):
                 raise TypeError
-            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "mean"}}
+            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "means"}}
             return RowRange(
-                error=float(values["error"]), mean=tuple(map(float, numbers["mean"])), **ranges
+                error=float(values["error"]), means=tuple(map(float, numbers["means"])), **ranges
             )  # fmt: skip
         except (TypeError, ValueError, OverflowError, BadInputError) as error:
             raise BadInputError(

@@ -56,7 +56,7 @@ class Deployment:
         decisions: what lowering did and why.
         taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
         survey: → the same, and the extents of every core (`lowering.core_survey`).
-        row_means: → the mean of each self-attend's values, ``[h * e]``.
+        row_means: → the means of each self-attend's keys and values, ``[h * d + h * e]``.
         row_extents: with these → what int8 needs to know of every self-attend (`lowering.row_attention`).
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
@@ -259,7 +259,7 @@ class _Watch:
 
             def row_tap(name: str, operands: row_attention.RowOperands) -> None:
                 if name in names:
-                    found[name] = tf.reshape(tf.reduce_mean(operands.value, axis=[0, 2]), [-1])
+                    found[name] = row_attention.means(operands)
 
             self._run(feeds, row_tap=row_tap)
             return found

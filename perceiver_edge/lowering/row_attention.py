@@ -34,23 +34,24 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         return tf.matmul(weights, value) / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
-def extents(operands: RowOperands, mean: tf.Tensor) -> dict[str, tf.Tensor]:
+def extents(operands: RowOperands, means: tf.Tensor) -> dict[str, tf.Tensor]:
     """What int8 needs to know of one sample, and what it would lose.
 
     Left out of the loss: int8 in queries and keys as they come from their product, which every int8 model has.
 
     Args:
-        mean: what the values are centred by ``[h * e]``.
+        means: what keys and values are centred by ``[h * d + h * e]``.
 
     Returns:
-        [min, max] of ``compared`` (queries and keys), ``values`` (centred), ``scores`` (as far as they count),
+        [min, max] of ``queries``, ``keys`` and ``values`` (centred), ``scores`` (as far as they count),
         ``weighted`` (sums) and ``attended`` (centred); ``error``: the squared L2 error of what is attended to, and its
         squared norm.
     """
     _, heads, _, channels = operands.value.shape
-    mean = tf.reshape(mean, [1, heads, 1, channels])
-    value = operands.value - mean
-    scores = tf.matmul(operands.query, operands.key, transpose_b=True)
+    of_keys, of_values = tf.split(means, [means.shape[0] - heads * channels, heads * channels])
+    mean = tf.reshape(of_values, [1, heads, 1, channels])
+    key, value = operands.key - tf.reshape(of_keys, [1, heads, 1, -1]), operands.value - mean
+    scores = tf.matmul(operands.query, key, transpose_b=True)
     largest = tf.reduce_max(scores, axis=-1, keepdims=True)
     weights = tf.exp(scores - largest)
     weighted = tf.matmul(weights, value)
@@ -62,13 +63,19 @@ def extents(operands: RowOperands, mean: tf.Tensor) -> dict[str, tf.Tensor]:
     found = _rounded(sums, room=SUM_ROOM) / tf.reduce_sum(coarse_weights, axis=-1, keepdims=True)
     error = tf.reduce_sum((found + mean - operands.attended) ** 2)
     return {
-        "compared": _range(tf.concat([operands.query, operands.key], axis=2)),
+        "queries": _range(operands.query),
+        "keys": _range(key),
         "values": _range(value),
         "scores": tf.stack([low, high]),
         "weighted": _range(weighted),
         "attended": _range(operands.attended - mean),
         "error": tf.stack([error, tf.reduce_sum(operands.attended**2)]),
     }
+
+
+def means(operands: RowOperands) -> tf.Tensor:
+    """Of keys and values over the rows, ``[h * d + h * e]``."""
+    return tf.concat([tf.reshape(tf.reduce_mean(t, axis=[0, 2]), [-1]) for t in (operands.key, operands.value)], axis=0)
 
 
 def _rounded(x: tf.Tensor, *, room: float = 0.0) -> tf.Tensor:

@@ -1,16 +1,18 @@
 """Write attention among latents so that int8 computes its two products, and float its softmax.
 
-    weights   w_t = exp(q·k_t − max_t q·k_t)              0 < w_t ≤ 1, and 1 once in every row
+    scores    s_t = q·(k_t − b)                           for any b: softmax ignores what a row has in common
+    weights   w_t = exp(s_t − max_t s_t)                  0 < w_t ≤ 1, and 1 once in every row
     result    Σ w_t (v_t − c) / Σ w_t + c                 for any c, because Σ w_t / Σ w_t = 1
 
 The maximum is each row's own, so that 8 bits of a weight are steps of 1/255 of the row's largest, however sharp or
-diffuse the row is. The division comes last, in float. c is a constant of each channel, about the mean of the values:
-most of what a deep layer attends to is the same for every row, and 8 bits are spent on what is not. It costs nothing:
+diffuse the row is. The division comes last, in float. b and c are constants of each channel, about the means of keys
+and values: most of what a deep layer reads is the same for every row, and 8 bits are spent on what is not. They cost
+nothing:
 
-    v − c = x̂ W_v + (b_v − c)          (a + c) W_o + b_o = a W_o + (b_o + c W_o)
+    k − b = x̂ W_k + (b_k − b)       v − c = x̂ W_v + (b_v − c)       (a + c) W_o + b_o = a W_o + (b_o + c W_o)
 
-The values are multiplied with a number t, and W_o divided by it, so that they fill the range which they share with
-queries and keys (`balance_heads`). Exact in float for any c and t.
+Queries, keys and values are multiplied with numbers that cancel, so that each fills the range which they share
+(`balance_heads`). Exact in float for any b, c and numbers.
 """
 
 from __future__ import annotations
@@ -39,10 +41,12 @@ SCORE_ROOM = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Centring:
-    """``mean`` ``[h * e]``: what is taken from the values; ``scale``: what they are multiplied with then."""
+    """``means`` ``[h * d + h * e]``: what is taken from keys and values. ``key_scale``: what keys are multiplied with
+    then, and queries divided by; ``value_scale``: what values are."""
 
-    mean: Array
-    scale: float
+    means: Array
+    key_scale: float
+    value_scale: float
 
 
 def row_blocks(program: Program) -> dict[str, SelfAttention]:
@@ -83,16 +87,18 @@ def with_row_cores(program: Program, centrings: Mapping[str, Centring]) -> Progr
 
 
 def _centred(block: SelfAttention, centring: Centring) -> SelfAttention:
-    (qkv,), output, width = block.projections, block.output, block.widths[2]
-    scale = np.ones(qkv.weight.shape[1])
-    scale[-width:] = centring.scale
-    bias = np.zeros(qkv.weight.shape[1]) if qkv.bias is None else qkv.bias.astype(np.float64)
-    bias[-width:] -= centring.mean
-    offset = centring.mean @ output.weight.astype(np.float64) + (0.0 if output.bias is None else output.bias)
+    (qkv,), output = block.projections, block.output
+    means = np.concatenate([np.zeros(block.widths[0]), centring.means])
+    factors = (1 / centring.key_scale, centring.key_scale, centring.value_scale)
+    scale = np.repeat(factors, block.widths)
+    bias = (0.0 if qkv.bias is None else qkv.bias.astype(np.float64)) - means
+    offset = means[-block.widths[2] :] @ output.weight.astype(np.float64) + (
+        0.0 if output.bias is None else output.bias
+    )
     kind = qkv.weight.dtype
     return replace(
         block,
         projections=(Linear((qkv.weight * scale).astype(kind), (bias * scale).astype(kind)),),
-        output=Linear((output.weight / centring.scale).astype(kind), offset.astype(kind)),
+        output=Linear((output.weight / centring.value_scale).astype(kind), offset.astype(kind)),
         has_row_core=True,
     )

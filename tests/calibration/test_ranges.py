@@ -35,8 +35,9 @@ RANGES = Ranges(
     rows={
         "layers.0.self_attn.0": RowRange(
             error=0.021,
-            mean=(0.125, -1e-5),
-            compared=Range(-3.0, 3.0),
+            means=(0.125, -1e-5),
+            queries=Range(-3.0, 3.0),
+            keys=Range(-2.0, 3.5),
             values=Range(-2.0, 2.5),
             scores=Range(-4.0, 12.0),
             weighted=Range(-6.0, 6.0),
@@ -104,7 +105,7 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(cores={"layers.0.cross_attn": CORE | {"keys": [1]}}), "layers.0.cross_attn"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"scores": [1]}}), "layers.0.self_attn.0"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"surprise": 1}}), "layers.0.self_attn.0"),
-        (edited(rows={"layers.0.self_attn.0": ROW | {"mean": [float("nan")]}}), "layers.0.self_attn.0"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"means": [float("nan")]}}), "layers.0.self_attn.0"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"error": "small"}}), "layers.0.self_attn.0"),
         (edited(cores={"layers.0.cross_attn": CORE | {"surprise": 1}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"elu_error": "small"}}), "layers.0.cross_attn"),

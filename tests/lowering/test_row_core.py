@@ -23,7 +23,7 @@ def centred(program):
     random = np.random.default_rng(1)
     given = {}
     for block in row_blocks(program).values():
-        given.setdefault(id(block), Centring(random.standard_normal(block.widths[2]), random.uniform(0.1, 9)))
+        given.setdefault(id(block), Centring(random.standard_normal(sum(block.widths[1:])), *random.uniform(0.1, 9, 2)))
     return with_row_cores(program, {name: given[id(block)] for name, block in row_blocks(program).items()})
 
 
@@ -51,10 +51,10 @@ def test_small_attention_has_no_such_form(plain, monkeypatch):
 def loss(sharpness, *, mean):
     random = np.random.default_rng(2)
     query, key, value = (tf.constant(random.standard_normal((1, 2, 64, 8))) for _ in range(3))
-    value += 3.0
+    key, value = key + 3.0, value + 3.0
     attended = row_attention.attend(query * sharpness, key, value)
     operands = row_attention.RowOperands(query * sharpness, key, value, attended)
-    error, norm = row_attention.extents(operands, tf.fill([16], tf.constant(mean, tf.float64)))["error"].numpy()
+    error, norm = row_attention.extents(operands, tf.fill([32], tf.constant(mean, tf.float64)))["error"].numpy()
     return np.sqrt(error / norm)
 
 
