@@ -230,7 +230,7 @@ def test_one_size_is_enough_for_one_axis(tmp_path, tiny_config):
 )
 def test_sizes_and_pixel_statistics_of_the_wrong_type(folder, key, value):
     change_config(folder, **{key: value})
-    assert_rejected(folder, "not usable" if (key, value) != ("input_shape", 10**400) else "does not fit input_axis")
+    assert_rejected(folder, "not usable")
 
 
 def test_a_configuration_nested_without_end(folder):
