@@ -20,7 +20,7 @@ TOLERANCE = 0.03
 """Relative L2 of what is attended to, by which int8 may miss it, as for cross-attends (`core_losses.TOLERANCE`)."""
 
 FORMATS = ("tflite",)
-"""Whose engines have a fast int8 product of two tensors. ONNX Runtime's takes as long as its float one."""
+"""Whose engines have a fast int8 product of two tensors. In ONNX Runtime it was not tried."""
 
 Means = Mapping[str, np.ndarray]
 """By self-attend, of keys and values, ``[h * d + h * e]``."""
