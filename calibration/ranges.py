@@ -162,15 +162,19 @@ class Ranges:
                     fix="Remove this line, or calibrate again.",
                 )
 
-    def require_rows(self, names: Iterable[str]) -> None:
-        """Raises BadInputError unless every self-attend of ``rows`` is one of ``names``."""
-        if unknown := sorted(self.rows.keys() - {*names}):
-            raise BadInputError(
-                "The calibration has a self-attend that this model cannot run in int8.",
-                expected=", ".join(names) or "none",
-                got=", ".join(unknown),
-                fix="Remove these lines, or calibrate again.",
-            )
+    def require_rows(self, channels: Mapping[str, int]) -> None:
+        """Raises BadInputError unless every self-attend of ``rows`` is one of ``channels``, which says how many means.
+
+        A layer that is another once more has no line of its own.
+        """
+        for name, row in self.rows.items():
+            if channels.get(name) != len(row.means):
+                raise BadInputError(
+                    "The calibration has a self-attend that this model cannot run in int8.",
+                    expected=f"{channels[name]} means" if name in channels else ", ".join(channels) or "none",
+                    got=f"{len(row.means)} means" if name in channels else name,
+                    fix="Remove this line, or calibrate again.",
+                )
 
 
 def _parse_range(name: str, pair: Any, where: object) -> Range:

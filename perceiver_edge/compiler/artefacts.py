@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perceiver_edge.cache import NO_CACHE, Cache
+from perceiver_edge.errors import ConversionError
 from perceiver_edge.lowering import Decision
 from perceiver_edge.memory import give_back_memory
 from perceiver_edge.proof.gates import PRECISIONS
@@ -145,9 +146,13 @@ def _onnx(opset: int, inputs: Callable[[], Mapping[str, np.ndarray]]) -> _Conver
     return _Converters(
         functools.partial(to_onnx, opset=opset), onnx_fp16, lambda model: onnx_dynamic(model, inputs()),
         lambda model, limits, float_sites: onnx_int8(model, limits, float_sites, inputs()), with_int8_cores,
-        lambda model, _: model, with_half_constants,
+        _no_rows, with_half_constants,
         to_bytes=lambda model: model.SerializeToString(),
     )  # fmt: skip
+
+
+def _no_rows(model: M, rows: Mapping[str, RowParams]) -> M:
+    raise ConversionError(f"ONNX has no int8 form of attention among rows: {', '.join(rows)}.")
 
 
 def _maker(

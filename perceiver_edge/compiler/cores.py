@@ -45,6 +45,9 @@ MARGIN = 0.25
 LOSS_SAMPLES = 8
 """Calibration samples that the loss is estimated on."""
 
+_NOTHING = 1e-9
+"""A magnitude that no activation has: what would be divided by it would have no end."""
+
 _LOST = 1e3
 """A loss that is no number, or has no end, is written as this."""
 
@@ -136,22 +139,22 @@ def choose_cores(
         errors = {core: errors[core] + found[core]["error"] for core in errors}
         observer.update({core: {k: v for k, v in values.items() if k != "error"} for core, values in found.items()})
     cores = {}
-    relative = {
-        core: {"elu": _relative(elu, norm), "sigmoid": _relative(sigmoid, norm)}
+    lost = {
+        core: {"elu": relative(elu, norm), "sigmoid": relative(sigmoid, norm)}
         for core, (elu, sigmoid, norm) in errors.items()
     }
     for core, values in extents.items():
-        if min(relative[core].values()) <= TOLERANCE:
+        if min(lost[core].values()) <= TOLERANCE:
             sums = observer.extents()[core]
             ranges = {name: Range(*map(float, limits)) for name, limits in values.items() if name != "bound"}
             cores[core] = CoreRange(
-                elu_error=relative[core]["elu"], sigmoid_error=relative[core]["sigmoid"],
+                elu_error=lost[core]["elu"], sigmoid_error=lost[core]["sigmoid"],
                 query=ranges["query"], context=ranges["context"], mean=ranges["context_mean"], keys=ranges["keys"],
                 values=ranges["values"], mean_value=ranges["mean_value"],
                 weighted=_with_room(sums["weighted"]), total=_with_room(sums["total"]),
                 bound=tuple(bounds[core].tolist()),
             )  # fmt: skip
-    return cores, decisions(relative)
+    return cores, decisions(lost)
 
 
 def cores_in(ranges: Ranges, format_: str) -> dict[str, CoreRange]:
@@ -164,15 +167,17 @@ def given_cores(ranges: Ranges, cores: Iterable[str]) -> tuple[Decision, ...]:
     return given_decisions({name: core.errors for name, core in ranges.cores.items()}, cores)
 
 
-def _relative(error: float, norm: float) -> float:
-    relative = float(np.sqrt(error / norm))
-    return round(relative, 6) if relative < _LOST else _LOST  # NaN is lost, too
+def relative(error: float, norm: float) -> float:
+    """Of a squared error, as is written: 0 / 0 and what has no end are lost."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lost = float(np.sqrt(np.divide(error, norm)))
+    return round(lost, 6) if lost < _LOST else _LOST  # NaN is lost, too
 
 
 def bounds_of(cores: Mapping[str, CoreRange]) -> dict[str, Bound]:
     """What rewriting the program takes."""
     return {
-        name: Bound(np.array(core.bound), _magnitude(core.keys), _magnitude(core.values))
+        name: Bound(np.array(core.bound), magnitude(core.keys), magnitude(core.values))
         for name, core in cores.items()
     }  # fmt: skip
 
@@ -188,9 +193,9 @@ def site_ranges(cores: Mapping[str, CoreRange]) -> dict[str, Range]:
     for name, core in cores.items():
         points |= {
             f"{name}.centred_key.input": core.context,
-            f"{name}.centred_key.output": _symmetric(core.keys),
+            f"{name}.centred_key.output": symmetric(core.keys),
             f"{name}.centred_value.input": core.context,
-            f"{name}.centred_value.output": _symmetric(core.values),
+            f"{name}.centred_value.output": symmetric(core.values),
             f"{name}.mean_value.input": core.mean,
             f"{name}.mean_value.output": core.mean_value,
         }
@@ -199,7 +204,7 @@ def site_ranges(cores: Mapping[str, CoreRange]) -> dict[str, Range]:
 
 def _params(core: CoreRange, exponential: Exponential) -> CoreParams:
     lowered_by = SIGMOID_SHIFT if exponential == "sigmoid" else 0.0
-    shift = -(np.array(core.bound) + lowered_by) / (_magnitude(core.keys) * SHIFT_CHANNELS)
+    shift = -(np.array(core.bound) + lowered_by) / (magnitude(core.keys) * SHIFT_CHANNELS)
     query = Range(min(core.query.min, float(shift.min())), max(core.query.max, float(shift.max())))
     scores = Affine((SCORE_RANGE + lowered_by) / STEPS, 127)
     if exponential == "elu":  # from -1 to 0
@@ -207,26 +212,28 @@ def _params(core: CoreRange, exponential: Exponential) -> CoreParams:
     else:  # from 0 to the sigmoid of the highest score
         weights, largest = Affine(1 / (1 + float(np.exp(SIGMOID_SHIFT))) / STEPS, -128), UNSATURATED
     return CoreParams(
-        query=_affine(query), keys=Affine(_magnitude(core.keys) / largest),
-        values=Affine(_magnitude(core.values) / largest), scores=scores, weights=weights,
-        weighted=_affine(core.weighted), total=_affine(core.total),
+        query=affine(query), keys=Affine(magnitude(core.keys) / largest),
+        values=Affine(magnitude(core.values) / largest), scores=scores, weights=weights,
+        weighted=affine(core.weighted), total=affine(core.total),
     )  # fmt: skip
 
 
-def _affine(values: Range) -> Affine:
+def affine(values: Range) -> Affine:
+    """Scale and zero point of a range."""
     params = quant_params(values)
     return Affine(params.scale, params.zero_point)
 
 
-def _magnitude(values: Range) -> float:
+def magnitude(values: Range) -> float:
     """The largest, and 1 where there is nothing but zeros, for something is divided by it."""
-    return max(abs(values.min), abs(values.max)) or 1.0
+    largest = max(abs(values.min), abs(values.max))
+    return largest if largest > _NOTHING else 1.0
 
 
-def _symmetric(values: Range) -> Range:
+def symmetric(values: Range) -> Range:
     """A range for which the zero point of asymmetric int8 is 0: engines take no other for keys and values."""
-    magnitude = _magnitude(values)
-    return Range(-magnitude * 128 / 127, magnitude)
+    largest = magnitude(values)
+    return Range(-largest * 128 / 127, largest)
 
 
 def _with_room(limits: np.ndarray) -> Range:

@@ -23,9 +23,10 @@ from perceiver_edge.compiler.cores import (
     site_ranges,
 )
 from perceiver_edge.compiler.head import float_sites
+from perceiver_edge.compiler.integer_arithmetic import rows_lost
 from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
-from perceiver_edge.compiler.rows import centrings_of, row_params_of, row_site_ranges, rows_in
+from perceiver_edge.compiler.rows import centrings_of, first_use, row_params_of, row_site_ranges, rows_in, values_of
 from perceiver_edge.converters.half_constants import as_stored
 from perceiver_edge.converters.points import half_tables
 from perceiver_edge.converters.trace import Traced, trace
@@ -58,9 +59,10 @@ class Deployment:
         survey: → the same, and the extents of every core (`lowering.core_survey`).
         row_means: → the means of each self-attend's keys and values, ``[h * d + h * e]``.
         row_extents: with these → what int8 needs to know of every self-attend (`lowering.row_attention`).
+        row_losses: with the ranges of every self-attend → what int8 loses there (`integer_arithmetic.rows_lost`).
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
-        row_names: the self-attends that have an int8 form.
+        row_channels: of keys and values together, of the self-attends that have an int8 form, by their first use.
         core_rows: the rows of scores of every core that has an int8 form.
         why_no_core: if there is none.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
@@ -76,9 +78,10 @@ class Deployment:
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
     row_means: Callable[[Feeds], Mapping[str, np.ndarray]]
     row_extents: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
+    row_losses: Callable[[Mapping[str, RowRange]], Callable[[Feeds], Mapping[str, np.ndarray]]]
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
-    row_names: tuple[str, ...]
+    row_channels: Mapping[str, int]
     core_rows: Mapping[str, int]
     why_no_core: str
     repeated: Mapping[str, str]
@@ -165,8 +168,8 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         )  # fmt: skip
 
     return Deployment(
-        traced, half_traced, decisions, watch.taps, watch.survey, watch.row_means, watch.row_extents, watch.losses,
-        watch.point_names, tuple(row_blocks(program)),
+        traced, half_traced, decisions, watch.taps, watch.survey, watch.row_means, watch.row_extents,
+        watch.row_losses, watch.losses, watch.point_names, _row_channels(program),
         {} if with_mask else _core_rows(program), "there is a mask" if with_mask else why_none(program),
         program.repeated_layers(), integer_form, integer_model, OUTPUT_SITE if config.is_classifier else None,
     )  # fmt: skip
@@ -181,6 +184,11 @@ def _in_order(function: Callable[..., tf.Tensor], names: Iterable[str]) -> Calla
         return function(feeds, mask)
 
     return call
+
+
+def _row_channels(program: Program) -> dict[str, int]:
+    repeated = program.repeated_layers()
+    return {first_use(name, repeated): sum(block.widths[1:]) for name, block in row_blocks(program).items()}
 
 
 def _core_rows(program: Program) -> dict[str, int]:
@@ -217,6 +225,22 @@ class _Watch:
 
     def row_extents(self, feeds: Feeds, means: Mapping[str, np.ndarray]) -> Extents:
         return _arrays(self._row_extents(_tensors(feeds), _tensors(means)))
+
+    def row_losses(self, rows: Mapping[str, RowRange]) -> Callable[[Feeds], dict[str, np.ndarray]]:
+        centrings, params = centrings_of(rows), row_params_of(rows)
+
+        def losses(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            found: dict[str, tf.Tensor] = {}
+
+            def row_tap(name: str, operands: row_attention.RowOperands) -> None:
+                if name in rows:
+                    found[name] = rows_lost(operands, centrings[name], values_of(rows[name]), params[name])
+
+            self._run(feeds, row_tap=row_tap)
+            return found
+
+        function = self._concrete(losses)
+        return lambda feeds: {name: error.numpy() for name, error in function(_tensors(feeds)).items()}
 
     def losses(self, feeds: Feeds, bounds: Mapping[str, np.ndarray]) -> Extents:
         return _arrays(self._losses(_tensors(feeds), _tensors(bounds)))

@@ -13,6 +13,8 @@ from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
 from perceiver_edge.lowering.integer_attention import Chunks
 from perceiver_edge.lowering.integer_core import SHIFT_CHANNELS, SIGMOID_SHIFT
 from perceiver_edge.lowering.program import IntegerCore
+from perceiver_edge.lowering.row_attention import RowOperands, split_means
+from perceiver_edge.lowering.row_core import Centring
 
 LOWEST, HIGHEST = -128, 127
 
@@ -50,6 +52,21 @@ def attend_rows(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, params: R
     weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
     weighted = rounded(tf.matmul(rounded(weights, params.weights), value), params.weighted)
     return weighted / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
+def rows_lost(operands: RowOperands, centring: Centring, value: Affine, params: RowParams) -> tf.Tensor:
+    """What `attend_rows` misses of what is attended to: squared L2 error, and squared norm ``[2]``.
+
+    Left out: int8 in queries and keys as they come from their product, which every int8 model has.
+    """
+    means = tf.constant(centring.means, operands.value.dtype)
+    of_keys, of_values = split_means(means, operands)
+    found = attend_rows(
+        operands.query / centring.key_scale, (operands.key - of_keys) * centring.key_scale,
+        rounded((operands.value - of_values) * centring.value_scale, value), params=params,
+    )  # fmt: skip
+    error = found / centring.value_scale + of_values - operands.attended
+    return tf.stack([tf.reduce_sum(error**2), tf.reduce_sum(operands.attended**2)])
 
 
 def _weights(query: tf.Tensor, key: tf.Tensor, core: IntegerCore, params: CoreParams) -> tf.Tensor:

@@ -177,10 +177,11 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        job.ranges.require_rows(deployment.row_names)
+        job.ranges.require_rows(deployment.row_channels)
         return job.ranges, (*given_cores(job.ranges, deployment.core_rows), given_rows(job.ranges))
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
+    formats = sorted({kind.format for kind in job.kinds if kind.precision == "int8"})
     with _cached_stage(cache, progress, "calibrate", len(samples)) as stage:
 
         def observed() -> bytes:
@@ -194,7 +195,8 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
                 has_labels=samples.labels is not None,
             )  # fmt: skip
             rows, row_decision = choose_rows(
-                deployment.row_means, deployment.row_extents, samples, deployment.repeated
+                deployment.row_means, deployment.row_extents, deployment.row_losses, samples,
+                repeated=deployment.repeated, formats=formats,
             )  # fmt: skip
             if head and head_decision.applied:
                 points = without_head(points, head)
@@ -207,7 +209,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
             return json.dumps([ranges.to_json(), decisions]).encode()
 
         parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]
-        parts += [options.task, samples.labels is not None]
+        parts += [options.task, samples.labels is not None, formats]
         text, decisions = json.loads(cache.cached(parts, observed))
     return Ranges.from_json(text), tuple(Decision(**decision) for decision in decisions)
 

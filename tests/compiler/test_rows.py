@@ -4,14 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from perceiver_edge.calibration import Ranges
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.compiler import rows
+from perceiver_edge.compiler.integer_arithmetic import rows_lost
 from perceiver_edge.compiler.pipeline import compile as compile_
 from perceiver_edge.config import PRESETS
-from perceiver_edge.lowering import row_core
+from perceiver_edge.errors import BadInputError
+from perceiver_edge.lowering import row_attention, row_core
 
 CONFIG, SPEC = PRESETS["tiny"]
 CONFIG = dataclasses.replace(CONFIG, weight_tie_layers=True, depth=3)
@@ -67,3 +70,84 @@ def test_what_loses_too_much_stays_in_float(compiled, monkeypatch):
     assert Ranges.from_json((bundle.path / "calibration.json").read_text()).rows == {}
     (decision,) = (d for d in bundle.manifest.lowering if d.rule == "row_core")
     assert not decision.applied
+
+
+def test_no_tflite_file_no_rows(compiled):
+    bundle = compiled(formats=("onnx",))
+    assert Ranges.from_json((bundle.path / "calibration.json").read_text()).rows == {}
+    (decision,) = (d for d in bundle.manifest.lowering if d.rule == "row_core")
+    assert (decision.applied, decision.reason) == (False, "no TFLite file is made")
+
+
+def of_scores(sharpness):
+    """Attention of 512 rows, whose scores grow with ``sharpness``."""
+    random = np.random.default_rng(2)
+    query, key, value = (tf.constant(random.standard_normal((1, 2, 512, 16)), tf.float32) for _ in range(3))
+    query, key, value = query * sharpness, key + 3.0, value + 3.0
+    return row_attention.RowOperands(query, key, value, row_attention.attend(query, key, value))
+
+
+def chosen(uses, *, mean=3.0):
+    """Of uses of one layer, with the means that all of them have."""
+    repeated = {f"layers.{index}": "layers.0" for index in range(1, len(uses))}
+    named = {f"layers.{index}.self_attn.0": operands for index, operands in enumerate(uses)}
+    given = dict.fromkeys(named, np.full(64, mean))
+
+    def losses(ranges):
+        assert ranges.keys() == named.keys()
+        centrings, params = rows.centrings_of(ranges), rows.row_params_of(ranges)
+        return lambda _: {
+            name: rows_lost(operands, centrings[name], rows.values_of(ranges[name]), params[name]).numpy()
+            for name, operands in named.items()
+        }
+
+    def extents(_, means):
+        found = {n: row_attention.extents(o, tf.constant(means[n], tf.float32)) for n, o in named.items()}
+        return {name: {key: value.numpy() for key, value in values.items()} for name, values in found.items()}
+
+    return rows.choose_rows(
+        lambda _: given, extents, losses, [{"input": np.zeros(1)}], repeated=repeated, formats=("tflite",)
+    )  # fmt: skip
+
+
+def error_of(uses, **mean):
+    (row,) = chosen(uses, **mean)[0].values()
+    return row.error
+
+
+def test_diffuse_and_sharp_rows_lose_little_and_values_off_centre_more():
+    assert 0 < error_of([of_scores(0.3)]) < 0.02
+    assert 0 < error_of([of_scores(2.0)]) < 0.02
+    assert error_of([of_scores(0.3)], mean=2.5) > 1.5 * error_of([of_scores(0.3)])
+
+
+def test_a_layer_is_judged_by_its_worst_use_with_the_ranges_of_all_of_them():
+    diffuse, sharp = of_scores(1.0), of_scores(20.0)
+    assert max(error_of([diffuse]), error_of([sharp])) < rows.TOLERANCE  # each alone
+    found, decision = chosen([diffuse, sharp])
+    assert not found and not decision.applied  # one step of the sharp one's scores is much of the diffuse one's
+
+
+def test_nothing_attended_to_is_lost_and_no_nan():
+    zeros = tf.zeros((1, 2, 8, 16))
+    found, decision = chosen([row_attention.RowOperands(zeros, zeros, zeros, zeros)], mean=0.0)
+    assert not found and "nan" not in decision.reason
+
+
+def test_lines_of_a_calibration_that_this_model_does_not_have_are_refused():
+    (row,) = chosen([of_scores(0.3)])[0].values()
+    ranges = Ranges(
+        points={},
+        cores={},
+        method="minmax",
+        num_samples=1,
+        source="",
+        is_random=False,
+        digests=frozenset(),
+        fingerprint="",
+        rows={"layers.0.self_attn.0": row},
+    )
+    ranges.require_rows({"layers.0.self_attn.0": 64})
+    for channels in ({"layers.1.self_attn.0": 64}, {}, {"layers.0.self_attn.0": 63}):
+        with pytest.raises(BadInputError, match="a self-attend that this model cannot run"):
+            ranges.require_rows(channels)

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from perceiver_edge.lowering import lower, row_attention, row_core
+from perceiver_edge.lowering import lower, row_core
 from perceiver_edge.lowering.program import SelfAttention
 from perceiver_edge.lowering.row_core import Centring, row_blocks, with_row_cores
 
@@ -46,19 +45,3 @@ def test_small_attention_has_no_such_form(plain, monkeypatch):
     assert row_blocks(program)
     monkeypatch.setattr(row_core, "LEAST_PRODUCTS", 1 << 24)
     assert not row_blocks(program)
-
-
-def loss(sharpness, *, mean):
-    random = np.random.default_rng(2)
-    query, key, value = (tf.constant(random.standard_normal((1, 2, 64, 8))) for _ in range(3))
-    key, value = key + 3.0, value + 3.0
-    attended = row_attention.attend(query * sharpness, key, value)
-    operands = row_attention.RowOperands(query * sharpness, key, value, attended)
-    error, norm = row_attention.extents(operands, tf.fill([32], tf.constant(mean, tf.float64)))["error"].numpy()
-    return np.sqrt(error / norm)
-
-
-def test_what_int8_would_lose_is_little_for_diffuse_and_sharp_rows_and_more_where_values_are_off_centre():
-    assert 0 < loss(0.3, mean=3.0) < 0.02
-    assert 0 < loss(2.0, mean=3.0) < 0.02
-    assert loss(0.3, mean=0.0) > 2 * loss(0.3, mean=3.0)
