@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -97,7 +97,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         optimize_for: a key of `lowering.OPTIMIZE_FOR`.
     """
     plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
-    program, decisions = lower(plain, optimize_for=optimize_for)
+    program, decisions = lower(replace(plain, with_mask=with_mask), optimize_for=optimize_for)
     decisions += core_forms(program)
     program = single_precision(program)
     config = model.checkpoint.config

@@ -49,6 +49,7 @@ class Job:
     def lowering_decisions(self) -> tuple[Decision, ...]:
         checkpoint = self.model.checkpoint
         plain = plain_program(checkpoint.config, checkpoint.weights, self.model.input_spec.shape)
+        plain = replace(plain, with_mask=self.options.with_mask)
         lowered, decisions = lower(plain, optimize_for=self.options.optimize_for)
         return decisions + core_forms(lowered)
 

@@ -16,14 +16,20 @@ Sharper ones, whose weights allow more, are lowered row by row, by what the row 
 
     c = max(0, |q̃| √C − E)            exp(s_t − c) v_t,   s_t − c ≤ E for every input; softmax ignores c
 
-|q̃| is computed at run time, and −c is the row's channel for the tokens' ones: that costs no pass. It cannot overflow.
-It loses nothing either where the row's largest score is at least |q̃| √C − E − R: a last bit of the largest weight is
-then still a normal number (`reserve`). The rule asks that the weights' bound be below E + R, about 134. So a row leaves
-this only if its query is so long that |q̃| √C > E, and *every* token scores below 0. It fades then: its weights vanish
-together, are divided by `exponential_attention.LEAST_TOTAL`, and it attends to less than an average of the tokens.
-Neither infinity nor 0/0 comes out, and a comparison with the float reference shows it.
+|q̃| is computed at run time, and −c is the row's channel for the tokens' ones: that costs no pass over the scores. The
+weights that make q̃ lose their mean over C: no score changes, for x̂ sums to zero, and |q̃| is what the bound is of. It
+cannot overflow. It loses nothing either where the row's largest score is at least |q̃| √C − E − R: a last bit of the
+largest weight is then still a normal number (`reserve`). The rule asks that the weights' bound be below E + R, about
+134. So a row leaves this only if its query is so long that |q̃| √C > E, and *every* token scores below 0. It fades then:
+its weights vanish together, are divided by `exponential_attention.LEAST_TOTAL`, and it attends to less than an average
+of the tokens. Neither infinity nor 0/0 comes out, and a comparison with the float reference shows it where a sample
+does it.
 
-Trained models have bounds of 12 to 85 and queries of 12 to 66; E is about 75. Where the proof fails, the maximum stays.
+A mask may leave one token, and that one may score below 0. So scores are lowered only where there is no mask, and where
+keys and values are absorbed: the channel of ones is the context's. Elsewhere the bound has to be below E. Where the
+proof fails, the maximum stays.
+
+Trained models have bounds of 12 to 85 and queries of 12 to 66; E is about 75.
 
 What it saves is passes over the scores: of one chunk of tokens after another nothing is kept but two sums, so a chunk's
 scores live and die in a cache, and the division is one a row. A key's bias is one number for a whole row of scores,
@@ -77,10 +83,11 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
         return program, Decision("drop_maximum", False, "the scores of every cross-attend are few")
     bounds = {id(block): largest_score(block, stack, extent) for block, stack, extent in large}
     limits = {id(block): largest_exponent(block, extent) for block, _, extent in large}
+    most = {id(block): largest_bound(block, extent, masked=program.is_masked(stack)) for block, stack, extent in large}
     ceilings = {
         id(block): None if bounds[id(block)] < limits[id(block)] else limits[id(block)]
-        for block, _, extent in large
-        if bounds[id(block)] < limits[id(block)] + (reserve(extent) if reads_ones(block) else 0)
+        for block, _, _ in large
+        if bounds[id(block)] < most[id(block)]
     }
     chunks = {
         id(block): fitting_chunks(at_once(stack, extent), block, bytes_per_score=4, limit_bytes=CHUNK_BYTES)
@@ -98,7 +105,9 @@ def drop_maximum(program: Program) -> tuple[Program, Decision]:
         key = block.key
         if key is not None and key.bias is not None:
             key = without_bias.setdefault(id(key), Linear(key.weight))
-        return replace(block, key=key, has_maximum=False, ceiling=ceilings[id(block)], chunks=chunks[id(block)])
+        ceiling = ceilings[id(block)]
+        query = block.query if ceiling is None else _without_mean(block)
+        return replace(block, query=query, key=key, has_maximum=False, ceiling=ceiling, chunks=chunks[id(block)])
 
     return map_blocks(program, rewrite), decision
 
@@ -166,9 +175,27 @@ def reserve(extent: Extent) -> float:
     return -math.log(np.finfo(np.float32).tiny) - math.log(extent.tokens) - LAST_BIT
 
 
-def reads_ones(block: CrossAttention) -> bool:
-    """Whether keys and values are the context, which can have a last channel of ones."""
-    return block.key is None and block.value is None
+def largest_bound(block: CrossAttention, extent: Extent, *, masked: bool) -> float:
+    """What a bound of scores has to be below for the maximum to be dropped.
+
+    Scores can be lowered where keys and values are the context, which can have a last channel of ones.
+    """
+    can_be_lowered = block.key is None and block.value is None and not masked
+    return largest_exponent(block, extent) + (reserve(extent) if can_be_lowered else 0.0)
+
+
+def _without_mean(block: CrossAttention) -> Linear | Array:
+    """The query of absorbed keys, each head's without its mean over the channels of a token."""
+
+    def centred(queries: Array) -> Array:  # [n, h * C]
+        by_head = queries.reshape(len(queries), block.heads, -1)
+        return (by_head - by_head.mean(axis=-1, keepdims=True)).reshape(queries.shape)
+
+    query = block.query
+    assert query is not None, "rows that ask as they are have keys"
+    if not isinstance(query, Linear):
+        return centred(query)
+    return Linear(centred(query.weight), None if query.bias is None else centred(query.bias[None])[0])
 
 
 def _carried(queries: Array, block: CrossAttention) -> Array:

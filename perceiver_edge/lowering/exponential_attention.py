@@ -90,7 +90,7 @@ def attend(
 
 def with_one(query: tf.Tensor, ceiling: float | None) -> tf.Tensor:
     """Queries ``[..., C]`` with one more channel for tokens with a last channel of ones: what their scores are lowered
-    by, so that none exceeds ``ceiling``, or 0."""
+    by, so that none exceeds ``ceiling``, or 0. With a ceiling, queries have no mean over their channels."""
     if ceiling is None:
         return tf.concat([query, tf.zeros([*query.shape[:-1], 1], query.dtype)], axis=-1)
     longest_token = math.sqrt(query.shape[-1])

@@ -246,12 +246,17 @@ class Program:
     """A whole Perceiver for one input shape.
 
     ``sources`` make the tokens, one after the other. The context of the first stack is the tokens, that of any other
-    the rows of the one before it.
+    the rows of the one before it. ``with_mask``: an input says which tokens are there.
     """
 
     sources: tuple[Source | Learned, ...]
     stacks: tuple[Stack, ...]
     output: Output
+    with_mask: bool = False
+
+    def is_masked(self, stack: Stack) -> bool:
+        """Whether the stack attends to tokens of which some may not be there."""
+        return self.with_mask and stack is self.encoder
 
     @property
     def encoder(self) -> Stack:

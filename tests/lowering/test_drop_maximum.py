@@ -151,12 +151,13 @@ def test_lowered_scores_give_the_same_in_every_form(form, plain, execute, relati
     inputs = np.random.default_rng(1).standard_normal((3, 6, 8, 3))
     mask = np.random.default_rng(2).random((3, 6, 8)) < 0.5
     mask[1] = False
+    mask[2] = np.arange(48).reshape(6, 8) == 17
     for mask_or_none in (None, mask):
         expected = execute(rule.with_maximum(lowered), inputs, mask_or_none)
         assert relative_l2(execute(low, inputs, mask_or_none), expected) < 1e-9
 
 
-def test_a_row_that_all_tokens_point_away_from_fades_and_a_gate_sees_it(plain, execute, relative_l2):
+def test_a_row_that_all_tokens_point_away_from_fades_by_more_than_a_gate_lets_pass(plain, execute, relative_l2):
     """One colour everywhere, so strong that positions drown: every score is the same, and for some row far below 0."""
     lowered, _ = lower(plain(input_shape=(6, 8), depth=1, **ABSORBED))
     sharp, _ = over_the_limit(lowered, 0.99)
@@ -169,6 +170,59 @@ def test_a_row_that_all_tokens_point_away_from_fades_and_a_gate_sees_it(plain, e
         assert np.isfinite(got).all()
         errors.append(relative_l2(got, execute(rule.with_maximum(sharp), inputs)))
     assert max(errors) > 10 * FLOAT_TOLERANCE
+
+
+def with_means(program, mean):
+    """The same function: a normalised token sums to 0, so what all channels of a query have in common scores 0."""
+
+    def rewrite(block):
+        if not isinstance(block, CrossAttention):
+            return block
+        query = block.query
+        return replace(
+            block, query=Linear(query.weight + mean, query.bias) if isinstance(query, Linear) else query + mean
+        )
+
+    return map_blocks(program, rewrite)
+
+
+@pytest.mark.parametrize("few", [1, 10**6], ids=["row by row", "token by token"])
+def test_a_mean_of_the_weights_fades_no_row(few, plain, execute, relative_l2, monkeypatch):
+    """Without positions the mean stays in the weights: `fold_centring` does not apply."""
+    monkeypatch.setattr(rule, "FEW_ROWS", few)
+    options = {"input_axis": 1, "input_channels": 12, "fourier_encode_data": False} | ABSORBED_HEADS
+    lowered, decisions = lower(plain(input_shape=(48,), depth=2, **options))
+    assert not {decision.rule: decision for decision in decisions}["fold_centring"].applied
+    sharp, _ = over_the_limit(with_means(lowered, 100.0), 0.99)
+    assert all(block.ceiling is not None for block in sharp.cross_attentions()[1:])
+    inputs = np.random.default_rng(0).standard_normal((2, 48, 12))
+    expected = execute(rule.with_maximum(sharp), inputs)
+    assert relative_l2(execute(single_precision(sharp), inputs, dtype=tf.float32), expected) < 1e-3
+    with_its_means = with_means(sharp, 100.0)
+    assert relative_l2(execute(rule.with_maximum(with_its_means), inputs), expected) < 1e-9
+    assert relative_l2(execute(single_precision(with_its_means), inputs, dtype=tf.float32), expected) > 0.01
+
+
+def test_with_a_mask_scores_that_could_overflow_keep_their_maximum(lowered):
+    masked = replace(lowered, with_mask=True)
+    sharp, reason = over_the_limit(masked, 0.99)
+    assert all(block.ceiling is None for block in sharp.cross_attentions())
+    assert any(block.has_maximum for block in sharp.cross_attentions())
+    assert "softmax stays" in reason
+
+
+def test_one_token_that_is_left_is_attended_to_up_to_the_limit(lowered, execute, relative_l2):
+    """However far its scores are below 0."""
+    (stack,), (extent,) = lowered.stacks, lowered.extents()
+    room = min(
+        rule.largest_exponent(block, extent) / rule.largest_score(block, stack, extent)
+        for block in stack.cross_attentions()
+    )
+    sharp = sharper(lowered, 0.999 * room)
+    inputs = 100 * np.random.default_rng(0).standard_normal((48, 6, 8, 3))
+    mask = np.eye(48, dtype=bool).reshape(48, 6, 8)
+    got = execute(single_precision(sharp), inputs, mask, dtype=tf.float32)
+    assert relative_l2(got, execute(rule.with_maximum(sharp), inputs, mask)) < 1e-5
 
 
 def test_a_context_without_a_shared_normalisation_has_no_proof(plain):
