@@ -11,9 +11,12 @@ rounded to int8 there, and some then take the other step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+F = TypeVar("F", np.float16, np.float32)
 
 LEAST_BYTES, LEAST_SHARE = 16_000, 0.05
 """Of float32, and of the file: what is smaller saves nothing that one sees. Where attention is sharp, learned rows in
@@ -31,19 +34,28 @@ def halved(values: NDArray[np.float32], *, file_bytes: int) -> NDArray[np.float1
     return half if np.isfinite(half).all() else None
 
 
-def as_stored(values: NDArray[np.floating], tables: Sequence[NDArray[np.float16]]) -> NDArray[np.floating]:
-    """An array as a file computes with it that stores these ``tables`` in half precision.
+def as_stored(
+    values: NDArray[np.floating],
+    tables: Sequence[NDArray[np.float16]],
+    whole: Sequence[NDArray[np.float32]] = (),
+) -> NDArray[np.floating]:
+    """An array as a file computes with it that stores these ``tables`` in half precision, and ``whole`` ones not.
 
     The array is in one of them if all its numbers are, once rounded: converters may have transposed it, repeated it, or
-    put others beside it. So which arrays are rounded is read from the file, and to what is not.
+    put others beside it. So which arrays are rounded is read from the file, and to what is not. A large table has most
+    numbers that a small array may have, once rounded: what the file has in float32, number by number, is not rounded.
     """
     if not tables or values.size > MOST_BYTES // 4:
         return values
     half = _rounded(values)
-    numbers = np.unique(half)
-    if any(np.isin(numbers, table, kind="sort").all() for table in tables if table.size >= numbers.size):
+    if _is_in_one(half, tables) and not _is_in_one(values.astype(np.float32), whole):
         return half.astype(values.dtype)
     return values
+
+
+def _is_in_one(values: NDArray[np.floating], constants: Sequence[NDArray[np.floating]]) -> bool:
+    numbers = np.unique(values)
+    return any(np.isin(numbers, constant, kind="sort").all() for constant in constants if constant.size >= numbers.size)
 
 
 def _rounded(values: NDArray[np.floating]) -> NDArray[np.float16]:

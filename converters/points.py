@@ -5,8 +5,9 @@ Each format's library is imported only for a model of that format: a device that
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import NDArray
+
+from perceiver_edge.converters.half_constants import F
 
 
 def is_tflite(model: bytes) -> bool:
@@ -41,17 +42,17 @@ def output_tensor(model: bytes) -> str:
     return str(onnx.load_model_from_string(model).graph.output[0].name)
 
 
-def half_tables(model: bytes) -> list[NDArray[np.float16]]:
-    """The constants of an artefact that are stored in half precision (`half_constants`), each in one dimension."""
+def constants_in(model: bytes, dtype: type[F]) -> list[NDArray[F]]:
+    """The constants of an artefact that are stored in float16 (`half_constants`) or float32, each in one dimension."""
     if is_tflite(model):
         from perceiver_edge.converters.tflite import half_constants as in_tflite
 
-        return in_tflite.stored_in_half(model)
+        return in_tflite.constants_in(model, dtype)
     import onnx
 
     from perceiver_edge.converters.onnx import half_constants as in_onnx
 
-    return in_onnx.stored_in_half(onnx.load_model_from_string(model))
+    return in_onnx.constants_in(onnx.load_model_from_string(model), dtype)
 
 
 def quantised_points(model: bytes) -> dict[str, tuple[float, int]]:

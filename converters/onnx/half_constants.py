@@ -10,15 +10,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from perceiver_edge.converters.half_constants import halved
+from perceiver_edge.converters.half_constants import F, halved
 
 _READERS = {"Add", "Mul", "Sub", "Unsqueeze", "Reshape", "Transpose"}
 
 
-def stored_in_half(model: onnx.ModelProto) -> list[NDArray[np.float16]]:
-    """The constants in half precision, each in one dimension."""
-    halves = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16)
-    return [numpy_helper.to_array(tensor).reshape(-1) for tensor in halves]
+def constants_in(model: onnx.ModelProto, dtype: type[F]) -> list[NDArray[F]]:
+    """The constants in float16 or float32, each in one dimension."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    found = (tensor for tensor in model.graph.initializer if tensor.data_type == kind)
+    return [numpy_helper.to_array(tensor).reshape(-1) for tensor in found]
 
 
 def with_half_constants(model: onnx.ModelProto) -> onnx.ModelProto:

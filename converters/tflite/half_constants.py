@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from perceiver_edge.converters.half_constants import halved
+from perceiver_edge.converters.half_constants import F, halved
 from perceiver_edge.converters.tflite.edit import TfliteEditor
 
 _Op = schema.BuiltinOperator
@@ -18,11 +18,12 @@ _DEQUANTIZE_HALF = 3
 """The first version of DEQUANTIZE that reads float16."""
 
 
-def stored_in_half(model: bytes) -> list[NDArray[np.float16]]:
-    """The constants in half precision, each in one dimension."""
+def constants_in(model: bytes, dtype: type[F]) -> list[NDArray[F]]:
+    """The constants in float16 or float32, each in one dimension."""
     editor = TfliteEditor(model)
-    indices = (i for i, tensor in enumerate(editor.graph.tensors) if tensor.type == schema.TensorType.FLOAT16)
-    return [data.view(np.float16) for index in indices if (data := editor.data(index)) is not None]
+    kind = getattr(schema.TensorType, np.dtype(dtype).name.upper())
+    indices = (index for index, tensor in enumerate(editor.graph.tensors) if tensor.type == kind)
+    return [data.view(dtype) for index in indices if (data := editor.data(index)) is not None]
 
 
 def with_half_constants(model: bytes) -> bytes:

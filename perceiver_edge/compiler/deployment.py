@@ -28,7 +28,7 @@ from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.compiler.rows import centrings_of, first_use, row_params_of, row_site_ranges, rows_in, values_of
 from perceiver_edge.converters.half_constants import as_stored
-from perceiver_edge.converters.points import half_tables
+from perceiver_edge.converters.points import constants_in
 from perceiver_edge.converters.trace import Traced, trace
 from perceiver_edge.lowering import Decision, Program, lower, plain_program, row_attention
 from perceiver_edge.lowering.core_forms import core_forms
@@ -136,8 +136,9 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind, artefact: bytes
     ) -> IntegerModel | None:
         inputs = product_inputs() if kind in ROUNDED_BY_INPUTS else {}
-        tables = half_tables(artefact)
-        stored = functools.partial(as_stored, tables=tables)
+        tables = constants_in(artefact, np.float16)
+        whole = constants_in(artefact, np.float32) if tables else []
+        stored = functools.partial(as_stored, tables=tables, whole=whole)
         as_in_file = LoweredPerceiver(program, stored=stored) if tables else module
         if kind.precision == "dynamic":
             return IntegerModel(as_in_file, kind.format, is_dynamic=True, inputs=inputs)

@@ -10,7 +10,7 @@ from perceiver_edge.compiler.deployment import deploy
 from perceiver_edge.compiler.resolve import NamedModel
 from perceiver_edge.config import InputSpec, PerceiverConfig
 from perceiver_edge.converters.half_constants import as_stored
-from perceiver_edge.converters.points import half_tables
+from perceiver_edge.converters.points import constants_in
 from perceiver_edge.proof.held_out import ask_reference
 from perceiver_edge.proof.inside import look_inside
 
@@ -47,7 +47,7 @@ def test_layers_of_a_sharp_model_are_expected_as_the_file_computes_them(sharp, f
         deployment.traced, (kind,), half_traced=deployment.half_traced, integer_form=None,
         product_inputs=dict, opset=18,
     )  # fmt: skip
-    assert half_tables(made[kind])
+    assert constants_in(made[kind], np.float16)
 
     def worst(told):
         expected = deployment.integer_model(None, dict, kind, told)
@@ -67,3 +67,13 @@ def test_a_table_is_found_however_the_converter_turned_it():
     for other in (half[1:], np.where(half == half[3, 3], np.nextafter(half, np.float16(9)), half)):
         assert as_stored(table, [other.reshape(-1)]) is table  # a fault of the file is no rounding
     assert as_stored(table, []) is table
+
+
+def test_what_the_file_has_in_float32_is_not_rounded_because_a_table_has_its_numbers():
+    random = np.random.default_rng(0)
+    every = np.arange(1 << 15, dtype=np.uint16).view(np.float16)
+    table = np.concatenate([every, -every])[np.isfinite(np.concatenate([every, every]))]
+    bias, other = random.standard_normal((2, 64)).astype(np.float32)
+    assert (as_stored(bias, [table]) != bias).any()  # by coincidence
+    assert as_stored(bias, [table], [np.concatenate([bias, other])]) is bias
+    assert (as_stored(bias, [table], [other]) != bias).any()
