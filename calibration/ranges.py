@@ -11,7 +11,7 @@ from perceiver_edge.calibration.core_range import CoreRange, plain
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.calibration.row_range import RowRange
 from perceiver_edge.calibration.samples import DIGEST_BYTES
-from perceiver_edge.errors import BadInputError
+from perceiver_edge.errors import BadInputError, option
 
 FORMAT = "perceiver_edge calibration 4"
 
@@ -84,8 +84,8 @@ class Ranges:
         """The inverse of `to_json`; ``where`` names the file in errors.
 
         Raises:
-            BadInputError: not JSON, a key is missing, unknown, written twice or of the wrong type, a range or digest is
-                unusable.
+            BadInputError: not JSON, of another format, a key is missing, unknown, written twice or of the wrong type, a
+                range or digest is unusable.
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique_keys)
@@ -93,6 +93,14 @@ class Ranges:
             raise BadInputError(
                 "The calibration file is not readable.", expected="JSON", got=error, where=where
             ) from error
+        if isinstance(values, dict) and values.get("format", FORMAT) != FORMAT:
+            raise BadInputError(
+                "The calibration file is of another version.",
+                expected=FORMAT,
+                got=repr(values["format"]),
+                where=where,
+                fix=f"calibrate again: leave out {option('calibration')}, and the file is made anew",
+            )
         if not isinstance(values, dict) or set(values) != set(_TYPE_OF_KEY):
             raise BadInputError(
                 "The calibration file does not have the keys it should have.",
@@ -108,8 +116,7 @@ class Ranges:
                     got=repr(values[key]),
                     where=where,
                 )
-        if values.pop("format") != FORMAT:
-            raise BadInputError("The calibration file is of another version.", expected=FORMAT, where=where)
+        del values["format"]
         values["points"] = {name: _parse_range(name, pair, where) for name, pair in values["points"].items()}
         values["cores"] = {
             name: CoreRange.from_values(name, core, where=where) for name, core in values["cores"].items()

@@ -39,7 +39,11 @@ class IsolatedRunner(Runner):
         self._where = where
         self._child = ChildProcess(program("perceiver_edge.runtime.isolated_worker"))
         how = {"where": where, "engine": engine, "threads": threads, "placement": placement, "idle": idle}
-        answer, _ = self._ask(how, {"model": np.frombuffer(content, np.uint8)})
+        try:
+            answer, _ = self._ask(how, {"model": np.frombuffer(content, np.uint8)})
+        except BaseException:
+            self.close()
+            raise
         self.engine = answer["engine"]
         super().__init__(specs(answer["inputs"]), specs(answer["outputs"]))
 

@@ -59,11 +59,11 @@ def fetch_bundle(repository: str) -> Path:
         return Path(hub.snapshot_download(repository, local_dir=folder))
 
 
-def fetch_model(repository: str) -> Path:
-    """The folder in the Hub's own cache with what is read of a repository's model, newest revision.
+def fetch_model(repository: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder in the Hub's own cache with what is read of a repository's model, newest revision; and notices.
 
     A repository may hold its weights in several formats, and much else. Without network, the cache's folder, which may
-    be one that transformers has filled.
+    be one that transformers has filled; a notice says of which revision.
 
     Raises:
         BadInputError: no such name, or it cannot be reached and is not in the cache.
@@ -73,12 +73,21 @@ def fetch_model(repository: str) -> Path:
     hub = _library()
     with _refusals_of(repository):
         try:
-            names = [file.rfilename for file in hub.model_info(repository).siblings]
-        except Exception as error:  # what lies under the library raises its own, where there is no network
-            if not _is_offline(error):
+            newest = hub.model_info(repository)
+        except Exception as error:
+            if not _is_without_network(error):
                 raise
-            return Path(hub.hf_hub_download(repository, "config.json", local_files_only=True)).parent
-        return Path(hub.snapshot_download(repository, allow_patterns=read_of(names)))
+            # Of no pattern: the cache then does not ask for the files that are never read.
+            folder = Path(hub.snapshot_download(repository, local_files_only=True, allow_patterns=[]))
+            return folder, (
+                f"The Hub did not answer ({first_line(error)}): revision {folder.name} of {SCHEME}{repository} is used,"
+                " from the cache. There may be a newer one.",
+            )
+        read = read_of([file.rfilename for file in newest.siblings])
+        folder = Path(hub.snapshot_download(repository, allow_patterns=read))  # by branch, which the cache remembers
+        if folder.name != newest.sha:  # the branch has moved in between, and names are of before
+            folder = Path(hub.snapshot_download(repository, revision=newest.sha, allow_patterns=read))
+        return folder, ()
 
 
 def read_of(names: Sequence[str]) -> list[str]:
@@ -172,7 +181,9 @@ def _refusals_of(repository: str) -> Iterator[None]:
     """What the library raises becomes ours, but for what this machine's disk says."""
     try:
         yield
-    except (OSError, ValueError) as error:  # what all its errors are, and those of the network below it
+    except Exception as error:
+        if not (isinstance(error, (OSError, ValueError)) or _is_without_network(error)):  # what all its errors are
+            raise
         if isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC):
             raise BadInputError("A file cannot be read or written here.", got=error, where=error.filename) from error
         what = "The Hub did not answer." if _is_offline(error) else "The Hub refused."
@@ -186,3 +197,8 @@ def _refusals_of(repository: str) -> Iterator[None]:
 
 def _is_offline(error: Exception) -> bool:
     return not hasattr(error, "response") or error.response is None
+
+
+def _is_without_network(error: Exception) -> bool:
+    """Offline by its settings, or an error of what lies under the library: httpx, or httpx2."""
+    return isinstance(error, ConnectionError) or any(kind.__name__ == "TransportError" for kind in type(error).__mro__)

@@ -32,7 +32,7 @@ _OTHER_WEIGHTS = {
 }  # fmt: skip
 """Of what lies in a folder without weights of PyTorch: what helps."""
 
-_PROCESSOR_FILE = "preprocessor_config.json"
+PROCESSOR_FILE = "preprocessor_config.json"
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _BICUBIC = 3
 """Of Pillow's resampling filters."""
@@ -75,14 +75,14 @@ def huggingface_checkpoint(
 
 
 def folder_input_spec(folder: Path | None, shape: tuple[int, ...], *, is_pictures: bool) -> InputSpec:
-    """What a model is fed: for pictures, what the processor's settings in its folder say.
+    """What a model is fed: for pictures, what the processor's settings in its folder say, or else its defaults.
 
     Raises:
         BadInputError: the processor does to pictures what is not supported.
     """
     if not is_pictures:
         return InputSpec(shape=shape)
-    path = Path() if folder is None else folder / _PROCESSOR_FILE
+    path = Path() if folder is None else folder / PROCESSOR_FILE
     values = _read_json(path) if path.is_file() else {}
     is_normalised = values.get("do_normalize", True)
     return InputSpec(

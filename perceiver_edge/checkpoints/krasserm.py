@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from perceiver_edge.checkpoints.checkpoint import Checkpoint
-from perceiver_edge.checkpoints.huggingface import folder_input_spec, read_weights
+from perceiver_edge.checkpoints.huggingface import PROCESSOR_FILE, folder_input_spec, read_weights
 from perceiver_edge.checkpoints.huggingface_layout import layer_shapes
 from perceiver_edge.checkpoints.layout import Shapes, linear
 from perceiver_edge.checkpoints.validation import fit_shapes
@@ -99,7 +99,8 @@ def load_krasserm(
     """
     config = parse_krasserm_config(values, where=where)
     folder = path if path.is_dir() else path.parent
-    spec = folder_input_spec(folder, input_shape or config.default_input_shape, is_pictures=not config.vocabulary)
+    says_normalisation = config.model == IMAGE_CLASSIFIER and (folder / PROCESSOR_FILE).is_file()  # no default holds
+    spec = folder_input_spec(folder, input_shape or config.default_input_shape, is_pictures=says_normalisation)
     weights_path, tensors = read_weights(path)
     names = names_in_id2label(values, config.num_classes) if config.is_classifier else None
     weights = fit_krasserm(config, tensors, where=weights_path)

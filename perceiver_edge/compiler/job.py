@@ -29,7 +29,7 @@ class Job:
     """Everything that a compilation needs, found and checked.
 
     ``ranges``: those the user gave. ``answers``: those of the model's own framework. ``notices``: what to know of the
-    samples before trusting the result.
+    model and the samples before trusting the result.
     """
 
     options: Options
@@ -111,7 +111,8 @@ def prepare(options: Options, *, dry_run: bool = False) -> Job:
     for part in filter(len, (calibrating, proving)):
         require_mask_agreement(next(iter(part)), with_mask=options.with_mask, where=part.description)
         _require_labels_fit(part, named.checkpoint.config)
-    notices = dict.fromkeys((*calibrating.notices, *proving.notices, *_fewer(options, ranges, calibrating, proving)))
+    fewer = _fewer(options, ranges, calibrating, proving)
+    notices = dict.fromkeys((*named.notices, *calibrating.notices, *proving.notices, *fewer))
     spec = named.input_spec
     if proving.are_pictures and not spec.declares_normalisation:
         notices[UNDECLARED] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +14,7 @@ from perceiver_edge.checkpoints.perceiver_io import fit_perceiver_io
 from perceiver_edge.checkpoints.torch_files import to_numpy
 from perceiver_edge.config import InputSpec, parse_config
 from perceiver_edge.config.perceiver_io import MODEL_KEY, PERCEIVER_IO, PERCEIVER_LM, QUERIES, PerceiverIOConfig
+from perceiver_edge.errors import BadInputError, option
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 from perceiver_edge.proof.reference import HALF_TOLERANCE, Feeds, Reference
 
@@ -25,7 +26,7 @@ _OF_TEXTS = ("num_tokens", "max_seq_len")
 
 
 def has_perceiver_io(model: Any) -> bool:
-    return next(_perceivers(model), None) is not None
+    return bool(_perceivers(model))
 
 
 def read_perceiver_io_module(model: Any, config: Mapping[str, Any]) -> tuple[Checkpoint, Reference]:
@@ -39,10 +40,16 @@ def read_perceiver_io_module(model: Any, config: Mapping[str, Any]) -> tuple[Che
         config: keys of `PerceiverIOConfig` that are ours: ``num_queries``, ``queries_are_input``.
 
     Raises:
-        BadInputError: as for a folder of the same model.
+        BadInputError: as for a folder of the same model; or there are several of them, or several ``queries``.
     """
     where = type(model).__name__
-    perceiver = next(_perceivers(model))
+    perceivers = _perceivers(model)
+    if len(perceivers) > 1:
+        raise BadInputError(
+            "There are several PerceiverIOs in this module.", expected="one", got=", ".join(perceivers), where=where,
+            fix=f"pass the part that is to be compiled: model.{next(iter(perceivers))}",
+        )  # fmt: skip
+    (perceiver,) = perceivers.values()
     language_model = next((m for m in model.modules() if getattr(m, "perceiver_io", None) is perceiver), None)
     tensors = {name: to_numpy(name, tensor, where=where) for name, tensor in perceiver.state_dict().items()}
     arguments = _arguments(perceiver)
@@ -56,7 +63,7 @@ def read_perceiver_io_module(model: Any, config: Mapping[str, Any]) -> tuple[Che
             "max_seq_len": len(tensors["pos_emb.weight"]),
         }  # fmt: skip
         spec = InputSpec(shape=(arguments["max_seq_len"],))
-    elif (queries := _queries(model)) is not None and not config.get("queries_are_input"):
+    elif not config.get("queries_are_input") and (queries := _queries(model)) is not None:
         tensors[QUERIES] = to_numpy(QUERIES, queries, where=where)
         arguments["num_queries"] = len(tensors[QUERIES])
     parsed, _ = parse_config({**arguments, **config}, where=where)
@@ -106,15 +113,27 @@ def _constructor_arguments(config: PerceiverIOConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_dict().items() if name not in skipped}
 
 
-def _perceivers(model: Any) -> Iterator[Any]:
-    return (found for found in model.modules() if all(hasattr(found, name) for name in _PARTS))
+def _perceivers(model: Any) -> dict[str, Any]:
+    """By name. What wraps one and hands its attributes on, such as a compiled module, stands for it."""
+    found: dict[int, tuple[str, Any]] = {}
+    for name, module in model.named_modules():
+        if all(hasattr(module, part) for part in _PARTS):
+            found.setdefault(id(module.latents), (name, module))
+    return dict(found.values())
 
 
 def _queries(model: Any) -> Any:
     """The user's own tensor of this name."""
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    found = [tensor for name, tensor in named.items() if name.rpartition(".")[2] == QUERIES]
-    return found[0].reshape(found[0].shape[-2:]) if len(found) == 1 and found[0].ndim >= 2 else None
+    found = {name: tensor for name, tensor in named.items() if name.rpartition(".")[2] == QUERIES}
+    if len(found) > 1:
+        raise BadInputError(
+            f"Several parameters or buffers of this module are called {QUERIES}.",
+            expected="one, which the decoder asks with", got=", ".join(found), where=type(model).__name__,
+            fix=f"rename the others, or make them an input: {option('config')} with queries_are_input",
+        )  # fmt: skip
+    tensor = next(iter(found.values()), None)
+    return None if tensor is None or tensor.ndim < 2 else tensor.reshape(tensor.shape[-2:])
 
 
 def _arguments(perceiver: Any) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class NamedModel:
     """Whether it was made with this package, so that it has no other source to be compared with."""
     reference: Reference | None = None
     """The user's own object, which answers for itself; None where the weights are all there is."""
+    notices: tuple[str, ...] = ()
+    """What to know of how it was found."""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -109,6 +111,10 @@ def resolve_model(
     """
     config = config or {}
     _require_files(model, config)
+    notices: tuple[str, ...] = ()
+    if isinstance(model, str) and model.startswith(SCHEME):
+        name = name or model.rpartition("/")[2]
+        model, notices = fetch_model(model.removeprefix(SCHEME))
     chosen = {key: value for key, value in {"outputs": outputs, "positions": positions}.items() if value is not None}
     default_name, checkpoint, is_random, reference = _load(model, config, chosen, input_shape, seed)
     name = name or default_name
@@ -134,7 +140,7 @@ def resolve_model(
     return NamedModel(
         name=name, checkpoint=checkpoint, input_spec=spec, is_random_weights=is_random,
         is_digits=isinstance(model, str) and model == DIGITS, reference=reference,
-        is_own=is_random or checkpoint.is_own,
+        is_own=is_random or checkpoint.is_own, notices=notices,
     )  # fmt: skip
 
 
@@ -174,18 +180,17 @@ def _load(
     if model in PRESETS:
         preset, spec = PRESETS[str(model)]
         return str(model), Checkpoint(config=preset, input_spec=spec, weights=init_weights(preset, seed)), True, None
-    checkpoint, name, read_reference = _read(os.fspath(model), {**config, **chosen}, input_shape)
-    return name, checkpoint, False, read_reference
+    path = Path(model)
+    if not path.exists():
+        raise _no_such_model(os.fspath(model))
+    checkpoint, read_reference = _read(path, {**config, **chosen}, input_shape)
+    return _name_of(path.resolve()), checkpoint, False, read_reference
 
 
 def _read(
-    text: str, config: Mapping[str, Any], input_shape: tuple[int, ...] | None
-) -> tuple[Checkpoint, str, Reference | None]:
-    """(the model, its default name, the user's object) of a path, or of a repository on the Hub."""
-    path = fetch_model(text.removeprefix(SCHEME)) if text.startswith(SCHEME) else Path(text)
-    if not path.exists():
-        raise _no_such_model(text)
-    name = text.rpartition("/")[2] if text.startswith(SCHEME) else _name_of(path.resolve())
+    path: Path, config: Mapping[str, Any], input_shape: tuple[int, ...] | None
+) -> tuple[Checkpoint, Reference | None]:
+    """(the model, the user's object)."""
     reference = None
     if is_keras_file(path):
         from perceiver_edge.model.saved import load_saved
@@ -195,7 +200,7 @@ def _read(
         checkpoint, reference = read_saved_model(path, config, input_shape)
     else:
         checkpoint = load_checkpoint(path, config=config, input_shape=input_shape)
-    return checkpoint, name, reference
+    return checkpoint, reference
 
 
 def _name_of(path: Path) -> str:

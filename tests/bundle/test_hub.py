@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from local_hub import local_hub
+from local_hub import SHA, local_hub
 
 from perceiver_edge.bundle import hub as hub_of_bundles
 from perceiver_edge.bundle.folder import publish, read_bundle
@@ -103,8 +103,70 @@ def test_of_a_model_only_what_is_read_is_fetched_and_without_network_it_is_there
     online = talk(CONVERT, "--model", "hf://user/perceiver", *PLAN).stdout
     fetched = {path.name for path in (tmp_path / "hf").rglob("*") if path.parent.parent.name == "snapshots"}
     assert fetched == {"config.json", "model.safetensors"}
-    offline = talk(CONVERT, "--model", "hf://user/perceiver", *PLAN, online=False).stdout
-    assert offline == online
+    offline = talk(CONVERT, "--model", "hf://user/perceiver", *PLAN, online=False)
+    assert f"revision {SHA} of hf://user/perceiver is used" in " ".join((offline.stdout + offline.stderr).split())
+    files = {word for word in online.split() if word.startswith("perceiver_")}
+    assert files <= set(offline.stdout.split())
+
+
+class _Moving:
+    """Of huggingface_hub: a repository whose branch moves on after it was asked for its files."""
+
+    asked = ()
+
+    def __init__(self, fails_with=None):
+        self.fails_with = fails_with
+
+    def model_info(self, repository):
+        if self.fails_with is not None:
+            raise self.fails_with
+        return SimpleNamespace(sha="old", siblings=[SimpleNamespace(rfilename="model.safetensors")])
+
+    def snapshot_download(self, repository, *, revision="new", local_files_only=False, allow_patterns):
+        self.asked += ((revision, local_files_only),)
+        return f"snapshots/{revision}"
+
+
+def test_files_are_of_the_revision_that_names_were_of(monkeypatch):
+    moving = _Moving()
+    monkeypatch.setattr(hub_of_bundles, "_library", lambda: moving)
+    assert hub_of_bundles.fetch_model("user/name") == (Path("snapshots/old"), ())
+    assert moving.asked == (("new", False), ("old", False))
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (TypeError("an argument it does not have"), TypeError, "argument"),
+        (PermissionError(13, "Permission denied", "/cache"), BadInputError, "cannot be read or written here"),
+        (OSError(28, "No space left on device"), BadInputError, "cannot be read or written here"),
+    ],
+)
+def test_what_is_no_silence_of_the_network_does_not_take_an_older_revision(error, raised, words, monkeypatch):
+    moving = _Moving(error)
+    monkeypatch.setattr(hub_of_bundles, "_library", lambda: moving)
+    with pytest.raises(raised, match=words):
+        hub_of_bundles.fetch_model("user/name")
+    assert moving.asked == ()
+
+
+def test_offline_by_its_settings_is_without_network(monkeypatch):
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    moving = _Moving(OfflineModeIsEnabled("offline mode is enabled"))
+    monkeypatch.setattr(hub_of_bundles, "_library", lambda: moving)
+    folder, (notice,) = hub_of_bundles.fetch_model("user/name")
+    assert moving.asked == (("new", True),)
+    assert folder == Path("snapshots/new")
+    assert "revision new of hf://user/name is used, from the cache" in notice
+
+
+def test_a_repository_without_a_configuration_is_there_without_network(talk, hub):
+    weights = (DIGITS_CHECKPOINT / "model.safetensors").read_bytes()
+    hub.repositories["user/weights"] = {"my.safetensors": weights}
+    fetch = "from perceiver_edge.bundle.hub import fetch_model; print(fetch_model('user/weights')[0])"
+    online = talk(fetch).stdout
+    assert talk(fetch, online=False).stdout == online
 
 
 def test_a_model_that_was_never_fetched_is_one_error_without_network(talk):

@@ -95,6 +95,7 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(num_samples="128"), "num_samples"),
         (edited(num_samples=True), "num_samples"),
         (edited(format="perceiver_edge calibration 9"), "version"),
+        (edited(format=4), "version"),
         (edited(points={"logits": [2, 1]}), "logits"),
         (edited(points={"logits": [1]}), "logits"),
         (edited(points={"logits": [0, float("nan")]}), "logits"),
@@ -122,6 +123,15 @@ def test_a_damaged_file_is_one_clear_error(text: str, message: str) -> None:
     with pytest.raises(BadInputError, match=message) as caught:
         Ranges.from_json(text, where="calibration.json")
     assert "calibration.json" in str(caught.value)
+
+
+def test_a_file_of_an_older_format_is_told_to_be_one() -> None:
+    older = json.loads(RANGES.to_json()) | {"format": "perceiver_edge calibration 3"}
+    del older["rows"]  # which format 3 did not have
+    with pytest.raises(BadInputError, match="another version") as caught:
+        Ranges.from_json(json.dumps(older))
+    assert "'perceiver_edge calibration 3'" in str(caught.value)
+    assert "calibrate again" in str(caught.value)
 
 
 def test_ranges_are_bound_to_their_model() -> None:

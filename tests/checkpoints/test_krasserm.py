@@ -125,6 +125,15 @@ def test_class_names_and_what_the_processor_does(folder):
     assert checkpoint.input_spec.resize is None
 
 
+@pytest.mark.parametrize("name", ["image", "image, later weights their own"])
+def test_without_the_processors_file_nobody_has_said_what_a_pixel_becomes(name, folder):
+    named = resolve_model(folder(name))
+    assert not named.input_spec.declares_normalisation
+    assert named.input_spec.resize is None
+    said = resolve_model(folder(name), image_mean=(0.5,), image_std=(0.5,), resize="squash").input_spec
+    assert (said.image_mean, said.image_std, said.resize) == ((0.5,), (0.5,), "squash")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

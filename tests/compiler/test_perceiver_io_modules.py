@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import perceiver_edge
-from perceiver_edge.compiler import import_check
+from perceiver_edge.compiler import import_check, perceiver_io_models
 from perceiver_edge.compiler.job import prepare
 from perceiver_edge.compiler.options import Options
 from perceiver_edge.errors import BadInputError
@@ -126,6 +126,42 @@ def test_a_module_that_does_more_is_refused(check):
 
     with pytest.raises(BadInputError, match="computes something else"):
         check(sharpened(More()), numbers()["input"], input_shape=(TOKENS,))
+
+
+def test_several_are_refused_by_name(check):
+    class Two(Asking):
+        def __init__(self):
+            super().__init__()
+            self.second = package.PerceiverIO(**IO)
+
+    with pytest.raises(BadInputError, match="several PerceiverIOs") as caught:
+        check(Two(), numbers()["input"], input_shape=(TOKENS,))
+    assert "perceiver, second" in str(caught.value)
+    assert "model.perceiver" in str(caught.value)
+
+
+def test_one_that_is_wrapped_is_one():
+    class Wrapped(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(super().__getattr__("inner"), name)
+
+    assert len(perceiver_io_models._perceivers(Wrapped(package.PerceiverIO(**IO)))) == 1
+
+
+def test_of_several_queries_none_is_taken_for_the_decoders(check):
+    module = sharpened(Asking())
+    module.other = torch.nn.Module()
+    module.other.register_buffer("queries", torch.zeros(4, 7))
+    with pytest.raises(BadInputError, match="called queries") as caught:
+        check(module, numbers()["input"], input_shape=(TOKENS,))
+    assert "queries, other.queries" in str(caught.value)
 
 
 def test_only_a_perceiver_io_takes_a_configuration(check):

@@ -41,6 +41,20 @@ def broken_tflite(content):
     return bytes(builder.Output())
 
 
+def test_a_refused_model_leaves_no_process(monkeypatch):
+    children = []
+
+    class Kept(child.ChildProcess):
+        def __init__(self, command):
+            super().__init__(command)
+            children.append(self)
+
+    monkeypatch.setattr(isolated, "ChildProcess", Kept)
+    with pytest.raises(BadInputError):
+        isolated.IsolatedRunner(b"no model", where="a.onnx", engine="onnxruntime")
+    assert children[0]._process.poll() is not None
+
+
 def test_nonsense_is_refused_before_an_engine_sees_it(float_tflite):
     with pytest.raises(BadInputError, match="graph"):
         load(broken_tflite(float_tflite), isolated=True)
