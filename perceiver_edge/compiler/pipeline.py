@@ -209,7 +209,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
             return json.dumps([ranges.to_json(), decisions]).encode()
 
         parts = ["ranges", method, digests, samples.description, options.with_mask, options.optimize_for]
-        parts += [options.task, samples.labels is not None, formats]
+        parts += [options.task, samples.labels is not None, formats if deployment.row_channels else []]
         text, decisions = json.loads(cache.cached(parts, observed))
     return Ranges.from_json(text), tuple(Decision(**decision) for decision in decisions)
 
