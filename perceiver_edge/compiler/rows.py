@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from perceiver_edge.calibration import Range, Ranges, RowRange, Sample
+from perceiver_edge.calibration import Range, Ranges, RowRange, Sample, quant_params
 from perceiver_edge.compiler.core_losses import TOLERANCE
 from perceiver_edge.compiler.cores import (
     LOSS_SAMPLES,
@@ -25,7 +25,7 @@ from perceiver_edge.compiler.cores import (
 from perceiver_edge.converters.core_params import Affine, RowParams
 from perceiver_edge.lowering import Decision
 from perceiver_edge.lowering.integer_core import STEPS
-from perceiver_edge.lowering.row_core import SUM_ROOM, Centring
+from perceiver_edge.lowering.row_core import LEAST_SCORE, SUM_ROOM, Centring
 
 FORMATS = ("tflite",)
 """Whose engines have a fast int8 product of two tensors. In ONNX Runtime it was not tried."""
@@ -113,9 +113,26 @@ def row_params_of(rows: Mapping[str, RowRange]) -> dict[str, RowParams]:
     """What the converters take."""
     return {
         name: RowParams(
-            affine(row.scores), Affine(1 / STEPS, -128), affine(_scaled(row.weighted, _centring(row).value_scale))
+            scores=affine(off_ties(row.scores)), weights=Affine(1 / STEPS, -128),
+            weighted=affine(_scaled(row.weighted, _centring(row).value_scale)),
         ) for name, row in rows.items()
     }  # fmt: skip
+
+
+def off_ties(scores: Range) -> Range:
+    """A little wider, for weights that are far from a tie.
+
+    Scores are whole steps apart, so all at one distance from their row's largest have the same weight. Where that
+    lies between two steps of a weight, an engine's exp tips all of them together by its last bit.
+    """
+
+    def to_nearest_tie(values: Range) -> float:
+        step = quant_params(values).scale
+        weights = STEPS * np.exp(-step * np.arange(1, LEAST_SCORE / step + 1))
+        return float(np.abs(weights - np.floor(weights) - 0.5).min())
+
+    room = (scores.max - scores.min) / 1000
+    return max((Range(scores.min, scores.max + room * count) for count in range(64)), key=to_nearest_tie)
 
 
 def row_site_ranges(ranges: Ranges, rows: Mapping[str, RowRange]) -> dict[str, Range]:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from perceiver_edge.calibration import Ranges
+from perceiver_edge.calibration import Range, Ranges, quant_params
 from perceiver_edge.checkpoints import Checkpoint, init_weights
 from perceiver_edge.compiler import rows
 from perceiver_edge.compiler.integer_arithmetic import rows_lost
@@ -151,3 +151,17 @@ def test_lines_of_a_calibration_that_this_model_does_not_have_are_refused():
     for channels in ({"layers.1.self_attn.0": 64}, {}, {"layers.0.self_attn.0": 63}):
         with pytest.raises(BadInputError, match="a self-attend that this model cannot run"):
             ranges.require_rows(channels)
+
+
+@pytest.mark.parametrize("limits", [(-4.70121, 9.69031), (-7.0, -6.0), (82.0, 235.0), (-1.0, 1000.0), (0.0, 0.0)])
+def test_no_weight_lies_where_the_last_bit_of_exp_decides(limits):
+    def nearest(scores):
+        step = quant_params(scores).scale
+        weights = 255 * np.exp(-step * np.arange(1, 6.3 / step))
+        return np.abs(weights % 1 - 0.5).min(initial=0.5)
+
+    given = Range(*limits)
+    wider = rows.off_ties(given)
+    assert wider.min == given.min and given.max <= wider.max <= given.max + 0.07 * (given.max - given.min)
+    assert nearest(wider) >= min(nearest(given), 2e-3)
+    assert nearest(wider) > 1e-3 or quant_params(wider).scale < 0.03  # of fine steps none weighs much
