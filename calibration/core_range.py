@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from perceiver_edge.calibration.layer_record import fields_of, to_line
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
@@ -53,11 +51,7 @@ class CoreRange:
 
     def to_json(self) -> str:
         """One line."""
-        values = {
-            field.name: [value.min, value.max] if isinstance(value := getattr(self, field.name), Range) else value
-            for field in dataclasses.fields(self)
-        }
-        return json.dumps(values, default=plain)
+        return to_line(self)
 
     @staticmethod
     def from_values(name: str, values: Any, *, where: object) -> CoreRange:
@@ -66,28 +60,12 @@ class CoreRange:
         Raises:
             BadInputError: keys or values that `to_json` does not write.
         """
-        fields = {field.name for field in dataclasses.fields(CoreRange)}
+        keys = ", ".join(sorted(field.name for field in dataclasses.fields(CoreRange)))
         try:
-            if set(values) != fields:
-                raise TypeError
-            numbers = {key: (value,) if key in _ERRORS else tuple(value) for key, value in values.items()}
-            if not all(type(number) in (int, float) for value in numbers.values() for number in value):
-                raise TypeError
-            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {*_ERRORS, "bound"}}
-            return CoreRange(
-                elu_error=float(values["elu_error"]), sigmoid_error=float(values["sigmoid_error"]),
-                bound=tuple(map(float, numbers["bound"])), **ranges,
-            )  # fmt: skip
+            return CoreRange(**fields_of(CoreRange, values, single=_ERRORS, several="bound"))
         except (TypeError, ValueError, OverflowError, BadInputError) as error:
             raise BadInputError(
                 f"The core {name!r} in the calibration file is not usable.",
-                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], two numbers, a list of numbers",
+                expected=f"an object of {keys}: ranges [min, max], two numbers, a list of numbers",
                 where=where, fix="remove it, and this cross-attend keeps its float softmax, or calibrate again",
             ) from error  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """For JSON: the number of Python's that a number of NumPy's is."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")

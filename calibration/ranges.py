@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perceiver_edge.calibration.core_range import CoreRange, plain
+from perceiver_edge.calibration.core_range import CoreRange
+from perceiver_edge.calibration.layer_record import plain
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.calibration.row_range import RowRange
 from perceiver_edge.calibration.samples import DIGEST_BYTES
@@ -160,28 +161,29 @@ class Ranges:
 
     def require_cores(self, rows: Mapping[str, int]) -> None:
         """Raises BadInputError unless every core is one of ``rows``, which says how many rows of scores it has."""
-        for name, core in self.cores.items():
-            if rows.get(name) != len(core.bound):
-                raise BadInputError(
-                    "The calibration has a core that this model cannot run in int8.",
-                    expected=f"{rows[name]} bounds" if name in rows else ", ".join(rows) or "none (there is a mask)",
-                    got=f"{len(core.bound)} bounds" if name in rows else name,
-                    fix="Remove this line, or calibrate again.",
-                )
+        bounds = {name: len(core.bound) for name, core in self.cores.items()}
+        _require_layers("core", "bounds", bounds, rows, none="none (there is a mask)")
 
     def require_rows(self, channels: Mapping[str, int]) -> None:
         """Raises BadInputError unless every self-attend of ``rows`` is one of ``channels``, which says how many means.
 
         A layer that is another once more has no line of its own.
         """
-        for name, row in self.rows.items():
-            if channels.get(name) != len(row.means):
-                raise BadInputError(
-                    "The calibration has a self-attend that this model cannot run in int8.",
-                    expected=f"{channels[name]} means" if name in channels else ", ".join(channels) or "none",
-                    got=f"{len(row.means)} means" if name in channels else name,
-                    fix="Remove this line, or calibrate again.",
-                )
+        means = {name: len(row.means) for name, row in self.rows.items()}
+        _require_layers("self-attend", "means", means, channels, none="none")
+
+
+def _require_layers(
+    what: str, counted: str, given: Mapping[str, int], expected: Mapping[str, int], *, none: str
+) -> None:
+    for name, count in given.items():
+        if expected.get(name) != count:
+            raise BadInputError(
+                f"The calibration has a {what} that this model cannot run in int8.",
+                expected=f"{expected[name]} {counted}" if name in expected else ", ".join(expected) or none,
+                got=f"{count} {counted}" if name in expected else name,
+                fix="Remove this line, or calibrate again.",
+            )
 
 
 def _parse_range(name: str, pair: Any, where: object) -> Range:

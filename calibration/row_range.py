@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from perceiver_edge.calibration.layer_record import fields_of, to_line
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
@@ -40,8 +40,7 @@ class RowRange:
 
     def to_json(self) -> str:
         """One line."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return json.dumps({k: [v.min, v.max] if isinstance(v, Range) else v for k, v in values.items()})
+        return to_line(self)
 
     @staticmethod
     def from_values(name: str, values: Any, *, where: object) -> RowRange:
@@ -50,20 +49,12 @@ class RowRange:
         Raises:
             BadInputError: keys or values that `to_json` does not write.
         """
-        fields = {field.name for field in dataclasses.fields(RowRange)}
+        keys = ", ".join(sorted(field.name for field in dataclasses.fields(RowRange)))
         try:
-            if set(values) != fields:
-                raise TypeError
-            numbers = {key: (value,) if key == "error" else tuple(value) for key, value in values.items()}
-            if not all(type(number) in (int, float) for pair in numbers.values() for number in pair):
-                raise TypeError
-            ranges = {key: Range(*map(float, numbers[key])) for key in fields - {"error", "means"}}
-            return RowRange(
-                error=float(values["error"]), means=tuple(map(float, numbers["means"])), **ranges
-            )  # fmt: skip
+            return RowRange(**fields_of(RowRange, values, single=("error",), several="means"))
         except (TypeError, ValueError, OverflowError, BadInputError) as error:
             raise BadInputError(
                 f"The self-attend {name!r} in the calibration file is not usable.",
-                expected=f"an object of {', '.join(sorted(fields))}: ranges [min, max], a number and a list of numbers",
+                expected=f"an object of {keys}: ranges [min, max], a number and a list of numbers",
                 where=where, fix="remove it, and this self-attend stays in float, or calibrate again",
             ) from error  # fmt: skip

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.calibration import Range, quant_params
+from perceiver_edge.calibration import Range
 from perceiver_edge.calibration.samples import INPUT, MASK
+from perceiver_edge.compiler.cores import affine
 from perceiver_edge.compiler.integer_arithmetic import HIGHEST, LOWEST, attend, attend_rows, rounded, steps
-from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
+from perceiver_edge.converters.core_params import CoreParams, RowParams
 from perceiver_edge.converters.onnx.rounding import rounded as rounded_by_inputs
 from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
 from perceiver_edge.converters.sites import FINEST_SUM
@@ -154,7 +155,7 @@ class _Run:
             scale, zero_point = self._at_run_time(x)
             product = tf.matmul(steps(x, scale, zero_point) - zero_point, weight) * (scale * scales)
             return _with_bias(product, linear.bias)
-        before, after = (_affine(points[f"{name}.{end}"]) for end in ("input", "output"))
+        before, after = (affine(points[f"{name}.{end}"]) for end in ("input", "output"))
         unit = scales * np.float32(before.scale)
         product = tf.matmul(steps(x, before.scale, before.zero_point) - before.zero_point, weight) * unit
         sum_step = np.maximum(unit, np.float32(FINEST_SUM * after.scale))
@@ -195,7 +196,4 @@ def _with_bias(product: tf.Tensor, bias: np.ndarray | None) -> tf.Tensor:
     return product if bias is None else product + bias
 
 
-@functools.cache
-def _affine(values: Range) -> Affine:
-    params = quant_params(values)
-    return Affine(params.scale, params.zero_point)
+_affine = functools.cache(affine)

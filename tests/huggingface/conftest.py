@@ -32,6 +32,17 @@ def _load() -> ModuleType:
 golden = _load()
 
 
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    """The script that made the stored outputs; needs transformers."""
+    spec = importlib.util.spec_from_file_location("make_huggingface", GOLDEN.with_name("make_huggingface.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(GOLDEN.parent))
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(params=golden.names())
 def case(request):
     return golden.load(request.param)

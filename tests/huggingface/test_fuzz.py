@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,21 +28,11 @@ from perceiver_edge.lowering import lower
 
 pytest.importorskip("transformers")
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 TOLERANCE = 1e-5
 """Relative L2. Both compute in float64; transformers' Fourier features are float32, which is 1e-7."""
 
 FEW, MANY = 14, 280
 """Configurations: two, and forty, of each architecture."""
-
-
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("make_huggingface", GOLDEN / "make_huggingface.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(GOLDEN))
-    spec.loader.exec_module(module)
-    return module
 
 
 class Draw:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,17 +11,6 @@ from perceiver_edge.compiler.transformers_models import read_transformers_model,
 from perceiver_edge.errors import BadInputError
 
 pytest.importorskip("transformers")
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("make_huggingface", GOLDEN / "make_huggingface.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(GOLDEN))
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_stored_outputs_are_those_of_this_version(case, maker, expected):

@@ -40,6 +40,16 @@ def sharper(program, factor):
     return map_blocks(program, rewrite)
 
 
+def up_to_the_limit(program):
+    """The same program with queries as large as exp holds."""
+    (stack,), (extent,) = program.stacks, program.extents()
+    room = min(
+        rule.largest_exponent(block, extent) / rule.largest_score(block, stack, extent)
+        for block in stack.cross_attentions()
+    )
+    return sharper(program, 0.999 * room)
+
+
 def inputs_of_all_kinds():
     """Small, large, constant, with one token or one channel that stands out."""
     random = np.random.default_rng(0)
@@ -93,12 +103,7 @@ def test_no_score_is_larger_than_its_bound(lowered, monkeypatch):
 
 
 def test_no_input_overflows_float32_up_to_the_limit(lowered, execute, relative_l2):
-    (stack,), (extent,) = lowered.stacks, lowered.extents()
-    room = min(
-        rule.largest_exponent(block, extent) / rule.largest_score(block, stack, extent)
-        for block in stack.cross_attentions()
-    )
-    sharp = sharper(lowered, 0.999 * room)
+    sharp = up_to_the_limit(lowered)
     for inputs in inputs_of_all_kinds():
         got = execute(single_precision(sharp), inputs, dtype=tf.float32)
         assert np.isfinite(got).all()
@@ -213,12 +218,7 @@ def test_with_a_mask_scores_that_could_overflow_keep_their_maximum(lowered):
 
 def test_one_token_that_is_left_is_attended_to_up_to_the_limit(lowered, execute, relative_l2):
     """However far its scores are below 0."""
-    (stack,), (extent,) = lowered.stacks, lowered.extents()
-    room = min(
-        rule.largest_exponent(block, extent) / rule.largest_score(block, stack, extent)
-        for block in stack.cross_attentions()
-    )
-    sharp = sharper(lowered, 0.999 * room)
+    sharp = up_to_the_limit(lowered)
     inputs = 100 * np.random.default_rng(0).standard_normal((48, 6, 8, 3))
     mask = np.eye(48, dtype=bool).reshape(48, 6, 8)
     got = execute(single_precision(sharp), inputs, mask, dtype=tf.float32)
