@@ -8,8 +8,8 @@ from perceiver_edge.calibration.observers import MinMaxObserver, MseObserver, Ob
 from perceiver_edge.calibration.partition import Part, split
 from perceiver_edge.calibration.quant_params import QuantParams, Range, quant_params
 from perceiver_edge.calibration.ranges import Ranges
-from perceiver_edge.calibration.repeated import one_range_for_all_uses
-from perceiver_edge.calibration.row_range import RowRange
+from perceiver_edge.calibration.repeated import first_use, one_range_for_all_uses
+from perceiver_edge.calibration.row_range import RowLayer, RowRange
 from perceiver_edge.calibration.samples import Sample, Samples, SampleSource
 from perceiver_edge.calibration.sources import open_source
 
@@ -26,11 +26,13 @@ __all__ = [
     "QuantParams",
     "Range",
     "Ranges",
+    "RowLayer",
     "RowRange",
     "Sample",
     "SampleSource",
     "Samples",
     "as_source",
+    "first_use",
     "give_room",
     "observe",
     "one_range_for_all_uses",

@@ -18,11 +18,12 @@ def to_line(record: Any) -> str:
     return json.dumps({k: [v.min, v.max] if isinstance(v, Range) else v for k, v in values.items()}, default=plain)
 
 
-def fields_of(record: type, values: Any, *, single: Collection[str], several: str) -> dict[str, Any]:
+def fields_of(record: type, values: Any, *, single: Collection[str] = (), several: str | None = None) -> dict[str, Any]:
     """What ``record`` is made from: the inverse of `to_line`, after JSON was parsed.
 
     Args:
-        single: the fields that are one number. ``several``: the one that is a tuple of numbers. Others are ranges.
+        single: the fields that are one number. ``several``: the one, if any, that is a tuple of numbers. Others are
+            ranges.
 
     Raises:
         TypeError, ValueError, OverflowError, BadInputError: keys or values that `to_line` does not write.
@@ -33,8 +34,11 @@ def fields_of(record: type, values: Any, *, single: Collection[str], several: st
     numbers = {key: (value,) if key in single else tuple(value) for key, value in values.items()}
     if not all(type(number) in (int, float) for value in numbers.values() for number in value):
         raise TypeError
-    found: dict[str, Any] = {key: Range(*map(float, numbers[key])) for key in fields - {*single, several}}
-    return found | {key: float(values[key]) for key in single} | {several: tuple(map(float, numbers[several]))}
+    found: dict[str, Any] = {}
+    for key in fields:
+        given = tuple(map(float, numbers[key]))
+        found[key] = given if key == several else given[0] if key in single else Range(*given)
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -10,11 +10,12 @@ from typing import Any
 from perceiver_edge.calibration.core_range import CoreRange
 from perceiver_edge.calibration.layer_record import plain
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
-from perceiver_edge.calibration.row_range import RowRange
+from perceiver_edge.calibration.repeated import first_use
+from perceiver_edge.calibration.row_range import RowLayer, RowRange
 from perceiver_edge.calibration.samples import DIGEST_BYTES
 from perceiver_edge.errors import BadInputError, option
 
-FORMAT = "perceiver_edge calibration 4"
+FORMAT = "perceiver_edge calibration 5"
 
 _TYPE_OF_KEY: dict[str, type] = {
     "format": str,
@@ -25,6 +26,7 @@ _TYPE_OF_KEY: dict[str, type] = {
     "num_samples": int,
     "points": dict,
     "cores": dict,
+    "row_layers": dict,
     "rows": dict,
     "digests": list,
 }
@@ -38,7 +40,8 @@ class Ranges:
     Args:
         points: the range of each quantisation point, by name.
         cores: of the cross-attends whose core is to run in int8, by name; the others keep their float softmax.
-        rows: of the self-attends whose products are to run in int8, by name.
+        row_layers: of the self-attends some of whose uses run in int8, by the name of their first use.
+        rows: of the uses of self-attends whose products are to run in int8, by name.
         method: how the ranges were chosen: ``minmax``, ``percentile`` or ``mse``.
         num_samples: how many samples were observed.
         source: where they came from, in words.
@@ -55,6 +58,7 @@ class Ranges:
     is_random: bool
     digests: frozenset[bytes]
     fingerprint: str
+    row_layers: dict[str, RowLayer] = field(default_factory=dict)
     rows: dict[str, RowRange] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -70,15 +74,18 @@ class Ranges:
             "method": self.method,
             "num_samples": self.num_samples,
         }
+        sections = {
+            "points": {name: _json([point.min, point.max]) for name, point in self.points.items()},
+            "cores": {name: core.to_json() for name, core in self.cores.items()},
+            "row_layers": {name: layer.to_json() for name, layer in self.row_layers.items()},
+            "rows": {name: row.to_json() for name, row in self.rows.items()},
+        }
         lines = [f"  {_json(key)}: {_json(value)}," for key, value in header.items()]
-        points = [f"    {_json(name)}: {_json([point.min, point.max])}" for name, point in self.points.items()]
+        for key, section in sections.items():
+            named = (f"    {_json(name)}: {line}" for name, line in section.items())
+            lines += [f"  {_json(key)}: {{", ",\n".join(named), "  },"]
         digests = f'  "digests": {_json(sorted(digest.hex() for digest in self.digests))}'
-        cores = [f"    {_json(name)}: {core.to_json()}" for name, core in self.cores.items()]
-        points = ['  "points": {', ",\n".join(points), "  },"]
-        cores = ['  "cores": {', ",\n".join(cores), "  },"]
-        rows = [f"    {_json(name)}: {row.to_json()}" for name, row in self.rows.items()]
-        rows = ['  "rows": {', ",\n".join(rows), "  },"]
-        return "\n".join(["{", *lines, *points, *cores, *rows, digests, "}", ""])
+        return "\n".join(["{", *lines, digests, "}", ""])
 
     @staticmethod
     def from_json(text: str, *, where: object = None) -> Ranges:
@@ -122,6 +129,9 @@ class Ranges:
         values["cores"] = {
             name: CoreRange.from_values(name, core, where=where) for name, core in values["cores"].items()
         }
+        values["row_layers"] = {
+            name: RowLayer.from_values(name, layer, where=where) for name, layer in values["row_layers"].items()
+        }
         values["rows"] = {name: RowRange.from_values(name, row, where=where) for name, row in values["rows"].items()}
         values["digests"] = frozenset(_parse_digest(digest, where) for digest in values["digests"])
         return Ranges(**values)
@@ -164,13 +174,18 @@ class Ranges:
         bounds = {name: len(core.bound) for name, core in self.cores.items()}
         _require_layers("core", "bounds", bounds, rows, none="none (there is a mask)")
 
-    def require_rows(self, channels: Mapping[str, int]) -> None:
-        """Raises BadInputError unless every self-attend of ``rows`` is one of ``channels``, which says how many means.
+    def require_rows(self, channels: Mapping[str, int], repeated: Mapping[str, str]) -> None:
+        """Raises BadInputError unless every self-attend of ``row_layers`` and ``rows`` is one of the model's.
 
-        A layer that is another once more has no line of its own.
+        Args:
+            channels: of every use of a self-attend that can run in int8, how many means its layer has.
+            repeated: layers that are others once more (`repeated.first_use`).
         """
-        means = {name: len(row.means) for name, row in self.rows.items()}
-        _require_layers("self-attend", "means", means, channels, none="none")
+        means = {name: len(layer.means) for name, layer in self.row_layers.items()}
+        own = {name: count for name, count in channels.items() if first_use(name, repeated) == name}
+        _require_layers("layer of self-attends", "means", means, own, none="none")
+        uses = dict.fromkeys((name for name in channels if first_use(name, repeated) in means), 1)
+        _require_layers("self-attend", "line", dict.fromkeys(self.rows, 1), uses, none="a layer under row_layers")
 
 
 def _require_layers(

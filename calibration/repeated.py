@@ -20,13 +20,15 @@ def one_range_for_all_uses(points: Mapping[str, Range], repeated: Mapping[str, s
         points: by name: ``<layer>.<block>.<product>.input`` or ``….output``.
         repeated: the name of a layer that is another one once more → that one's name.
     """
-
-    def first_use(name: str) -> str:
-        layer = ".".join(name.split(".")[:2])
-        return repeated.get(layer, layer) + name.removeprefix(layer)
-
     shared: dict[str, Range] = {}
+    firsts = {name: first_use(name, repeated) for name in points}
     for name, values in points.items():
-        seen = shared.get(first_use(name), values)
-        shared[first_use(name)] = Range(min(seen.min, values.min), max(seen.max, values.max))
-    return {name: shared[first_use(name)] for name in points}
+        seen = shared.get(firsts[name], values)
+        shared[firsts[name]] = Range(min(seen.min, values.min), max(seen.max, values.max))
+    return {name: shared[first] for name, first in firsts.items()}
+
+
+def first_use(name: str, repeated: Mapping[str, str]) -> str:
+    """``layers.7.self_attn.2`` → ``layers.1.self_attn.2``, where layer 7 is layer 1 once more."""
+    layer = ".".join(name.split(".")[:2])
+    return repeated.get(layer, layer) + name.removeprefix(layer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
-from perceiver_edge.calibration import Range, Ranges, RowRange
+from perceiver_edge.calibration import Range, Ranges
 from perceiver_edge.calibration.hull import HULL_SUFFIX
 from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.artefacts import ROUNDED_BY_INPUTS, Kind
@@ -26,7 +26,14 @@ from perceiver_edge.compiler.head import float_sites
 from perceiver_edge.compiler.integer_arithmetic import rows_lost
 from perceiver_edge.compiler.integer_model import IntegerModel
 from perceiver_edge.compiler.resolve import NamedModel
-from perceiver_edge.compiler.rows import centrings_of, first_use, row_params_of, row_site_ranges, rows_in, values_of
+from perceiver_edge.compiler.rows import (
+    Rows,
+    centrings_of,
+    row_params_of,
+    row_site_ranges,
+    rows_in,
+    values_of,
+)
 from perceiver_edge.converters.half_constants import as_stored
 from perceiver_edge.converters.points import constants_in
 from perceiver_edge.converters.trace import Traced, trace
@@ -62,7 +69,7 @@ class Deployment:
         row_losses: with the ranges of every self-attend → what int8 loses there (`integer_arithmetic.rows_lost`).
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
-        row_channels: of keys and values together, of the self-attends that have an int8 form, by their first use.
+        row_channels: of keys and values together, of the self-attends that have an int8 form.
         core_rows: the rows of scores of every core that has an int8 form.
         why_no_core: if there is none.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
@@ -78,7 +85,7 @@ class Deployment:
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
     row_means: Callable[[Feeds], Mapping[str, np.ndarray]]
     row_extents: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
-    row_losses: Callable[[Mapping[str, RowRange]], Callable[[Feeds], Mapping[str, np.ndarray]]]
+    row_losses: Callable[[Rows], Callable[[Feeds], Mapping[str, np.ndarray]]]
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
     row_channels: Mapping[str, int]
@@ -119,11 +126,12 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
             else trace(_in_order(module.of(whole), inputs), inputs=inputs, output_name=output_name)
         )
 
-    def int8_rows(ranges: Ranges, format_: str) -> dict[str, RowRange]:
+    def int8_rows(ranges: Ranges, format_: str) -> Rows:
         return rows_in(ranges, format_, row_blocks(program), program.repeated_layers())
 
     def integer_program(ranges: Ranges, format_: str) -> Program:
-        rewritten = with_row_cores(program, centrings_of(int8_rows(ranges, format_)))
+        rows = int8_rows(ranges, format_)
+        rewritten = with_row_cores(program, centrings_of(rows), rows.uses)
         if cores := cores_in(ranges, format_):
             rewritten = with_integer_cores(rewritten, bounds_of(cores), exponential=EXPONENTIALS[format_])
         return rewritten
@@ -145,7 +153,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
         if kind.precision != "int8" or ranges is None:
             return None
         cores, rows = cores_in(ranges, kind.format), int8_rows(ranges, kind.format)
-        rewritten = as_in_file.of(integer_program(ranges, kind.format)) if cores or rows else as_in_file
+        rewritten = as_in_file.of(integer_program(ranges, kind.format)) if cores or rows.uses else as_in_file
         return IntegerModel(
             rewritten, kind.format, is_dynamic=False, points=integer_points(ranges, kind.format),
             cores=params_of(cores, EXPONENTIALS[kind.format]), rows=row_params_of(rows), inputs=inputs,
@@ -153,7 +161,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     def integer_form(ranges: Ranges, format_: str) -> IntegerForm:
         cores, rows = cores_in(ranges, format_), int8_rows(ranges, format_)
-        if not cores and not rows:
+        if not cores and not rows.uses:
             names = watch.point_names
             points = {name: ranges.points[name] for name in names if name in ranges.points}
             return IntegerForm(traced, points, {}, float_sites(names, points))
@@ -188,8 +196,7 @@ def _in_order(function: Callable[..., tf.Tensor], names: Iterable[str]) -> Calla
 
 
 def _row_channels(program: Program) -> dict[str, int]:
-    repeated = program.repeated_layers()
-    return {first_use(name, repeated): sum(block.widths[1:]) for name, block in row_blocks(program).items()}
+    return {name: sum(block.widths[1:]) for name, block in row_blocks(program).items()}
 
 
 def _core_rows(program: Program) -> dict[str, int]:
@@ -227,15 +234,16 @@ class _Watch:
     def row_extents(self, feeds: Feeds, means: Mapping[str, np.ndarray]) -> Extents:
         return _arrays(self._row_extents(_tensors(feeds), _tensors(means)))
 
-    def row_losses(self, rows: Mapping[str, RowRange]) -> Callable[[Feeds], dict[str, np.ndarray]]:
+    def row_losses(self, rows: Rows) -> Callable[[Feeds], dict[str, np.ndarray]]:
         centrings, params = centrings_of(rows), row_params_of(rows)
 
         def losses(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             found: dict[str, tf.Tensor] = {}
 
             def row_tap(name: str, operands: row_attention.RowOperands) -> None:
-                if name in rows:
-                    found[name] = rows_lost(operands, centrings[name], values_of(rows[name]), params[name])
+                if name in params:
+                    value = values_of(rows.layers[name])
+                    found[name] = rows_lost(operands, centrings[name], value, params[name])
 
             self._run(feeds, row_tap=row_tap)
             return found

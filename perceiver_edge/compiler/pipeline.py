@@ -177,7 +177,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
     if job.ranges is not None:
         job.ranges.require_points(deployment.point_names, optional=head_points)  # of this model, as was checked
         job.ranges.require_cores(deployment.core_rows)
-        job.ranges.require_rows(deployment.row_channels)
+        job.ranges.require_rows(deployment.row_channels, deployment.repeated)
         return job.ranges, (*given_cores(job.ranges, deployment.core_rows), given_rows(job.ranges))
     method, samples, options = job.options.method or DEFAULT_METHOD, job.calibrating, job.options
     digests = [digest.hex() for digest in samples.digests.values()]
@@ -194,7 +194,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
                 observer.outputs, points.get(f"{head}.output"), task=options.task or _chance(job),
                 has_labels=samples.labels is not None,
             )  # fmt: skip
-            rows, row_decision = choose_rows(
+            row_layers, rows, row_decision = choose_rows(
                 deployment.row_means, deployment.row_extents, deployment.row_losses, samples,
                 repeated=deployment.repeated, formats=formats,
             )  # fmt: skip
@@ -203,7 +203,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
             ranges = Ranges(
                 points=points, cores=cores, method=method, num_samples=len(samples), source=samples.description,
                 is_random=samples.is_random, digests=frozenset(samples.digests.values()),
-                fingerprint=job.model.fingerprint, rows=rows,
+                fingerprint=job.model.fingerprint, row_layers=row_layers, rows=rows,
             )  # fmt: skip
             decisions = [dataclasses.asdict(d) for d in (*core_decisions, row_decision, head_decision)]
             return json.dumps([ranges.to_json(), decisions]).encode()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perceiver_edge.calibration import Range, Ranges, RowRange, Sample, quant_params
+from perceiver_edge.calibration import Range, Ranges, RowLayer, RowRange, Sample, first_use, quant_params
 from perceiver_edge.compiler.core_losses import TOLERANCE
 from perceiver_edge.compiler.cores import (
     LOSS_SAMPLES,
@@ -37,58 +37,78 @@ MARGIN = 0.1
 """Of its magnitude, by which a new sample may exceed the calibration's."""
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The self-attends of a model that run in int8.
+
+    ``uses``: they. ``layers``: what their layers share, by the name of every use, also of those that stay in float.
+    """
+
+    layers: Mapping[str, RowLayer]
+    uses: Mapping[str, RowRange]
+
+
 def choose_rows(
     means: Callable[[Sample], Means],
     extents: Callable[[Sample, Means], Extents],
-    losses: Callable[[Mapping[str, RowRange]], Callable[[Sample], Mapping[str, np.ndarray]]],
+    losses: Callable[[Rows], Callable[[Sample], Mapping[str, np.ndarray]]],
     samples: Iterable[Sample],
     *,
     repeated: Mapping[str, str],
     formats: Container[str],
-) -> tuple[dict[str, RowRange], Decision]:
-    """The self-attends whose products int8 serves well enough, each by its first use, and the reason for the choice.
+) -> tuple[dict[str, RowLayer], dict[str, RowRange], Decision]:
+    """The self-attends whose products int8 serves well enough, what their layers share, and the reason for the choice.
 
-    A layer is judged by the use that loses most, with the ranges that all its uses get.
+    Each use of a layer is judged by itself, with what all of them share.
 
     Args:
         means: from a batch of one to the means of keys and values of every self-attend.
         extents: from that, and these of all samples, to what `row_attention.extents` gives.
         losses: with the ranges of every use → from a batch of one to what `integer_arithmetic.rows_lost` gives.
         samples: without batch; the first are kept.
-        repeated: layers that are others once more (`Program.repeated_layers`): all uses have the same ranges.
+        repeated: layers that are others once more (`Program.repeated_layers`).
         formats: that are made.
     """
     if not any(format_ in formats for format_ in FORMATS):
-        return {}, Decision("row_core", False, "no TFLite file is made")
+        return {}, {}, Decision("row_core", False, "no TFLite file is made")
     batches = [{k: v[np.newaxis] for k, v in s.items()} for s in itertools.islice(samples, LOSS_SAMPLES)]
     own = [means(batch) for batch in batches]
-    uses: dict[str, list[str]] = {}
-    for name in own[0]:
-        uses.setdefault(first_use(name, repeated), []).append(name)
-    if not uses:
-        return {}, Decision("row_core", False, "no self-attend is large enough to gain by int8")
-    shared = {first: _short(np.mean([one[n] for n in names for one in own], axis=0)) for first, names in uses.items()}
-    centred = {name: shared[first] for first, names in uses.items() for name in names}
-    observer = ExtentsObserver()
+    firsts = {name: first_use(name, repeated) for name in own[0]}
+    if not firsts:
+        return {}, {}, Decision("row_core", False, "no self-attend is large enough to gain by int8")
+    of_layers = {
+        first: _short(np.mean([one[name] for name in firsts if firsts[name] == first for one in own], axis=0))
+        for first in firsts.values()
+    }
+    centred = {name: of_layers[first] for name, first in firsts.items()}
+    of_layer, of_use = ExtentsObserver(), ExtentsObserver()
     for batch in batches:
-        for name, values in extents(batch, centred).items():
-            observer.update({first_use(name, repeated): values})
-    found = {first: _row_range(shared[first], values) for first, values in observer.extents().items()}
-    lost = _worst_losses(losses({name: found[first_use(name, repeated)] for name in centred}), batches, uses)
-    rows = {first: replace(found[first], error=loss) for first, loss in lost.items() if loss <= TOLERANCE}
-    reason = f"{len(rows)} of {len(lost)} self-attends in TFLite; int8 loses {min(lost.values()):.2g} to "
-    reason += f"{max(lost.values()):.2g} of what is attended to (at most {TOLERANCE:g} is accepted)"
-    return rows, Decision("row_core", bool(rows), reason)
+        found = extents(batch, centred)
+        of_use.update(found)
+        for name, values in found.items():
+            of_layer.update({firsts[name]: values})
+    layers = {first: _row_layer(of_layers[first], values) for first, values in of_layer.extents().items()}
+    uses = {name: _row_range(values) for name, values in of_use.extents().items()}
+    lost = _losses(losses(Rows({name: layers[first] for name, first in firsts.items()}, uses)), batches)
+    rows = {name: replace(uses[name], error=loss) for name, loss in lost.items() if loss <= TOLERANCE}
+    kept = {firsts[name]: layers[firsts[name]] for name in rows}
+    return kept, rows, Decision("row_core", bool(rows), _reason(lost))
 
 
-def _worst_losses(
-    losses: Callable[[Sample], Mapping[str, np.ndarray]], batches: Iterable[Sample], uses: Mapping[str, Iterable[str]]
-) -> dict[str, float]:
-    errors = {name: np.zeros(2) for names in uses.values() for name in names}
-    for batch in batches:
-        for name, error in losses(batch).items():
-            errors[name] = errors[name] + error
-    return {first: max(relative(*errors[name]) for name in names) for first, names in uses.items()}
+def _losses(losses: Callable[[Sample], Mapping[str, np.ndarray]], batches: Iterable[Sample]) -> dict[str, float]:
+    found = [losses(batch) for batch in batches]
+    return {name: relative(*np.sum([errors[name] for errors in found], axis=0)) for name in found[0]}
+
+
+def _reason(lost: Mapping[str, float]) -> str:
+    served = [loss for loss in lost.values() if loss <= TOLERANCE]
+    others = [loss for loss in lost.values() if loss > TOLERANCE]
+    reason = f"{len(served)} of {len(lost)} self-attends in TFLite"
+    if served:
+        reason += f"; int8 loses {min(served):.2g} to {max(served):.2g} of what is attended to"
+    if others:
+        reason += f"; {len(others)} would lose {min(others):.2g} to {max(others):.2g}, so they stay in float"
+    return f"{reason} (at most {TOLERANCE:g} is accepted)"
 
 
 def given_rows(ranges: Ranges) -> Decision:
@@ -97,25 +117,26 @@ def given_rows(ranges: Ranges) -> Decision:
     return Decision("row_core", bool(count), f"{count} self-attends, as the calibration file says")
 
 
-def rows_in(ranges: Ranges, format_: str, names: Iterable[str], repeated: Mapping[str, str]) -> dict[str, RowRange]:
+def rows_in(ranges: Ranges, format_: str, names: Iterable[str], repeated: Mapping[str, str]) -> Rows:
     """Of the self-attends called so, those that run in int8 in this format: it loses little enough."""
+    uses = {name: row for name, row in ranges.rows.items() if format_ in FORMATS and row.error <= TOLERANCE}
+    served = {first_use(name, repeated) for name in uses}
     firsts = {name: first_use(name, repeated) for name in names}
-    rows = {name: row for name, row in ranges.rows.items() if format_ in FORMATS and row.error <= TOLERANCE}
-    return {name: rows[first] for name, first in firsts.items() if first in rows}
+    return Rows({name: ranges.row_layers[first] for name, first in firsts.items() if first in served}, uses)
 
 
-def centrings_of(rows: Mapping[str, RowRange]) -> dict[str, Centring]:
+def centrings_of(rows: Rows) -> dict[str, Centring]:
     """What rewriting the program takes."""
-    return {name: _centring(row) for name, row in rows.items()}
+    return {name: _centring(layer) for name, layer in rows.layers.items()}
 
 
-def row_params_of(rows: Mapping[str, RowRange]) -> dict[str, RowParams]:
+def row_params_of(rows: Rows) -> dict[str, RowParams]:
     """What the converters take."""
     return {
         name: RowParams(
             scores=affine(off_ties(row.scores)), weights=Affine(1 / STEPS, -128),
-            weighted=affine(_scaled(row.weighted, _centring(row).value_scale)),
-        ) for name, row in rows.items()
+            weighted=affine(_scaled(row.weighted, _centring(rows.layers[name]).value_scale)),
+        ) for name, row in rows.uses.items()
     }  # fmt: skip
 
 
@@ -135,42 +156,36 @@ def off_ties(scores: Range) -> Range:
     return max((Range(scores.min, scores.max + room * count) for count in range(64)), key=to_nearest_tie)
 
 
-def row_site_ranges(ranges: Ranges, rows: Mapping[str, RowRange]) -> dict[str, Range]:
-    """The quantisation points that the int8 form has otherwise."""
+def row_site_ranges(ranges: Ranges, rows: Rows) -> dict[str, Range]:
+    """The quantisation points that the layers have otherwise: also those of uses that stay in float."""
     points: dict[str, Range] = {}
-    for name, row in rows.items():
+    for name, layer in rows.layers.items():
         points |= {
             f"{name}.centred_qkv.input": ranges.points[f"{name}.qkv.input"],
-            f"{name}.centred_qkv.output": _projected(row),
-            f"{name}.output.input": _scaled(row.attended, _centring(row).value_scale),
+            f"{name}.centred_qkv.output": _projected(layer),
+            f"{name}.output.input": _scaled(layer.attended, _centring(layer).value_scale),
         }
     return points
 
 
-def values_of(row: RowRange) -> Affine:
+def values_of(layer: RowLayer) -> Affine:
     """How queries, keys and values come from their product."""
-    return affine(_projected(row))
+    return affine(_projected(layer))
 
 
-def _projected(row: RowRange) -> Range:
-    return symmetric(Range(0.0, _largest(row)))
+def _projected(layer: RowLayer) -> Range:
+    return symmetric(Range(0.0, _largest(layer)))
 
 
-def _centring(row: RowRange) -> Centring:
+def _centring(layer: RowLayer) -> Centring:
     return Centring(
-        np.array(row.means), _largest(row) / magnitude(row.keys), _largest(row) / magnitude(row.values)
+        np.array(layer.means), _largest(layer) / magnitude(layer.keys), _largest(layer) / magnitude(layer.values)
     )  # fmt: skip
 
 
-def _largest(row: RowRange) -> float:
+def _largest(layer: RowLayer) -> float:
     """Of queries, keys and values alike, once they are scaled."""
-    return float(np.sqrt(magnitude(row.queries) * magnitude(row.keys)))
-
-
-def first_use(name: str, repeated: Mapping[str, str]) -> str:
-    """``layers.7.self_attn.2`` → ``layers.1.self_attn.2``, where layer 7 is layer 1 once more."""
-    layer = ".".join(name.split(".")[:2])
-    return repeated.get(layer, layer) + name.removeprefix(layer)
+    return float(np.sqrt(magnitude(layer.queries) * magnitude(layer.keys)))
 
 
 def _short(mean: np.ndarray) -> np.ndarray:
@@ -178,16 +193,23 @@ def _short(mean: np.ndarray) -> np.ndarray:
     return np.array([float(f"{value:.3g}") for value in mean])
 
 
-def _row_range(means: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowRange:
-    def widened(name: str, room: float) -> Range:
-        low, high = map(float, extents[name])
-        return Range(low - room * (high - low), high + room * (high - low))
-
-    return RowRange(
-        error=0.0, means=tuple(means.tolist()),
-        queries=widened("queries", MARGIN / 2), keys=widened("keys", MARGIN / 2), values=widened("values", MARGIN / 2),
-        scores=widened("scores", 0.0), weighted=widened("weighted", SUM_ROOM), attended=widened("attended", MARGIN),
+def _row_layer(means: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowLayer:
+    return RowLayer(
+        means=tuple(means.tolist()), queries=_widened(extents["queries"], MARGIN / 2),
+        keys=_widened(extents["keys"], MARGIN / 2), values=_widened(extents["values"], MARGIN / 2),
+        attended=_widened(extents["attended"], MARGIN),
     )  # fmt: skip
+
+
+def _row_range(extents: Mapping[str, np.ndarray]) -> RowRange:
+    return RowRange(
+        error=0.0, scores=_widened(extents["scores"], 0.0), weighted=_widened(extents["weighted"], SUM_ROOM)
+    )  # fmt: skip
+
+
+def _widened(extent: np.ndarray, room: float) -> Range:
+    low, high = map(float, extent)
+    return Range(low - room * (high - low), high + room * (high - low))
 
 
 def _scaled(values: Range, factor: float) -> Range:

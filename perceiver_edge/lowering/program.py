@@ -110,8 +110,8 @@ class CrossAttention:
 class SelfAttention:
     """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three.
 
-    ``parts``: the heads are computed in so many, one after the other (`chunk_heads`). ``has_row_core``: it has the
-    form for int8 (`row_core`).
+    ``parts``: the heads are computed in so many, one after the other (`chunk_heads`). ``is_centred``: its weights are
+    those of `row_core`, which other uses of them may need; ``has_row_core``: it has this form itself.
     """
 
     norm: Norm
@@ -120,6 +120,7 @@ class SelfAttention:
     heads: int
     scale: float
     parts: int = 1
+    is_centred: bool = False
     has_row_core: bool = False
     is_residual = True
 

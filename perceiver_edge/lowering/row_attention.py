@@ -34,7 +34,7 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 
 def extents(operands: RowOperands, means: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What int8 needs to know of one sample: what is said of a layer is of all its uses, and all samples.
+    """What int8 needs to know of one sample in one use of a layer.
 
     Args:
         means: what keys and values are centred by ``[h * d + h * e]``.

@@ -13,12 +13,16 @@ nothing:
 
 Queries, keys and values are multiplied with numbers that cancel, so that each fills the range which they share
 (`balance_heads`). Exact in float for any b, c and numbers.
+
+A layer that is used several times is packed once by an engine as long as its products with weights have the same
+numbers in every use: b, c and the ranges of queries, keys, values and results are of all uses. Scores and weighted sums
+have no weights, and each use has ranges of its own, or stays in float.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,26 +67,36 @@ def row_blocks(program: Program) -> dict[str, SelfAttention]:
     }
 
 
-def with_row_cores(program: Program, centrings: Mapping[str, Centring]) -> Program:
-    """The same program with the self-attends named in ``centrings`` in this form; what was shared stays shared.
+def with_row_cores(program: Program, centrings: Mapping[str, Centring], uses: Container[str]) -> Program:
+    """The same program with self-attends in this form.
+
+    Layers that shared everything differ then in which form they have; their weights stay one and the same.
 
     Args:
-        centrings: by ``<stack>.<i>.<block>``. Uses of one layer have the same, or none has one.
+        centrings: by ``<stack>.<i>.<block>``: of all uses of a layer the same, or none has one.
+        uses: those that have the form. Others with a centring have the weights of the form, and attend as before.
     """
+    made: dict[int, SelfAttention] = {}
+    layers: dict[tuple[int, tuple[bool, ...]], Layer] = {}
 
     def rewritten(name: str, block: Block) -> Block:
         if name not in centrings:
             return block
         assert isinstance(block, SelfAttention)
-        return _centred(block, centrings[name])
+        if id(block) not in made:
+            made[id(block)] = _centred(block, centrings[name])
+        return replace(made[id(block)], has_row_core=True) if name in uses else made[id(block)]
+
+    def of_layer(name: str, layer: Layer) -> Layer:
+        named = {f"{name}.{of_block}": (of_block, block) for of_block, block in layer.blocks}
+        key = id(layer), tuple(use in uses for use in named)
+        if key not in layers:
+            layers[key] = Layer(tuple((of_block, rewritten(use, block)) for use, (of_block, block) in named.items()))
+        return layers[key]
 
     def of_stack(stack: Stack) -> Stack:
-        done: dict[int, Layer] = {}
-        for index, layer in enumerate(stack.layers):
-            if id(layer) not in done:
-                named = ((name, rewritten(f"{stack.name}.{index}.{name}", block)) for name, block in layer.blocks)
-                done[id(layer)] = Layer(tuple(named))
-        return replace(stack, layers=tuple(done[id(layer)] for layer in stack.layers))
+        named = (of_layer(f"{stack.name}.{index}", layer) for index, layer in enumerate(stack.layers))
+        return replace(stack, layers=tuple(named))
 
     return replace(program, stacks=tuple(of_stack(stack) for stack in program.stacks))
 
@@ -101,5 +115,5 @@ def _centred(block: SelfAttention, centring: Centring) -> SelfAttention:
         block,
         projections=(Linear((qkv.weight * scale).astype(kind), (bias * scale).astype(kind)),),
         output=Linear((output.weight / centring.value_scale).astype(kind), offset.astype(kind)),
-        has_row_core=True,
+        is_centred=True,
     )

@@ -225,7 +225,7 @@ class StackRun:
         if len(block.projections) == 1:
             widths = block.widths
             parts = 3 if len(set(widths)) == 1 else widths  # equal parts are a simpler operator
-            product = "centred_qkv" if block.has_row_core else "qkv"
+            product = "centred_qkv" if block.is_centred else "qkv"
             qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.{product}"), parts, axis=-1)
         else:
             names = ("query", "key", "value")

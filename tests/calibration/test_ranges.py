@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from perceiver_edge.calibration import CoreRange, Range, Ranges, RowRange
+from perceiver_edge.calibration import CoreRange, Range, Ranges, RowLayer, RowRange
 from perceiver_edge.errors import BadInputError
 
 RANGES = Ranges(
@@ -32,20 +32,22 @@ RANGES = Ranges(
     is_random=False,
     digests=frozenset([bytes(range(16)), b"\xff" * 16]),
     fingerprint="ab12",
-    rows={
-        "layers.0.self_attn.0": RowRange(
-            error=0.021,
+    row_layers={
+        "layers.0.self_attn.0": RowLayer(
             means=(0.125, -1e-5),
             queries=Range(-3.0, 3.0),
             keys=Range(-2.0, 3.5),
             values=Range(-2.0, 2.5),
-            scores=Range(-4.0, 12.0),
-            weighted=Range(-6.0, 6.0),
             attended=Range(-1.0, 1 / 3),
         )
     },
+    rows={
+        "layers.0.self_attn.0": RowRange(error=0.021, scores=Range(-4.0, 12.0), weighted=Range(-6.0, 6.0)),
+        "layers.1.self_attn.0": RowRange(error=0.003, scores=Range(-5.0, 2.0), weighted=Range(-1 / 3, 6.0)),
+    },
 )
 
+LAYER = json.loads(RANGES.to_json())["row_layers"]["layers.0.self_attn.0"]
 ROW = json.loads(RANGES.to_json())["rows"]["layers.0.self_attn.0"]
 CORE = json.loads(RANGES.to_json())["cores"]["layers.0.cross_attn"]
 
@@ -76,7 +78,8 @@ def test_numbers_of_numpy_are_written_as_numbers(kind: type) -> None:
 def test_one_point_a_line() -> None:
     assert '    "logits": [' in RANGES.to_json()
     assert (
-        len(RANGES.to_json().splitlines()) == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 2 + len(RANGES.rows) + 3
+        len(RANGES.to_json().splitlines())
+        == 8 + len(RANGES.points) + 2 + len(RANGES.cores) + 2 + len(RANGES.row_layers) + 2 + len(RANGES.rows) + 3
     )
 
 
@@ -106,7 +109,10 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(cores={"layers.0.cross_attn": CORE | {"keys": [1]}}), "layers.0.cross_attn"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"scores": [1]}}), "layers.0.self_attn.0"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"surprise": 1}}), "layers.0.self_attn.0"),
-        (edited(rows={"layers.0.self_attn.0": ROW | {"means": [float("nan")]}}), "layers.0.self_attn.0"),
+        (edited(row_layers={"layers.0.self_attn.0": LAYER | {"means": [float("nan")]}}), "layers.0.self_attn.0"),
+        (edited(row_layers={"layers.0.self_attn.0": LAYER | {"keys": 1}}), "layers.0.self_attn.0"),
+        (edited(row_layers={"layers.0.self_attn.0": {}}), "layers.0.self_attn.0"),
+        (edited(row_layers={"layers.0.self_attn.0": [1]}), "layers.0.self_attn.0"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"error": "small"}}), "layers.0.self_attn.0"),
         (edited(cores={"layers.0.cross_attn": CORE | {"surprise": 1}}), "layers.0.cross_attn"),
         (edited(cores={"layers.0.cross_attn": CORE | {"elu_error": "small"}}), "layers.0.cross_attn"),
@@ -126,11 +132,11 @@ def test_a_damaged_file_is_one_clear_error(text: str, message: str) -> None:
 
 
 def test_a_file_of_an_older_format_is_told_to_be_one() -> None:
-    older = json.loads(RANGES.to_json()) | {"format": "perceiver_edge calibration 3"}
-    del older["rows"]  # which format 3 did not have
+    older = json.loads(RANGES.to_json()) | {"format": "perceiver_edge calibration 4"}
+    del older["row_layers"]  # which format 4 did not have
     with pytest.raises(BadInputError, match="another version") as caught:
         Ranges.from_json(json.dumps(older))
-    assert "'perceiver_edge calibration 3'" in str(caught.value)
+    assert "'perceiver_edge calibration 4'" in str(caught.value)
     assert "calibrate again" in str(caught.value)
 
 

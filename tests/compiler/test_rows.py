@@ -19,6 +19,7 @@ from perceiver_edge.lowering import row_attention, row_core
 CONFIG, SPEC = PRESETS["tiny"]
 CONFIG = dataclasses.replace(CONFIG, weight_tie_layers=True, depth=3)
 MODEL = Checkpoint(config=CONFIG, input_spec=SPEC, weights=init_weights(CONFIG, 0))
+USES = [f"layers.{index}.self_attn.0" for index in range(CONFIG.depth)]
 SAMPLES = np.random.default_rng(0).random((20, 16, 16, 3), np.float32)
 
 
@@ -30,6 +31,25 @@ def products(model: bytes) -> list[tuple[int, int]]:
         operator = graph.Operators(index)
         if root.OperatorCodes(operator.OpcodeIndex()).BuiltinCode() == schema.BuiltinOperator.BATCH_MATMUL:
             found.append((graph.Tensors(operator.Inputs(0)).Type(), graph.Tensors(operator.Inputs(1)).Type()))
+    return found
+
+
+def in_int8(bundle) -> int:
+    return products(artefact(bundle)).count((schema.TensorType.INT8, schema.TensorType.INT8))
+
+
+def products_with_weights(model: bytes, scope: str) -> list[tuple]:
+    """What an engine packs of each: weights and bias, and scale and zero point of its input and output."""
+    graph = schema.Model.GetRootAs(model, 0).Subgraphs(0)
+    root, found = schema.Model.GetRootAs(model, 0), []
+    for index in range(graph.OperatorsLength()):
+        operator = graph.Operators(index)
+        tensors = [graph.Tensors(operator.Inputs(place)) for place in range(operator.InputsLength())]
+        result = graph.Tensors(operator.Outputs(0))
+        code = root.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        if code == schema.BuiltinOperator.FULLY_CONNECTED and scope in result.Name().decode():
+            scaled = [(t.Quantization().Scale(0), t.Quantization().ZeroPoint(0)) for t in (tensors[0], result)]
+            found.append((*(tensor.Buffer() for tensor in tensors[1:]), *scaled))
     return found
 
 
@@ -51,25 +71,28 @@ def compiled(tmp_path, monkeypatch):
     return run
 
 
-def test_every_use_of_a_layer_runs_in_int8_and_is_held_to_its_integers(compiled):
+def test_each_use_runs_in_int8_or_in_float_is_held_to_its_integers_and_packed_once(compiled):
     bundle = compiled()  # both formats; the gate `layer_error` holds each layer to `attend_rows`
     ranges = Ranges.from_json((bundle.path / "calibration.json").read_text())
-    assert [*ranges.rows] == ["layers.0.self_attn.0", "layers.1.self_attn.0"]  # layer 2 is layer 1 once more
-    both = products(artefact(bundle))
-    assert both.count((schema.TensorType.INT8, schema.TensorType.INT8)) >= 2 * CONFIG.depth
+    assert [*ranges.row_layers] == USES[:2]  # layer 2 is layer 1 once more
+    assert [*ranges.rows] == USES
+    assert ranges.rows[USES[1]].weighted != ranges.rows[USES[2]].weighted
+    every = in_int8(bundle)
 
-    kept = dataclasses.replace(ranges, rows={})
-    bundle = compiled(calibration=kept, formats=("tflite",))
-    fewer = products(artefact(bundle))
-    assert fewer.count((schema.TensorType.FLOAT32, schema.TensorType.FLOAT32)) >= 2 * CONFIG.depth
+    del ranges.rows[USES[0]], ranges.rows[USES[2]]  # a layer's only use, and one of two
+    bundle = compiled(calibration=ranges, formats=("tflite",))
+    assert in_int8(bundle) == every - 4
+    one, other = (products_with_weights(artefact(bundle), f"{use}/") for use in USES[1:])
+    assert len(one) == 2 and one == other
 
 
 def test_what_loses_too_much_stays_in_float(compiled, monkeypatch):
     monkeypatch.setattr(rows, "TOLERANCE", 1e-6)
     bundle = compiled(formats=("tflite",))
-    assert Ranges.from_json((bundle.path / "calibration.json").read_text()).rows == {}
+    ranges = Ranges.from_json((bundle.path / "calibration.json").read_text())
+    assert ranges.rows == ranges.row_layers == {}
     (decision,) = (d for d in bundle.manifest.lowering if d.rule == "row_core")
-    assert not decision.applied
+    assert not decision.applied and decision.reason.startswith("0 of 3 self-attends in TFLite; 3 would lose ")
 
 
 def test_no_tflite_file_no_rows(compiled):
@@ -93,11 +116,11 @@ def chosen(uses, *, mean=3.0):
     named = {f"layers.{index}.self_attn.0": operands for index, operands in enumerate(uses)}
     given = dict.fromkeys(named, np.full(64, mean))
 
-    def losses(ranges):
-        assert ranges.keys() == named.keys()
-        centrings, params = rows.centrings_of(ranges), rows.row_params_of(ranges)
+    def losses(given):
+        assert given.layers.keys() == given.uses.keys() == named.keys()
+        centrings, params = rows.centrings_of(given), rows.row_params_of(given)
         return lambda _: {
-            name: rows_lost(operands, centrings[name], rows.values_of(ranges[name]), params[name]).numpy()
+            name: rows_lost(operands, centrings[name], rows.values_of(given.layers[name]), params[name]).numpy()
             for name, operands in named.items()
         }
 
@@ -111,7 +134,7 @@ def chosen(uses, *, mean=3.0):
 
 
 def error_of(uses, **mean):
-    (row,) = chosen(uses, **mean)[0].values()
+    (row,) = chosen(uses, **mean)[1].values()
     return row.error
 
 
@@ -121,36 +144,47 @@ def test_diffuse_and_sharp_rows_lose_little_and_values_off_centre_more():
     assert error_of([of_scores(0.3)], mean=2.5) > 1.5 * error_of([of_scores(0.3)])
 
 
-def test_a_layer_is_judged_by_its_worst_use_with_the_ranges_of_all_of_them():
+def test_each_use_of_a_layer_has_ranges_of_its_own_for_scores_and_sums():
     diffuse, sharp = of_scores(1.0), of_scores(20.0)
-    assert max(error_of([diffuse]), error_of([sharp])) < rows.TOLERANCE  # each alone
-    found, decision = chosen([diffuse, sharp])
-    assert not found and not decision.applied  # one step of the sharp one's scores is much of the diffuse one's
+    layers, found, _ = chosen([diffuse, sharp])
+    assert len(layers) == 1
+    # One step of the sharp one's scores would be much of the diffuse one's, and its sums are small.
+    assert [row.error for row in found.values()] == pytest.approx([error_of([diffuse]), error_of([sharp])], rel=0.1)
+
+
+def test_each_use_of_a_layer_is_judged_by_itself():
+    layers, found, decision = chosen([of_scores(1.0), of_scores(60.0)])
+    assert [*layers] == [*found] == ["layers.0.self_attn.0"]
+    assert decision.applied and "1 of 2" in decision.reason and "1 would lose" in decision.reason
+    layers, found, _ = chosen([of_scores(60.0), of_scores(1.0)])
+    assert [*layers] == ["layers.0.self_attn.0"] and [*found] == ["layers.1.self_attn.0"]
 
 
 def test_nothing_attended_to_is_lost_and_no_nan():
     zeros = tf.zeros((1, 2, 8, 16))
-    found, decision = chosen([row_attention.RowOperands(zeros, zeros, zeros, zeros)], mean=0.0)
-    assert not found and "nan" not in decision.reason
+    layers, found, decision = chosen([row_attention.RowOperands(zeros, zeros, zeros, zeros)], mean=0.0)
+    assert not layers and not found and "nan" not in decision.reason
 
 
 def test_lines_of_a_calibration_that_this_model_does_not_have_are_refused():
-    (row,) = chosen([of_scores(0.3)])[0].values()
+    layers, found, _ = chosen([of_scores(0.3), of_scores(0.3)])
     ranges = Ranges(
-        points={},
-        cores={},
-        method="minmax",
-        num_samples=1,
-        source="",
-        is_random=False,
-        digests=frozenset(),
-        fingerprint="",
-        rows={"layers.0.self_attn.0": row},
-    )
-    ranges.require_rows({"layers.0.self_attn.0": 64})
-    for channels in ({"layers.1.self_attn.0": 64}, {}, {"layers.0.self_attn.0": 63}):
-        with pytest.raises(BadInputError, match="a self-attend that this model cannot run"):
-            ranges.require_rows(channels)
+        points={}, cores={}, method="minmax", num_samples=1, source="", is_random=False, digests=frozenset(),
+        fingerprint="", row_layers=layers, rows=found,
+    )  # fmt: skip
+    channels, repeated = {"layers.0.self_attn.0": 64, "layers.1.self_attn.0": 64}, {"layers.1": "layers.0"}
+    ranges.require_rows(channels, repeated)
+    dataclasses.replace(ranges, rows={}).require_rows(channels, repeated)
+    for wrong, message in (
+        (({"layers.2.self_attn.0": 64}, {}), "a layer of self-attends that this model cannot run"),
+        (({}, {}), "a layer of self-attends"),
+        ((dict.fromkeys(channels, 63), repeated), "64 means"),
+        ((channels, {}), "a self-attend that this model cannot run"),  # the second use is no use of this layer
+    ):
+        with pytest.raises(BadInputError, match=message):
+            ranges.require_rows(*wrong)
+    with pytest.raises(BadInputError, match="a layer under row_layers"):
+        dataclasses.replace(ranges, row_layers={}).require_rows(channels, repeated)
 
 
 @pytest.mark.parametrize("limits", [(-4.70121, 9.69031), (-7.0, -6.0), (82.0, 235.0), (-1.0, 1000.0), (0.0, 0.0)])

@@ -17,13 +17,13 @@ def of_any_size(monkeypatch):
     monkeypatch.setattr(row_core, "LEAST_PRODUCTS", 0)
 
 
-def centred(program):
-    """By the same of every use of a layer."""
+def centred(program, without=()):
+    """By the same of every use of a layer; all but ``without`` get the form."""
     random = np.random.default_rng(1)
-    given = {}
-    for block in row_blocks(program).values():
+    given, blocks = {}, row_blocks(program)
+    for block in blocks.values():
         given.setdefault(id(block), Centring(random.standard_normal(sum(block.widths[1:])), *random.uniform(0.1, 9, 2)))
-    return with_row_cores(program, {name: given[id(block)] for name, block in row_blocks(program).items()})
+    return with_row_cores(program, {name: given[id(block)] for name, block in blocks.items()}, blocks.keys() - without)
 
 
 @pytest.mark.parametrize("config", [HEADS, TIED], ids=["own weights", "tied"])
@@ -38,6 +38,18 @@ def test_it_is_exact_for_any_centring(config, plain, execute, relative_l2):
 def test_tied_layers_stay_tied(plain):
     layers = centred(lower(plain(**TIED))[0]).encoder.layers
     assert layers[1] is layers[2] is layers[3] is not layers[0]
+
+
+def test_a_use_that_stays_as_it_was_is_exact_with_the_weights_of_the_others(plain, execute, relative_l2):
+    program, _ = lower(plain(**TIED))
+    rewritten = centred(program, {"layers.2.self_attn.1"})
+    layers = rewritten.encoder.layers
+    assert layers[1] is layers[3] is not layers[2]
+    blocks = {name: block for name, block in rewritten.named_blocks() if isinstance(block, SelfAttention)}
+    assert [name for name, block in blocks.items() if not block.has_row_core] == ["layers.2.self_attn.1"]
+    one, other = (blocks[f"layers.{index}.self_attn.1"] for index in (1, 2))
+    assert one.projections is other.projections and one.output is other.output
+    assert relative_l2(execute(rewritten, INPUTS), execute(program, INPUTS)) < 1e-9
 
 
 def test_small_attention_has_no_such_form(plain, monkeypatch):
