@@ -54,7 +54,7 @@ ADAPTERS = {
         "lowering.exponential_attention", "lowering.execute", "lowering.float_attention",
         "lowering.integer_attention", "lowering.inverted_attention", "lowering.line_attention",
         "lowering.padded_attention", "lowering.row_attention", "lowering.run_stack", "lowering.shared_context",
-        "lowering.tokens",
+        "lowering.tabulated_context", "lowering.tokens",
         "compiler.plain_reference",
         "model.attention", "model.backend", "model.saved", "proof.reference", "commands.train",
     },
@@ -196,6 +196,7 @@ def test_lowering_is_numpy_but_for_the_modules_that_execute():
         "row_attention",
         "run_stack",
         "shared_context",
+        "tabulated_context",
         "tokens",
     ):
         assert outside.pop(f"{PACKAGE}.lowering.{executing}") - {"numpy"} == {"tensorflow"}

@@ -119,15 +119,17 @@ class ScaledContext(Context):
         return self._lines(start // grid.line, size // grid.line)
 
 
-def context_of(data: Sequence[tf.Tensor], program: Program, *, tensor: ToTensor) -> Context:
-    """The encoder's, of `source_data`: normalised if that is shared."""
-    match program.encoder.context_norm:
+def context_of(
+    data: Sequence[tf.Tensor], program: Program, norm: Norm | ContextScale | None, *, tensor: ToTensor
+) -> Context:
+    """The encoder's, of `source_data`: normalised by ``norm``, its own, if that is shared."""
+    match norm:
         case None:
             return Context(tokens(data, program.sources, tensor=tensor))
-        case Norm() as norm:
+        case Norm():
             return Context(layer_norm(tokens(data, program.sources, tensor=tensor), norm, tensor=tensor))
-        case ContextScale() as scale:
-            of_sources = zip(data, program.sources, scale.moments, strict=True)
+        case ContextScale():
+            of_sources = zip(data, program.sources, norm.moments, strict=True)
             parts = [_scaled(*of_source, tensor=tensor) for of_source in of_sources]
             return ScaledContext(parts, is_by_line=program.lines > 1)
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from perceiver_edge.lowering.context import Context, context_of
 from perceiver_edge.lowering.integer_core import integer_blocks
-from perceiver_edge.lowering.program import ContextScale, Linear, Norm, Program
+from perceiver_edge.lowering.program import Linear, Norm, Program, TokenTables
 from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RowTap, RunLinear, StackRun
 from perceiver_edge.lowering.source import Source
+from perceiver_edge.lowering.tabulated_context import Products, TabulatedContext
 from perceiver_edge.lowering.tokens import layer_norm, source_data, tokens, tokens_of
 
 OUTPUT_SITE = "classifier"
@@ -44,6 +45,7 @@ class LoweredPerceiver(tf.Module):
         # Weights are eager tensors: a trace captures them by reference, which is fast; literals in the graph are not.
         self._tensors: dict[int, tf.Tensor] = {}
         self._alive: list[np.ndarray] = []
+        self._products: dict[Linear, Products] = {}
 
     def __call__(
         self,
@@ -74,7 +76,7 @@ class LoweredPerceiver(tf.Module):
         batch = next(iter(feeds.values())).shape[0]
         linear: RunLinear = functools.partial(self._linear, tap=tap) if arithmetic is None else arithmetic.linear
         data = source_data(feeds, self.program, linear=linear, tensor=self.tensor)
-        shared = context = raw = context_of(data, self.program, tensor=self.tensor)
+        shared = context = raw = self._context(feeds, data)
         if self.program.rows_are_tokens:
             raw = Context(tokens(data, self.program.sources, tensor=self.tensor))
         cores = integer_blocks(self.program) if core_tap is not None and mask is None else {}
@@ -83,7 +85,7 @@ class LoweredPerceiver(tf.Module):
             if stack is not self.program.encoder:
                 asked = tf.reshape(rows, [batch, extent.tokens, extent.channels])
                 norm = stack.context_norm
-                assert not isinstance(norm, ContextScale), "only tokens have positions"
+                assert norm is None or isinstance(norm, Norm), "only tokens have positions"
                 context = Context(asked if norm is None else self._norm(asked, norm))
                 mask = None
             run = StackRun(
@@ -120,7 +122,7 @@ class LoweredPerceiver(tf.Module):
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
         other = LoweredPerceiver(program, dtype=self.dtype, stored=self._stored)
-        other._tensors, other._alive = self._tensors, self._alive
+        other._tensors, other._alive, other._products = self._tensors, self._alive, self._products
         return other
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:
@@ -130,6 +132,14 @@ class LoweredPerceiver(tf.Module):
                 self._tensors[id(array)] = tf.constant(self._stored(array), self.dtype)
             self._alive.append(array)
         return self._tensors[id(array)]
+
+    def _context(self, feeds: Mapping[str, tf.Tensor], data: list[tf.Tensor]) -> Context:
+        """The encoder's."""
+        norm = self.program.encoder.context_norm
+        if not isinstance(norm, TokenTables):
+            return context_of(data, self.program, norm, tensor=self.tensor)
+        (source,) = self.program.inputs
+        return TabulatedContext(feeds[source.name], norm, self._products, tensor=self.tensor)
 
     def _norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
         return layer_norm(x, norm, tensor=self.tensor)

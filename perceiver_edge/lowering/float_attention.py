@@ -68,7 +68,10 @@ def split_heads(x: tf.Tensor, heads: int, batch: int) -> tf.Tensor:
 
 def masked(scores: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
-    return scores if mask is None else tf.where(mask, scores, scores.dtype.min)
+    if mask is None:
+        return scores
+    # A row that is added: XNNPACK has no select, and runs this in all threads. The largest number swallows any score.
+    return scores + tf.where(mask, tf.constant(0.0, scores.dtype), scores.dtype.min)
 
 
 def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:

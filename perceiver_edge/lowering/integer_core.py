@@ -51,6 +51,7 @@ from perceiver_edge.lowering.program import (
     Moments,
     Program,
     Stack,
+    TokenTables,
 )
 from perceiver_edge.lowering.source import AxisPositions, Source, over_axis
 
@@ -118,6 +119,8 @@ def _unsuited_tokens(program: Program) -> str | None:
         return "the tokens are a decoder's queries, too"
     if len(program.sources) > 1:
         return "the tokens are of several sources"
+    if isinstance(program.encoder.context_norm, TokenTables):
+        return "the tokens are looked up in tables"
     if program.tokens // num_chunks(program) > MOST_TOKENS:
         most = f"{MOST_CHUNKS} equal chunks of at most {MOST_TOKENS:,}"
         return f"{program.tokens:,} tokens cannot be divided into up to {most}"

@@ -20,6 +20,7 @@ from perceiver_edge.lowering.separate_padding import separate_padding
 from perceiver_edge.lowering.separate_positions import separate_positions
 from perceiver_edge.lowering.share_context import share_context
 from perceiver_edge.lowering.share_rows import share_rows
+from perceiver_edge.lowering.tabulate_tokens import tabulate_tokens
 from perceiver_edge.lowering.take_lines import take_lines
 
 RULES: tuple[Rule, ...] = (
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     separate_positions,  # after `fold_centring`, which reads the table
     take_lines,  # of cores without a maximum and positions axis by axis
     separate_padding,  # of cores without a maximum, where no lines are taken
+    tabulate_tokens,  # of keys and values that are not absorbed
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

@@ -49,6 +49,19 @@ class ContextScale:
     moments: tuple[Moments | None, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class TokenTables:
+    """The context is the sum of a symbol's row and a place's, over a σ that both decide: see `tabulate_tokens`.
+
+    ``symbols`` ``[symbols, C]`` and ``places`` ``[T, C]``, both without their means over channels; ``inverse_sigma``
+    ``[T, symbols]``.
+    """
+
+    symbols: Array
+    places: Array
+    inverse_sigma: Array
+
+
 Exponential = Literal["elu", "sigmoid"]
 """The function that an engine has in int8 to compute exp with: see `integer_core`."""
 
@@ -192,7 +205,7 @@ class Stack:
 
     name: str
     rows: Rows
-    context_norm: Norm | ContextScale | None
+    context_norm: Norm | ContextScale | TokenTables | None
     layers: tuple[Layer, ...]
     chunks: int = 1
     row_chunks: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +37,7 @@ from perceiver_edge.lowering.program import (
 )
 from perceiver_edge.lowering.row_attention import RowOperands
 from perceiver_edge.lowering.shared_context import CoreOperands, SharedContext
+from perceiver_edge.lowering.tabulated_context import TabulatedContext
 from perceiver_edge.lowering.tokens import layer_norm
 
 CoreTap = Callable[[str, CoreOperands], None]
@@ -223,10 +224,8 @@ class StackRun:
     def self_attention(self, rows: tf.Tensor, block: SelfAttention, name: str) -> tf.Tensor:
         normed = self.norm(rows, block.norm)
         if len(block.projections) == 1:
-            widths = block.widths
-            parts = 3 if len(set(widths)) == 1 else widths  # equal parts are a simpler operator
             product = "centred_qkv" if block.is_centred else "qkv"
-            qkv = tf.split(self.linear(normed, block.projections[0], f"{name}.{product}"), parts, axis=-1)
+            qkv = _divided(self.linear(normed, block.projections[0], f"{name}.{product}"), block.widths)
         else:
             names = ("query", "key", "value")
             qkv = [self.linear(normed, p, f"{name}.{n}") for n, p in zip(names, block.projections, strict=True)]
@@ -266,6 +265,8 @@ class StackRun:
 
     def context_projection(self, context: Context, linear: Linear, name: str) -> tf.Tensor:
         """Keys or values of the context ``[B * T, h * d]``; made once for all layers that share weights and context."""
+        if isinstance(context, TabulatedContext):
+            return context.projected(linear)
         if self.stack.context_norm is not None:
             return self.shared.projection(context.rows, linear, name)
         return self.linear(tf.reshape(context.rows, [-1, context.rows.shape[-1]]), linear, name)
@@ -277,3 +278,11 @@ class StackRun:
 
     def norm(self, x: tf.Tensor, norm: Norm) -> tf.Tensor:
         return layer_norm(x, norm, tensor=self.tensor)
+
+
+def _divided(x: tf.Tensor, widths: Sequence[int]) -> list[tf.Tensor]:
+    """The channels of ``[n, sum(widths)]``. Equal parts are one operator; XNNPACK has none for others but slices."""
+    if len(set(widths)) == 1:
+        return tf.split(x, len(widths), axis=-1)
+    starts = np.cumsum([0, *widths[:-1]])
+    return [tf.slice(x, [0, int(start)], [x.shape[0], width]) for start, width in zip(starts, widths, strict=True)]

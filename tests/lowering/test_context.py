@@ -18,7 +18,7 @@ def test_a_context_goes_with_its_call(plain):
     module = LoweredPerceiver(lowered)
     feeds = {lowered.inputs[0].name: tf.zeros([1, *lowered.sources[0].shape])}
     data = source_data(feeds, lowered, linear=module._linear, tensor=module.tensor)
-    context = context_of(data, lowered, tensor=module.tensor)
+    context = context_of(data, lowered, lowered.encoder.context_norm, tensor=module.tensor)
     assert context.columns(with_one=True) is context.columns(with_one=True)
     assert context.made_alone(0, 8) is context.made_alone(0, 8) is not None
     gone = weakref.ref(context)
