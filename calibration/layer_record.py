@@ -18,12 +18,11 @@ def to_line(record: Any) -> str:
     return json.dumps({k: [v.min, v.max] if isinstance(v, Range) else v for k, v in values.items()}, default=plain)
 
 
-def fields_of(record: type, values: Any, *, single: Collection[str] = (), several: str | None = None) -> dict[str, Any]:
+def fields_of(record: type, values: Any, *, single: Collection[str] = (), several: str) -> dict[str, Any]:
     """What ``record`` is made from: the inverse of `to_line`, after JSON was parsed.
 
     Args:
-        single: the fields that are one number. ``several``: the one, if any, that is a tuple of numbers. Others are
-            ranges.
+        single: the fields that are one number. ``several``: the one that is a tuple of numbers. Others are ranges.
 
     Raises:
         TypeError, ValueError, OverflowError, BadInputError: keys or values that `to_line` does not write.

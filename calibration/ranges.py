@@ -174,18 +174,19 @@ class Ranges:
         bounds = {name: len(core.bound) for name, core in self.cores.items()}
         _require_layers("core", "bounds", bounds, rows, none="none (there is a mask)")
 
-    def require_rows(self, channels: Mapping[str, int], repeated: Mapping[str, str]) -> None:
+    def require_rows(self, channels: Mapping[str, tuple[int, int]], repeated: Mapping[str, str]) -> None:
         """Raises BadInputError unless every self-attend of ``row_layers`` and ``rows`` is one of the model's.
 
         Args:
-            channels: of every use of a self-attend that can run in int8, how many means its layer has.
+            channels: of every use of a self-attend that can run in int8, those of keys, and of values.
             repeated: layers that are others once more (`repeated.first_use`).
         """
         means = {name: len(layer.means) for name, layer in self.row_layers.items()}
-        own = {name: count for name, count in channels.items() if first_use(name, repeated) == name}
+        own = {name: sum(counts) for name, counts in channels.items() if first_use(name, repeated) == name}
         _require_layers("layer of self-attends", "means", means, own, none="none")
-        uses = dict.fromkeys((name for name in channels if first_use(name, repeated) in means), 1)
-        _require_layers("self-attend", "line", dict.fromkeys(self.rows, 1), uses, none="a layer under row_layers")
+        uses = {name: of_values for name, (_, of_values) in channels.items() if first_use(name, repeated) in means}
+        shifts = {name: len(row.shift) or uses.get(name, 0) for name, row in self.rows.items()}
+        _require_layers("self-attend", "numbers in shift", shifts, uses, none="a layer under row_layers")
 
 
 def _require_layers(

@@ -56,18 +56,21 @@ class RowRange:
 
     Args:
         error: what int8 loses, estimated: relative L2 of what is attended to.
-        scores: from where on they count. ``weighted``: of the weighted sums of values.
+        shift: what is taken from values besides the layer's mean ``[heads * channels]``, empty if nothing is.
+        shifted: of the values then. ``scores``: from where on they count. ``weighted``: of the weighted sums of values.
 
     Raises:
         BadInputError: a number that is not finite.
     """
 
     error: float
+    shift: tuple[float, ...]
+    shifted: Range
     scores: Range
     weighted: Range
 
     def __post_init__(self) -> None:
-        _require_finite(self.error)
+        _require_finite(self.error, *self.shift)
 
     def to_json(self) -> str:
         """One line."""
@@ -81,7 +84,9 @@ class RowRange:
             BadInputError: keys or values that `to_json` does not write.
         """
         fix = "remove it, and this self-attend stays in float, or calibrate again"
-        return _read(RowRange, lambda: fields_of(RowRange, values, single=("error",)), name, where, fix)
+        return _read(
+            RowRange, lambda: fields_of(RowRange, values, single=("error",), several="shift"), name, where, fix
+        )
 
 
 def _require_finite(*numbers: float) -> None:

@@ -134,6 +134,11 @@ class Int8Editor(TfliteEditor):
         for reader in self.readers(result):
             reader.inputs = [moved if tensor == result else tensor for tensor in reader.inputs]
 
+    def producer_past_moves(self, tensor: int) -> Any:
+        """The operator that computes a tensor before it is moved, None for a constant or an input."""
+        op = self.producer(tensor)
+        return op if op is None or self.kind(op) not in _MOVES else self.producer_past_moves(op.inputs[0])
+
     def reader_past_moves(self, tensor: int) -> Any:
         """The one operator that reads a tensor once it is moved; None if there are several."""
         readers = self.readers(tensor)

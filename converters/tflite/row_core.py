@@ -1,6 +1,7 @@
 """The products of attention among rows, from float to int8 in a finished TFLite model.
 
-Queries, keys and values come in int8 from their product and stay so; the softmax between the two products is float.
+Queries, keys and values come in int8 from their product and stay so, also where a constant is taken from values; the
+softmax between the two products is float.
 """
 
 from __future__ import annotations
@@ -49,8 +50,15 @@ def _quantise(editor: Int8Editor, exponential: Any, params: RowParams) -> None:
     query, key = (_projected(editor, tensor) for tensor in scores.inputs)
     _become_int8(editor, scores, [query, key], params.scores)
     rounded = editor.quantised(weights, params.weights)
+    result = division.outputs[0]
+    if params.shift is not None:
+        shift = editor.producer_past_moves(average.inputs[1])
+        inputs = [_projected(editor, shift.inputs[0]), editor.quantised(shift.inputs[1], params.shift)]
+        _become_int8(editor, shift, inputs, params.shifted)
+        (given_back,) = editor.readers(result)
+        (result,) = given_back.outputs
     _become_int8(editor, average, [rounded, _projected(editor, average.inputs[1])], params.weighted)
-    quantisation = editor.reader_past_moves(division.outputs[0])
+    quantisation = editor.reader_past_moves(result)
     if quantisation is not None and editor.kind(quantisation) == _Op.QUANTIZE:
         editor.move_quantisation_up(quantisation)
 
@@ -60,7 +68,7 @@ def _projected(editor: Int8Editor, tensor: int) -> int:
     return editor.quantised(tensor, AS_IT_IS)
 
 
-def _become_int8(editor: Int8Editor, product: Any, inputs: list[int], result: Affine) -> None:
-    product.inputs = inputs
-    editor.dequantise_output(product, result)
-    editor.set_version(product, _Op.BATCH_MATMUL, 2)  # the first with int8
+def _become_int8(editor: Int8Editor, op: Any, inputs: list[int], result: Affine) -> None:
+    op.inputs = inputs
+    editor.dequantise_output(op, result)
+    editor.set_version(op, editor.kind(op), 2)  # the first with int8, of products and of differences

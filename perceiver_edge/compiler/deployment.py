@@ -32,6 +32,7 @@ from perceiver_edge.compiler.rows import (
     row_params_of,
     row_site_ranges,
     rows_in,
+    shifts_of,
     values_of,
 )
 from perceiver_edge.converters.half_constants import as_stored
@@ -65,11 +66,12 @@ class Deployment:
         taps: → every quantisation point's activation by name, and hulls (`calibration.hull`).
         survey: → the same, and the extents of every core (`lowering.core_survey`).
         row_means: → the means of each self-attend's keys and values, ``[h * d + h * e]``.
-        row_extents: with these → what int8 needs to know of every self-attend (`lowering.row_attention`).
+        row_extents: with the means of each layer, and shifts of each use → what int8 needs to know of every self-attend
+            (`lowering.row_attention`).
         row_losses: with the ranges of every self-attend → what int8 loses there (`integer_arithmetic.rows_lost`).
         losses: with a bound for each core → what int8 would lose there.
         point_names: the quantisation points of the float form.
-        row_channels: of keys and values together, of the self-attends that have an int8 form.
+        row_channels: of keys, and of values, of the self-attends that have an int8 form.
         core_rows: the rows of scores of every core that has an int8 form.
         why_no_core: if there is none.
         repeated: layers that are others once more, by name (`Program.repeated_layers`).
@@ -84,11 +86,11 @@ class Deployment:
     taps: Callable[[Feeds], dict[str, np.ndarray]]
     survey: Callable[[Feeds], tuple[dict[str, np.ndarray], Extents]]
     row_means: Callable[[Feeds], Mapping[str, np.ndarray]]
-    row_extents: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
+    row_extents: Callable[[Feeds, Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Extents]
     row_losses: Callable[[Rows], Callable[[Feeds], Mapping[str, np.ndarray]]]
     losses: Callable[[Feeds, Mapping[str, np.ndarray]], Extents]
     point_names: tuple[str, ...]
-    row_channels: Mapping[str, int]
+    row_channels: Mapping[str, tuple[int, int]]
     core_rows: Mapping[str, int]
     why_no_core: str
     repeated: Mapping[str, str]
@@ -131,7 +133,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
 
     def integer_program(ranges: Ranges, format_: str) -> Program:
         rows = int8_rows(ranges, format_)
-        rewritten = with_row_cores(program, centrings_of(rows), rows.uses)
+        rewritten = with_row_cores(program, centrings_of(rows), shifts_of(rows))
         if cores := cores_in(ranges, format_):
             rewritten = with_integer_cores(rewritten, bounds_of(cores), exponential=EXPONENTIALS[format_])
         return rewritten
@@ -195,8 +197,8 @@ def _in_order(function: Callable[..., tf.Tensor], names: Iterable[str]) -> Calla
     return call
 
 
-def _row_channels(program: Program) -> dict[str, int]:
-    return {name: sum(block.widths[1:]) for name, block in row_blocks(program).items()}
+def _row_channels(program: Program) -> dict[str, tuple[int, int]]:
+    return {name: block.widths[1:] for name, block in row_blocks(program).items()}
 
 
 def _core_rows(program: Program) -> dict[str, int]:
@@ -231,11 +233,12 @@ class _Watch:
             return {}
         return {name: mean.numpy() for name, mean in self._row_means(_tensors(feeds)).items()}
 
-    def row_extents(self, feeds: Feeds, means: Mapping[str, np.ndarray]) -> Extents:
-        return _arrays(self._row_extents(_tensors(feeds), _tensors(means)))
+    def row_extents(self, feeds: Feeds, means: Mapping[str, np.ndarray], shifts: Mapping[str, np.ndarray]) -> Extents:
+        return _arrays(self._row_extents(*map(_tensors, (feeds, means, shifts))))
 
     def row_losses(self, rows: Rows) -> Callable[[Feeds], dict[str, np.ndarray]]:
         centrings, params = centrings_of(rows), row_params_of(rows)
+        shifts = shifts_of(rows)
 
         def losses(feeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             found: dict[str, tf.Tensor] = {}
@@ -243,7 +246,7 @@ class _Watch:
             def row_tap(name: str, operands: row_attention.RowOperands) -> None:
                 if name in params:
                     value = values_of(rows.layers[name])
-                    found[name] = rows_lost(operands, centrings[name], value, params[name])
+                    found[name] = rows_lost(operands, centrings[name], shifts[name], value, params[name])
 
             self._run(feeds, row_tap=row_tap)
             return found
@@ -302,12 +305,16 @@ class _Watch:
     @functools.cached_property
     def _row_extents(self) -> Callable[..., dict[str, dict[str, tf.Tensor]]]:
         @tf.function(autograph=False)
-        def row_extents(feeds: dict[str, tf.Tensor], means: dict[str, tf.Tensor]) -> dict[str, dict[str, tf.Tensor]]:
+        def row_extents(
+            feeds: dict[str, tf.Tensor], means: dict[str, tf.Tensor], shifts: dict[str, tf.Tensor]
+        ) -> dict[str, dict[str, tf.Tensor]]:
             found: dict[str, dict[str, tf.Tensor]] = {}
 
             def row_tap(name: str, operands: row_attention.RowOperands) -> None:
                 if name in means:
-                    found[name] = row_attention.extents(operands, tf.cast(means[name], operands.value.dtype))
+                    dtype = operands.value.dtype
+                    centre = (tf.cast(given[name], dtype) for given in (means, shifts))
+                    found[name] = row_attention.extents(operands, *centre)
 
             self._run(feeds, row_tap=row_tap)
             return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from perceiver_edge.converters.core_params import Affine, CoreParams, RowParams
@@ -46,15 +47,21 @@ def attend(
     return _sigmoid_average(weighted, values, core)
 
 
-def attend_rows(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, params: RowParams) -> tf.Tensor:
-    """As `row_attention.attend`, rounded wherever engines round; the operands are rounded already."""
+def attend_rows(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, shift: tf.Tensor | None, *, params: RowParams
+) -> tf.Tensor:
+    """As `row_attention.attend`, rounded wherever engines round; the operands are rounded already, the shift exact."""
+    centred = value if shift is None else rounded(value - shift, params.shifted)
     scores = rounded(tf.matmul(query, key, transpose_b=True), params.scores)
     weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
-    weighted = rounded(tf.matmul(rounded(weights, params.weights), value), params.weighted)
-    return weighted / tf.reduce_sum(weights, axis=-1, keepdims=True)
+    weighted = rounded(tf.matmul(rounded(weights, params.weights), centred), params.weighted)
+    attended = weighted / tf.reduce_sum(weights, axis=-1, keepdims=True)
+    return attended if shift is None else attended + shift
 
 
-def rows_lost(operands: RowOperands, centring: Centring, value: Affine, params: RowParams) -> tf.Tensor:
+def rows_lost(
+    operands: RowOperands, centring: Centring, shift: np.ndarray | None, value: Affine, params: RowParams
+) -> tf.Tensor:
     """What `attend_rows` misses of what is attended to: squared L2 error, and squared norm ``[2]``.
 
     Left out: int8 in queries and keys as they come from their product, which every int8 model has.
@@ -63,7 +70,8 @@ def rows_lost(operands: RowOperands, centring: Centring, value: Affine, params: 
     of_keys, of_values = split_means(means, operands)
     found = attend_rows(
         operands.query / centring.key_scale, (operands.key - of_keys) * centring.key_scale,
-        rounded((operands.value - of_values) * centring.value_scale, value), params=params,
+        rounded((operands.value - of_values) * centring.value_scale, value),
+        None if shift is None else tf.constant(shift.reshape(of_values.shape), operands.value.dtype), params=params,
     )  # fmt: skip
     error = found / centring.value_scale + of_values - operands.attended
     return tf.stack([tf.reduce_sum(error**2), tf.reduce_sum(operands.attended**2)])

@@ -176,8 +176,10 @@ class _Run:
     ) -> tf.Tensor:
         return attend(query, keys, values, core, shift, params=self.model.cores[name])
 
-    def attend_rows(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, name: str) -> tf.Tensor:
-        return attend_rows(query, key, value, params=self.model.rows[name])
+    def attend_rows(
+        self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, shift: tf.Tensor | None, *, name: str
+    ) -> tf.Tensor:
+        return attend_rows(query, key, value, shift, params=self.model.rows[name])
 
 
 class _Sites(_Run):

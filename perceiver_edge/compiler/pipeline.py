@@ -196,6 +196,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
             )  # fmt: skip
             row_layers, rows, row_decision = choose_rows(
                 deployment.row_means, deployment.row_extents, deployment.row_losses, samples,
+                value_channels={name: of_values for name, (_, of_values) in deployment.row_channels.items()},
                 repeated=deployment.repeated, formats=formats,
             )  # fmt: skip
             if head and head_decision.applied:

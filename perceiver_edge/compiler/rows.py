@@ -50,10 +50,11 @@ class Rows:
 
 def choose_rows(
     means: Callable[[Sample], Means],
-    extents: Callable[[Sample, Means], Extents],
+    extents: Callable[[Sample, Means, Means], Extents],
     losses: Callable[[Rows], Callable[[Sample], Mapping[str, np.ndarray]]],
     samples: Iterable[Sample],
     *,
+    value_channels: Mapping[str, int],
     repeated: Mapping[str, str],
     formats: Container[str],
 ) -> tuple[dict[str, RowLayer], dict[str, RowRange], Decision]:
@@ -63,32 +64,35 @@ def choose_rows(
 
     Args:
         means: from a batch of one to the means of keys and values of every self-attend.
-        extents: from that, and these of all samples, to what `row_attention.extents` gives.
+        extents: from that, the means of each layer, and the shifts, to what `row_attention.extents` gives.
         losses: with the ranges of every use → from a batch of one to what `integer_arithmetic.rows_lost` gives.
         samples: without batch; the first are kept.
+        value_channels: of all heads together, of every self-attend.
         repeated: layers that are others once more (`Program.repeated_layers`).
         formats: that are made.
     """
     if not any(format_ in formats for format_ in FORMATS):
         return {}, {}, Decision("row_core", False, "no TFLite file is made")
     batches = [{k: v[np.newaxis] for k, v in s.items()} for s in itertools.islice(samples, LOSS_SAMPLES)]
-    own = [means(batch) for batch in batches]
-    firsts = {name: first_use(name, repeated) for name in own[0]}
+    seen = [means(batch) for batch in batches]
+    own = {name: np.mean([one[name] for one in seen], axis=0) for name in seen[0]}
+    firsts = {name: first_use(name, repeated) for name in own}
     if not firsts:
         return {}, {}, Decision("row_core", False, "no self-attend is large enough to gain by int8")
     of_layers = {
-        first: _short(np.mean([one[name] for name in firsts if firsts[name] == first for one in own], axis=0))
+        first: _short(np.mean([own[name] for name in firsts if firsts[name] == first], axis=0))
         for first in firsts.values()
     }
     centred = {name: of_layers[first] for name, first in firsts.items()}
+    shifts = {name: _short(_short(own[name]) - centred[name])[-channels:] for name, channels in value_channels.items()}
     of_layer, of_use = ExtentsObserver(), ExtentsObserver()
     for batch in batches:
-        found = extents(batch, centred)
+        found = extents(batch, centred, shifts)
         of_use.update(found)
         for name, values in found.items():
             of_layer.update({firsts[name]: values})
     layers = {first: _row_layer(of_layers[first], values) for first, values in of_layer.extents().items()}
-    uses = {name: _row_range(values) for name, values in of_use.extents().items()}
+    uses = {name: _row_range(shifts[name], values) for name, values in of_use.extents().items()}
     lost = _losses(losses(Rows({name: layers[first] for name, first in firsts.items()}, uses)), batches)
     rows = {name: replace(uses[name], error=loss) for name, loss in lost.items() if loss <= TOLERANCE}
     kept = {firsts[name]: layers[firsts[name]] for name in rows}
@@ -132,12 +136,26 @@ def centrings_of(rows: Rows) -> dict[str, Centring]:
 
 def row_params_of(rows: Rows) -> dict[str, RowParams]:
     """What the converters take."""
-    return {
-        name: RowParams(
+    found = {}
+    for name, row in rows.uses.items():
+        factor, step = _centring(rows.layers[name]).value_scale, _shift_step(row, rows.layers[name])
+        found[name] = RowParams(
             scores=affine(off_ties(row.scores)), weights=Affine(1 / STEPS, -128),
-            weighted=affine(_scaled(row.weighted, _centring(rows.layers[name]).value_scale)),
-        ) for name, row in rows.uses.items()
-    }  # fmt: skip
+            weighted=affine(_scaled(row.weighted, factor)),
+            shift=None if step is None else Affine(step), shifted=affine(symmetric(_scaled(row.shifted, factor))),
+        )  # fmt: skip
+    return found
+
+
+def shifts_of(rows: Rows) -> dict[str, np.ndarray | None]:
+    """What rewriting the program takes, of those that run in int8: in whole steps of int8, so that it is exact."""
+    found: dict[str, np.ndarray | None] = {}
+    for name, row in rows.uses.items():
+        layer = rows.layers[name]
+        step = _shift_step(row, layer)
+        shift = np.array(row.shift) * _centring(layer).value_scale
+        found[name] = None if step is None else (np.rint(shift / step) * step).astype(np.float32)
+    return found
 
 
 def off_ties(scores: Range) -> Range:
@@ -183,6 +201,12 @@ def _centring(layer: RowLayer) -> Centring:
     )  # fmt: skip
 
 
+def _shift_step(row: RowRange, layer: RowLayer) -> float | None:
+    """Of int8; None where there is nothing to shift."""
+    largest = max(map(abs, row.shift), default=0.0) * _centring(layer).value_scale
+    return affine(symmetric(Range(0.0, largest))).scale if largest > 0 else None
+
+
 def _largest(layer: RowLayer) -> float:
     """Of queries, keys and values alike, once they are scaled."""
     return float(np.sqrt(magnitude(layer.queries) * magnitude(layer.keys)))
@@ -201,9 +225,11 @@ def _row_layer(means: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowLayer
     )  # fmt: skip
 
 
-def _row_range(extents: Mapping[str, np.ndarray]) -> RowRange:
+def _row_range(shift: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowRange:
     return RowRange(
-        error=0.0, scores=_widened(extents["scores"], 0.0), weighted=_widened(extents["weighted"], SUM_ROOM)
+        error=0.0, shift=tuple(shift.tolist()) if shift.any() else (),
+        shifted=_widened(extents["shifted"], MARGIN / 2), scores=_widened(extents["scores"], 0.0),
+        weighted=_widened(extents["weighted"], SUM_ROOM),
     )  # fmt: skip
 
 

@@ -124,7 +124,8 @@ class SelfAttention:
     """Rows attend to each other. ``projections`` are (query, key, value), or one Linear that computes all three.
 
     ``parts``: the heads are computed in so many, one after the other (`chunk_heads`). ``is_centred``: its weights are
-    those of `row_core`, which other uses of them may need; ``has_row_core``: it has this form itself.
+    those of `row_core`, which other uses of them may need; ``has_row_core``: it has this form itself, with ``shift``
+    ``[1, heads, 1, channels]`` taken from values and given back, if it has one.
     """
 
     norm: Norm
@@ -135,6 +136,7 @@ class SelfAttention:
     parts: int = 1
     is_centred: bool = False
     has_row_core: bool = False
+    shift: Array | None = None
     is_residual = True
 
     @property

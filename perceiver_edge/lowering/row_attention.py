@@ -25,29 +25,33 @@ class RowOperands:
     attended: tf.Tensor
 
 
-def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """``[B, h, N, e]``."""
+def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+    """``[B, h, N, e]``. ``shift`` ``[1, h, 1, e]``: what is taken from values, and given back."""
     with tf.name_scope(ROW_SCOPE):
+        centred = value if shift is None else value - shift
         scores = tf.matmul(query, key, transpose_b=True)
         weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
-        return tf.matmul(weights, value) / tf.reduce_sum(weights, axis=-1, keepdims=True)
+        attended = tf.matmul(weights, centred) / tf.reduce_sum(weights, axis=-1, keepdims=True)
+        return attended if shift is None else attended + shift
 
 
-def extents(operands: RowOperands, means: tf.Tensor) -> dict[str, tf.Tensor]:
+def extents(operands: RowOperands, means: tf.Tensor, shift: tf.Tensor) -> dict[str, tf.Tensor]:
     """What int8 needs to know of one sample in one use of a layer.
 
     Args:
         means: what keys and values are centred by ``[h * d + h * e]``.
+        shift: what is taken from values besides ``[h * e]``.
 
     Returns:
-        [min, max] of ``queries``, ``keys`` and ``values`` (centred), ``scores`` (as far as they count),
-        ``weighted`` (sums) and ``attended`` (centred).
+        [min, max] of ``queries``, ``keys``, ``values`` and ``attended``, centred; of ``scores``, as far as they count,
+        ``shifted`` values and their ``weighted`` sums.
     """
     of_keys, of_values = split_means(means, operands)
     key, value = operands.key - of_keys, operands.value - of_values
     scores = tf.matmul(operands.query, key, transpose_b=True)
     largest = tf.reduce_max(scores, axis=-1, keepdims=True)
-    weighted = tf.matmul(tf.exp(scores - largest), value)
+    shifted = value - tf.reshape(shift, of_values.shape)
+    weighted = tf.matmul(tf.exp(scores - largest), shifted)
     low, high = tf.reduce_min(largest) - LEAST_SCORE - SCORE_ROOM, tf.reduce_max(largest) + SCORE_ROOM
     return {
         "queries": _range(operands.query),
@@ -56,6 +60,7 @@ def extents(operands: RowOperands, means: tf.Tensor) -> dict[str, tf.Tensor]:
         "scores": tf.stack([low, high]),
         "weighted": _range(weighted),
         "attended": _range(operands.attended - of_values),
+        "shifted": _range(shifted),
     }
 
 

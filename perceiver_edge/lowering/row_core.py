@@ -16,13 +16,14 @@ Queries, keys and values are multiplied with numbers that cancel, so that each f
 
 A layer that is used several times is packed once by an engine as long as its products with weights have the same
 numbers in every use: b, c and the ranges of queries, keys, values and results are of all uses. Scores and weighted sums
-have no weights, and each use has ranges of its own, or stays in float.
+have no weights, and each use has ranges of its own, or stays in float. What a use's values have in common besides c is
+taken from them, and given back to the result: c is then the use's own, for two cheap operators.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,17 +68,18 @@ def row_blocks(program: Program) -> dict[str, SelfAttention]:
     }
 
 
-def with_row_cores(program: Program, centrings: Mapping[str, Centring], uses: Container[str]) -> Program:
+def with_row_cores(program: Program, centrings: Mapping[str, Centring], shifts: Mapping[str, Array | None]) -> Program:
     """The same program with self-attends in this form.
 
     Layers that shared everything differ then in which form they have; their weights stay one and the same.
 
     Args:
         centrings: by ``<stack>.<i>.<block>``: of all uses of a layer the same, or none has one.
-        uses: those that have the form. Others with a centring have the weights of the form, and attend as before.
+        shifts: of those that have the form, what is taken from their values besides ``[h * e]``, in the units of the
+            centred ones. Others with a centring have the weights of the form, and attend as before.
     """
     made: dict[int, SelfAttention] = {}
-    layers: dict[tuple[int, tuple[bool, ...]], Layer] = {}
+    layers: dict[tuple[object, ...], Layer] = {}
 
     def rewritten(name: str, block: Block) -> Block:
         if name not in centrings:
@@ -85,11 +87,15 @@ def with_row_cores(program: Program, centrings: Mapping[str, Centring], uses: Co
         assert isinstance(block, SelfAttention)
         if id(block) not in made:
             made[id(block)] = _centred(block, centrings[name])
-        return replace(made[id(block)], has_row_core=True) if name in uses else made[id(block)]
+        if name not in shifts:
+            return made[id(block)]
+        shift = shifts[name]
+        shaped = None if shift is None else shift.reshape(1, block.heads, 1, -1)
+        return replace(made[id(block)], has_row_core=True, shift=shaped)
 
     def of_layer(name: str, layer: Layer) -> Layer:
         named = {f"{name}.{of_block}": (of_block, block) for of_block, block in layer.blocks}
-        key = id(layer), tuple(use in uses for use in named)
+        key = id(layer), *((use in shifts, id(shifts.get(use))) for use in named)
         if key not in layers:
             layers[key] = Layer(tuple((of_block, rewritten(use, block)) for use, (of_block, block) in named.items()))
         return layers[key]

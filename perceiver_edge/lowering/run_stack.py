@@ -68,7 +68,9 @@ class Arithmetic(Protocol):
     ) -> tf.Tensor:
         """See `integer_attention.attend`."""
 
-    def attend_rows(self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, *, name: str) -> tf.Tensor:
+    def attend_rows(
+        self, query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, shift: tf.Tensor | None, *, name: str
+    ) -> tf.Tensor:
         """See `row_attention.attend`."""
 
 
@@ -236,10 +238,11 @@ class StackRun:
             return tf.matmul(tf.nn.softmax(scores), value)
 
         if block.has_row_core:
+            shift = None if block.shift is None else self.tensor(block.shift)
             attended = (
-                row_attention.attend(query, key, value)
+                row_attention.attend(query, key, value, shift)
                 if self.arithmetic is None
-                else self.arithmetic.attend_rows(query, key, value, name=name)
+                else self.arithmetic.attend_rows(query, key, value, shift, name=name)
             )
         elif block.parts == 1:
             attended = attend(query, key, value)

@@ -42,8 +42,12 @@ RANGES = Ranges(
         )
     },
     rows={
-        "layers.0.self_attn.0": RowRange(error=0.021, scores=Range(-4.0, 12.0), weighted=Range(-6.0, 6.0)),
-        "layers.1.self_attn.0": RowRange(error=0.003, scores=Range(-5.0, 2.0), weighted=Range(-1 / 3, 6.0)),
+        "layers.0.self_attn.0": RowRange(
+            error=0.021, shift=(), shifted=Range(-2.0, 2.0), scores=Range(-4.0, 12.0), weighted=Range(-6.0, 6.0)
+        ),
+        "layers.1.self_attn.0": RowRange(
+            error=0.003, shift=(1 / 3,), shifted=Range(-1.0, 1.0), scores=Range(-5.0, 2.0), weighted=Range(-1 / 3, 6.0)
+        ),
     },
 )
 
@@ -110,6 +114,7 @@ def test_hand_written_whole_numbers_are_read() -> None:
         (edited(rows={"layers.0.self_attn.0": ROW | {"scores": [1]}}), "layers.0.self_attn.0"),
         (edited(rows={"layers.0.self_attn.0": ROW | {"surprise": 1}}), "layers.0.self_attn.0"),
         (edited(row_layers={"layers.0.self_attn.0": LAYER | {"means": [float("nan")]}}), "layers.0.self_attn.0"),
+        (edited(rows={"layers.0.self_attn.0": ROW | {"shift": [float("inf")]}}), "layers.0.self_attn.0"),
         (edited(row_layers={"layers.0.self_attn.0": LAYER | {"keys": 1}}), "layers.0.self_attn.0"),
         (edited(row_layers={"layers.0.self_attn.0": {}}), "layers.0.self_attn.0"),
         (edited(row_layers={"layers.0.self_attn.0": [1]}), "layers.0.self_attn.0"),

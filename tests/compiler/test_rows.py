@@ -77,6 +77,7 @@ def test_each_use_runs_in_int8_or_in_float_is_held_to_its_integers_and_packed_on
     assert [*ranges.row_layers] == USES[:2]  # layer 2 is layer 1 once more
     assert [*ranges.rows] == USES
     assert ranges.rows[USES[1]].weighted != ranges.rows[USES[2]].weighted
+    assert [len(row.shift) for row in ranges.rows.values()] == [0, 32, 32]  # of one use the layer's mean is its own
     every = in_int8(bundle)
 
     del ranges.rows[USES[0]], ranges.rows[USES[2]]  # a layer's only use, and one of two
@@ -107,29 +108,33 @@ def of_scores(sharpness):
     random = np.random.default_rng(2)
     query, key, value = (tf.constant(random.standard_normal((1, 2, 512, 16)), tf.float32) for _ in range(3))
     query, key, value = query * sharpness, key + 3.0, value + 3.0
-    return row_attention.RowOperands(query, key, value, row_attention.attend(query, key, value))
+    return row_attention.RowOperands(query, key, value, row_attention.attend(query, key, value, None))
 
 
-def chosen(uses, *, mean=3.0):
-    """Of uses of one layer, with the means that all of them have."""
+def chosen(uses, *, mean=3.0, own_means=None):
+    """Of uses of one layer, with the means that all of them have, or each its own."""
     repeated = {f"layers.{index}": "layers.0" for index in range(1, len(uses))}
     named = {f"layers.{index}.self_attn.0": operands for index, operands in enumerate(uses)}
-    given = dict.fromkeys(named, np.full(64, mean))
+    given = dict(zip(named, (np.full(64, of_use) for of_use in own_means or [mean] * len(uses)), strict=True))
 
     def losses(given):
         assert given.layers.keys() == given.uses.keys() == named.keys()
-        centrings, params = rows.centrings_of(given), rows.row_params_of(given)
+        centrings, shifts, params = rows.centrings_of(given), rows.shifts_of(given), rows.row_params_of(given)
         return lambda _: {
-            name: rows_lost(operands, centrings[name], rows.values_of(given.layers[name]), params[name]).numpy()
+            name: rows_lost(
+                operands, centrings[name], shifts[name], rows.values_of(given.layers[name]), params[name]
+            ).numpy()
             for name, operands in named.items()
         }
 
-    def extents(_, means):
-        found = {n: row_attention.extents(o, tf.constant(means[n], tf.float32)) for n, o in named.items()}
+    def extents(_, means, shifts):
+        centres = {n: [tf.constant(given[n], tf.float32) for given in (means, shifts)] for n in named}
+        found = {n: row_attention.extents(o, *centres[n]) for n, o in named.items()}
         return {name: {key: value.numpy() for key, value in values.items()} for name, values in found.items()}
 
     return rows.choose_rows(
-        lambda _: given, extents, losses, [{"input": np.zeros(1)}], repeated=repeated, formats=("tflite",)
+        lambda _: given, extents, losses, [{"input": np.zeros(1)}],
+        value_channels=dict.fromkeys(named, 32), repeated=repeated, formats=("tflite",),
     )  # fmt: skip
 
 
@@ -152,6 +157,17 @@ def test_each_use_of_a_layer_has_ranges_of_its_own_for_scores_and_sums():
     assert [row.error for row in found.values()] == pytest.approx([error_of([diffuse]), error_of([sharp])], rel=0.1)
 
 
+def test_each_use_of_a_layer_is_centred_by_its_own_mean():
+    here, there = of_scores(0.3), of_scores(0.3)
+    there = dataclasses.replace(there, value=there.value + 1.0, attended=there.attended + 1.0)
+    _, own, _ = chosen([here, there], own_means=[3.0, 4.0])
+    _, same, _ = chosen([here, there], mean=3.5)
+    assert [row.shift for row in own.values()] == [(-0.5,) * 32, (0.5,) * 32]
+    assert [row.shift for row in same.values()] == [(), ()]
+    for mine, other in zip(own.values(), same.values(), strict=True):
+        assert mine.error < 0.7 * other.error
+
+
 def test_each_use_of_a_layer_is_judged_by_itself():
     layers, found, decision = chosen([of_scores(1.0), of_scores(60.0)])
     assert [*layers] == [*found] == ["layers.0.self_attn.0"]
@@ -172,13 +188,16 @@ def test_lines_of_a_calibration_that_this_model_does_not_have_are_refused():
         points={}, cores={}, method="minmax", num_samples=1, source="", is_random=False, digests=frozenset(),
         fingerprint="", row_layers=layers, rows=found,
     )  # fmt: skip
-    channels, repeated = {"layers.0.self_attn.0": 64, "layers.1.self_attn.0": 64}, {"layers.1": "layers.0"}
+    channels, repeated = (
+        dict.fromkeys(("layers.0.self_attn.0", "layers.1.self_attn.0"), (32, 32)),
+        {"layers.1": "layers.0"},
+    )
     ranges.require_rows(channels, repeated)
     dataclasses.replace(ranges, rows={}).require_rows(channels, repeated)
     for wrong, message in (
-        (({"layers.2.self_attn.0": 64}, {}), "a layer of self-attends that this model cannot run"),
+        (({"layers.2.self_attn.0": (32, 32)}, {}), "a layer of self-attends that this model cannot run"),
         (({}, {}), "a layer of self-attends"),
-        ((dict.fromkeys(channels, 63), repeated), "64 means"),
+        ((dict.fromkeys(channels, (31, 32)), repeated), "64 means"),
         ((channels, {}), "a self-attend that this model cannot run"),  # the second use is no use of this layer
     ):
         with pytest.raises(BadInputError, match=message):

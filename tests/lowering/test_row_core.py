@@ -17,19 +17,23 @@ def of_any_size(monkeypatch):
     monkeypatch.setattr(row_core, "LEAST_PRODUCTS", 0)
 
 
-def centred(program, without=()):
+def centred(program, without=(), *, shifted="no use"):
     """By the same of every use of a layer; all but ``without`` get the form."""
     random = np.random.default_rng(1)
     given, blocks = {}, row_blocks(program)
     for block in blocks.values():
         given.setdefault(id(block), Centring(random.standard_normal(sum(block.widths[1:])), *random.uniform(0.1, 9, 2)))
-    return with_row_cores(program, {name: given[id(block)] for name, block in blocks.items()}, blocks.keys() - without)
+    shifts = {name: random.standard_normal(blocks[name].widths[2]) for name in blocks.keys() - without}
+    if shifted == "no use":
+        shifts = dict.fromkeys(shifts)
+    return with_row_cores(program, {name: given[id(block)] for name, block in blocks.items()}, shifts)
 
 
 @pytest.mark.parametrize("config", [HEADS, TIED], ids=["own weights", "tied"])
-def test_it_is_exact_for_any_centring(config, plain, execute, relative_l2):
+@pytest.mark.parametrize("shifted", ["no use", "every use"])
+def test_it_is_exact_for_any_centring(config, shifted, plain, execute, relative_l2):
     program, _ = lower(plain(**config))
-    rewritten = centred(program)
+    rewritten = centred(program, shifted=shifted)
     blocks = [block for _, block in rewritten.named_blocks() if isinstance(block, SelfAttention)]
     assert blocks and all(block.has_row_core for block in blocks)
     assert relative_l2(execute(rewritten, INPUTS), execute(program, INPUTS)) < 1e-9
