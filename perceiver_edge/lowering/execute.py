@@ -11,13 +11,16 @@ import tensorflow as tf
 from perceiver_edge.lowering.context import Context, context_of
 from perceiver_edge.lowering.integer_core import integer_blocks
 from perceiver_edge.lowering.program import Linear, Norm, Program, TokenTables
-from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RowTap, RunLinear, StackRun
+from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RowTap, RunLinear, StackRun, feed_forward
 from perceiver_edge.lowering.source import Source
 from perceiver_edge.lowering.tabulated_context import Products, TabulatedContext
 from perceiver_edge.lowering.tokens import layer_norm, source_data, tokens, tokens_of
 
 OUTPUT_SITE = "classifier"
 """The name of the last projection, whatever it is for."""
+
+BRANCH_SITE = "branch"
+"""What the names of the products beside it begin with."""
 
 Tap = Callable[[str, tf.Tensor], None]
 """Called with the name of a GEMM's input (``….input``), output (``….output``) or hull (``….hull``) and its value."""
@@ -152,7 +155,11 @@ class LoweredPerceiver(tf.Module):
         if output.norm is not None:
             rows = self._norm(rows, output.norm)
         if output.projection is not None:
-            rows = linear(rows, output.projection, OUTPUT_SITE + suffix)
+            projected = linear(rows, output.projection, OUTPUT_SITE + suffix)
+            if output.branch is None:
+                return projected
+            normed = self._norm(rows, output.branch.norm)
+            return projected + feed_forward(normed, output.branch, BRANCH_SITE, linear, suffix)
         return rows
 
     def _linear(

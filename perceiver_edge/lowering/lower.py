@@ -12,6 +12,7 @@ from perceiver_edge.lowering.drop_maximum import drop_maximum
 from perceiver_edge.lowering.fold_affine import fold_affine
 from perceiver_edge.lowering.fold_centring import fold_centring
 from perceiver_edge.lowering.fold_first_query import fold_first_query
+from perceiver_edge.lowering.fold_last_down import fold_last_down
 from perceiver_edge.lowering.fuse_qkv import fuse_qkv
 from perceiver_edge.lowering.order_channels import order_channels
 from perceiver_edge.lowering.program import Program
@@ -32,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     absorb_rows,  # before its mirror image, which many rows would make dearer
     absorb_keys,
     absorb_values,
+    tabulate_tokens,  # of what is not absorbed; its bias of the output goes where `fold_first_query` puts such a bias
     fold_first_query,  # after absorption: the constant is the absorbed query
     balance_heads,  # after `fold_affine`: what is left to multiply is normalised
     fuse_qkv,
@@ -41,7 +43,7 @@ RULES: tuple[Rule, ...] = (
     separate_positions,  # after `fold_centring`, which reads the table
     take_lines,  # of cores without a maximum and positions axis by axis
     separate_padding,  # of cores without a maximum, where no lines are taken
-    tabulate_tokens,  # of keys and values that are not absorbed
+    fold_last_down,  # after `fold_affine`, which does not look for blocks at the output
 )
 
 OPTIMIZE_FOR: dict[str, tuple[Rule, ...]] = {

@@ -248,13 +248,15 @@ class Extent:
 class Output:
     """What is made of the last stack's rows: their mean (``is_mean``), normalised, projected; each is optional.
 
-    ``shape``: of the result, without the batch.
+    ``shape``: of the result, without the batch. ``branch``: reads the rows beside the projection, and is added to what
+    that gives (`fold_last_down`).
     """
 
     is_mean: bool
     norm: Norm | None
     projection: Linear | None
     shape: tuple[int, ...]
+    branch: FeedForward | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,6 +74,16 @@ class Arithmetic(Protocol):
         """See `row_attention.attend`."""
 
 
+def feed_forward(normed: tf.Tensor, block: FeedForward, name: str, linear: RunLinear, suffix: str = "") -> tf.Tensor:
+    """Of rows ``[n, D]`` that are normalised already; ``suffix`` of the names of its products."""
+    hidden = linear(normed, block.up, f"{name}.up{suffix}")
+    activate = ACTIVATIONS[block.activation]
+    if block.is_gated:
+        values, gates = tf.split(hidden, 2, axis=-1)
+        return linear(values * activate(gates), block.down, f"{name}.down{suffix}")
+    return linear(activate(hidden), block.down, f"{name}.down{suffix}")
+
+
 class StackRun:
     """One stack, once, on a context with a mask ``[B, ...]`` of T booleans.
 
@@ -140,15 +150,7 @@ class StackRun:
             case SelfAttention():
                 return self.self_attention(rows, block, name)
             case FeedForward():
-                return self.feed_forward(rows, block, name)
-
-    def feed_forward(self, rows: tf.Tensor, block: FeedForward, name: str) -> tf.Tensor:
-        hidden = self.linear(self.norm(rows, block.norm), block.up, f"{name}.up")
-        activate = ACTIVATIONS[block.activation]
-        if block.is_gated:
-            values, gates = tf.split(hidden, 2, axis=-1)
-            return self.linear(values * activate(gates), block.down, f"{name}.down")
-        return self.linear(activate(hidden), block.down, f"{name}.down")
+                return feed_forward(self.norm(rows, block.norm), block, name, self.linear)
 
     def cross_attention(self, rows: tf.Tensor, block: CrossAttention, name: str) -> tf.Tensor:
         query = split_heads(self.query(rows, block, name), block.heads, self.batch)
