@@ -23,6 +23,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dyna
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
@@ -58,7 +59,7 @@ def onnx_int8(
     least = {name: least_weight(ranges[f"{name}.input"], ranges[f"{name}.output"]) for name in sites}
     on_grids, grids = _on_grids(model, sites, inputs, least)
     quantizer = QDQQuantizer(
-        on_grids,
+        _with_shapes(on_grids),
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
@@ -128,6 +129,15 @@ def _on_grids(
             whole = rounded(weight, scale, np.concatenate(rows))
             tensor.CopyFrom(numpy_helper.from_array((whole * scale).astype(weight.dtype), tensor.name))
     return copy, {"TensorQuantOverrides": grids}
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """As the quantizer does it where nobody has, without its further copy of the weights: the model is used up."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save_model(model, path, save_as_external_data=True)
+        model.Clear()
+        return load_model_with_shape_infer(path)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -44,7 +44,6 @@ from perceiver_edge.lowering.core_survey import extents, loss
 from perceiver_edge.lowering.drop_maximum import with_maximum
 from perceiver_edge.lowering.execute import OUTPUT_SITE, LoweredPerceiver, Tap
 from perceiver_edge.lowering.integer_core import integer_blocks, num_chunks, why_none, with_integer_cores
-from perceiver_edge.lowering.program import single_precision
 from perceiver_edge.lowering.row_core import row_blocks, with_row_cores
 from perceiver_edge.lowering.run_stack import CoreTap, RowTap
 from perceiver_edge.lowering.shared_context import CoreOperands
@@ -105,17 +104,21 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     Args:
         optimize_for: a key of `lowering.OPTIMIZE_FOR`.
     """
-    plain = plain_program(model.checkpoint.config, model.checkpoint.weights, model.input_spec.shape)
-    program, decisions = lower(replace(plain, with_mask=with_mask), optimize_for=optimize_for)
-    decisions += core_forms(program)
-    program = single_precision(program)
     config = model.checkpoint.config
+    # The plain program has no name, and the float64 one none for long: of large models each takes gigabytes.
+    lowered, decisions = lower(
+        replace(plain_program(config, model.checkpoint.weights, model.input_spec.shape), with_mask=with_mask),
+        optimize_for=optimize_for,
+    )
+    decisions += core_forms(lowered)
+    module = LoweredPerceiver.in_single_precision(lowered)
+    program = module.program
+    del lowered
     inputs = {INPUT: ((batch, *model.sample_shape), tf.int32 if config.vocabulary else tf.float32)}
     inputs |= {name: ((batch, *shape), tf.float32) for name, shape in model.beside.items()}
     if with_mask:
         inputs[MASK] = ((batch, *model.input_spec.shape), tf.bool)
     output_name = config.output_name
-    module = LoweredPerceiver(program)
     traced = trace(_in_order(module, inputs), inputs=inputs, output_name=output_name)
     watch = _Watch(module, inputs)
 

@@ -33,7 +33,7 @@ def _runner(checkpoint: Checkpoint, input_shape: tuple[int, ...]) -> Callable[[F
 
     from perceiver_edge.lowering.execute import LoweredPerceiver
 
-    module = LoweredPerceiver(plain_program(checkpoint.config, checkpoint.weights, input_shape))
+    module = LoweredPerceiver.in_single_precision(plain_program(checkpoint.config, checkpoint.weights, input_shape))
 
     @tf.function(autograph=False)
     def run(data: dict[str, tf.Tensor], mask: tf.Tensor | None) -> tf.Tensor:

@@ -65,9 +65,9 @@ class NamedModel:
             return self.reference
         return self.weights_reference
 
-    @cached_property
+    @property
     def weights_reference(self) -> Reference:
-        """What the weights compute here, in float32."""
+        """What the weights compute here, in float32. Made anew each time, so that it is in memory while it is used."""
         if isinstance(self.checkpoint.config, PerceiverConfig):
             return keras_reference(self.checkpoint)
         return plain_reference(self.checkpoint, self.input_spec.shape)

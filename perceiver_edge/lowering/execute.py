@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from perceiver_edge.lowering.context import Context, context_of
 from perceiver_edge.lowering.integer_core import integer_blocks
-from perceiver_edge.lowering.program import Linear, Norm, Program, TokenTables
+from perceiver_edge.lowering.program import Linear, Norm, Program, TokenTables, map_arrays
 from perceiver_edge.lowering.run_stack import Arithmetic, CoreTap, RowTap, RunLinear, StackRun, feed_forward
 from perceiver_edge.lowering.source import Source
 from perceiver_edge.lowering.tabulated_context import Products, TabulatedContext
@@ -49,6 +49,23 @@ class LoweredPerceiver(tf.Module):
         self._tensors: dict[int, tf.Tensor] = {}
         self._alive: list[np.ndarray] = []
         self._products: dict[Linear, Products] = {}
+
+    @classmethod
+    def in_single_precision(cls, program: Program) -> LoweredPerceiver:
+        """The module of a program of any precision. Each array is in memory once: its own are views of the tensors."""
+        tensors: dict[int, tf.Tensor] = {}
+        views: list[np.ndarray] = []
+
+        def held(array: np.ndarray) -> np.ndarray:
+            tensor = tf.constant(array, tf.float32)
+            view = np.asarray(memoryview(tensor))  # numpy() would copy
+            tensors[id(view)] = tensor
+            views.append(view)
+            return view
+
+        module = cls(map_arrays(program, held))
+        module._tensors, module._alive = tensors, views
+        return module
 
     def __call__(
         self,
@@ -125,7 +142,8 @@ class LoweredPerceiver(tf.Module):
     def of(self, program: Program) -> LoweredPerceiver:
         """Another program, with the tensors of this one where the arrays are the same."""
         other = LoweredPerceiver(program, dtype=self.dtype, stored=self._stored)
-        other._tensors, other._alive, other._products = self._tensors, self._alive, self._products
+        other._tensors, other._alive = self._tensors.copy(), self._alive.copy()
+        other._products = self._products
         return other
 
     def tensor(self, array: np.ndarray) -> tf.Tensor:

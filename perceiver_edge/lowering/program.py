@@ -390,14 +390,14 @@ def map_context_products(program: Program, change: Callable[[Linear], Linear]) -
     return replace(program, stacks=(map_stack(encoder, of_encoder), *asked))
 
 
-def single_precision(program: Program) -> Program:
-    """The same program with float32 arrays, in half the memory; what was shared stays shared."""
+def map_arrays(program: Program, function: Callable[[Array], Array]) -> Program:
+    """The program with what the function makes of each of its arrays; what was shared stays shared."""
     done: dict[int, Any] = {}
 
     def convert(value: Any) -> Any:
         if id(value) not in done:
             if isinstance(value, np.ndarray):
-                done[id(value)] = value.astype(np.float32)
+                done[id(value)] = function(value)
             elif isinstance(value, tuple):
                 done[id(value)] = tuple(convert(item) for item in value)
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -14,7 +14,6 @@ from perceiver_edge.converters.tflite.quantize import tflite_int8
 from perceiver_edge.converters.trace import trace
 from perceiver_edge.lowering import lower
 from perceiver_edge.lowering.execute import LoweredPerceiver
-from perceiver_edge.lowering.program import single_precision
 from perceiver_edge.runtime import load
 
 INT8_ERROR = 0.1
@@ -25,12 +24,12 @@ INT8_ERROR = 0.1
 def shared_blocks(named_case, plain):
     """(the case, its trace, the limits of its quantisation points): two blocks with the weights of one."""
     case = named_case("fourier")
-    program = single_precision(lower(plain(case))[0])
-    module = LoweredPerceiver(program)
+    module = LoweredPerceiver.in_single_precision(lower(plain(case))[0])
     ranges: dict[str, Range] = {}
     module(tf.constant(case.inputs), tap=lambda name, x: ranges.update({name: Range(float(np.min(x)), np.max(x))}))
     shared = one_range_for_all_uses(
-        {name: values for name, values in ranges.items() if not name.endswith(".hull")}, program.repeated_layers()
+        {name: values for name, values in ranges.items() if not name.endswith(".hull")},
+        module.program.repeated_layers(),
     )
     traced = trace(module, inputs={"input": (case.inputs.shape, tf.float32)}, output_name="logits")
     return case, traced, {name: (values.min, values.max) for name, values in shared.items()}
@@ -49,7 +48,7 @@ def test_where_biases_are_zero_residuals_stay_outside_of_products(name, named_ca
     case = named_case(name)
     for weight in case.weights:
         case.weights[weight] *= not weight.endswith(".bias")
-    module = LoweredPerceiver(single_precision(lower(plain(case))[0]))
+    module = LoweredPerceiver.in_single_precision(lower(plain(case))[0])
     dtypes = {"input": tf.int32 if case.config.vocabulary else tf.float32, "mask": tf.bool}
     inputs = {name: (values.shape, dtypes[name]) for name, values in case.feeds.items()}
     model = to_onnx(trace(module, inputs=inputs, output_name="logits"))

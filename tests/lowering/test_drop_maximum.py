@@ -9,12 +9,16 @@ import tensorflow as tf
 from perceiver_edge.lowering import drop_maximum as rule
 from perceiver_edge.lowering import lower, plain_program, take_lines
 from perceiver_edge.lowering.execute import LoweredPerceiver
-from perceiver_edge.lowering.program import CrossAttention, Linear, map_blocks, scaled, single_precision
+from perceiver_edge.lowering.program import CrossAttention, Linear, map_blocks, scaled
 from perceiver_edge.proof.metrics import FLOAT_TOLERANCE
 
 ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
 ABSORBED_HEADS = {"cross_heads": 3, "cross_dim_head": 40}
 KEPT = {"cross_heads": 2, "cross_dim_head": 4, "num_freq_bands": 12}
+
+
+def single(program):
+    return LoweredPerceiver.in_single_precision(program).program
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +109,7 @@ def test_no_score_is_larger_than_its_bound(lowered, monkeypatch):
 def test_no_input_overflows_float32_up_to_the_limit(lowered, execute, relative_l2):
     sharp = up_to_the_limit(lowered)
     for inputs in inputs_of_all_kinds():
-        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        got = execute(single(sharp), inputs, dtype=tf.float32)
         assert np.isfinite(got).all()
         assert relative_l2(got, execute(rule.with_maximum(sharp), inputs)) < 1e-3  # scores near 75 have 4e-6 each
 
@@ -140,7 +144,7 @@ def test_rows_that_could_overflow_are_lowered_by_what_their_own_query_allows(low
     assert not any(block.has_maximum for block in sharp.cross_attentions())
     assert all(block.ceiling is None for block in rule.with_maximum(sharp).cross_attentions())
     for inputs in inputs_of_all_kinds():
-        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        got = execute(single(sharp), inputs, dtype=tf.float32)
         assert np.isfinite(got).all()
         assert relative_l2(got, execute(rule.with_maximum(sharp), inputs)) < 1e-3
     assert "softmax stays" in over_the_limit(lowered, 1.01)[1]
@@ -171,7 +175,7 @@ def test_a_row_that_all_tokens_point_away_from_fades_by_more_than_a_gate_lets_pa
     errors = []
     for colour in np.random.default_rng(0).standard_normal((8, 3)):
         inputs = np.tile(1e6 * colour, (1, 6, 8, 1))
-        got = execute(single_precision(sharp), inputs, dtype=tf.float32)
+        got = execute(single(sharp), inputs, dtype=tf.float32)
         assert np.isfinite(got).all()
         errors.append(relative_l2(got, execute(rule.with_maximum(sharp), inputs)))
     assert max(errors) > 10 * FLOAT_TOLERANCE
@@ -202,10 +206,10 @@ def test_a_mean_of_the_weights_fades_no_row(few, plain, execute, relative_l2, mo
     assert all(block.ceiling is not None for block in sharp.cross_attentions()[1:])
     inputs = np.random.default_rng(0).standard_normal((2, 48, 12))
     expected = execute(rule.with_maximum(sharp), inputs)
-    assert relative_l2(execute(single_precision(sharp), inputs, dtype=tf.float32), expected) < 1e-3
+    assert relative_l2(execute(single(sharp), inputs, dtype=tf.float32), expected) < 1e-3
     with_its_means = with_means(sharp, 100.0)
     assert relative_l2(execute(rule.with_maximum(with_its_means), inputs), expected) < 1e-9
-    assert relative_l2(execute(single_precision(with_its_means), inputs, dtype=tf.float32), expected) > 0.01
+    assert relative_l2(execute(single(with_its_means), inputs, dtype=tf.float32), expected) > 0.01
 
 
 def test_with_a_mask_scores_that_could_overflow_keep_their_maximum(lowered):
@@ -221,7 +225,7 @@ def test_one_token_that_is_left_is_attended_to_up_to_the_limit(lowered, execute,
     sharp = up_to_the_limit(lowered)
     inputs = 100 * np.random.default_rng(0).standard_normal((48, 6, 8, 3))
     mask = np.eye(48, dtype=bool).reshape(48, 6, 8)
-    got = execute(single_precision(sharp), inputs, mask, dtype=tf.float32)
+    got = execute(single(sharp), inputs, mask, dtype=tf.float32)
     assert relative_l2(got, execute(rule.with_maximum(sharp), inputs, mask)) < 1e-5
 
 
@@ -248,7 +252,7 @@ def test_scores_of_a_constant_query_are_no_product_with_weights(plain):
     from perceiver_edge.converters.tflite.graph import tflite_sites
     from perceiver_edge.converters.trace import trace
 
-    program = single_precision(lower(plain(input_shape=(6, 8), **ABSORBED))[0])
+    program = LoweredPerceiver.in_single_precision(lower(plain(input_shape=(6, 8), **ABSORBED))[0]).program
     assert any(not isinstance(block.query, Linear) for block in program.cross_attentions())
     assert all(rule.is_by_token(block, program.extents()[0]) for block in program.cross_attentions())
     given = {"inputs": {"input": ((1, 6, 8, 3), tf.float32)}, "output_name": "logits"}

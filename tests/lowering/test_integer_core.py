@@ -11,7 +11,7 @@ from perceiver_edge.lowering import integer_core as form
 from perceiver_edge.lowering import lower
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.integer_core import Bound, with_integer_cores
-from perceiver_edge.lowering.program import CrossAttention, map_blocks, single_precision
+from perceiver_edge.lowering.program import CrossAttention, map_blocks
 from perceiver_edge.lowering.shared_context import CoreOperands
 
 ABSORBED = {"cross_heads": 1, "cross_dim_head": 40}
@@ -102,13 +102,15 @@ def test_chunks_are_equal_and_fit_where_they_can(tokens, limit, chunks, plain, m
     assert form.num_chunks(program) == chunks
 
 
-def test_single_precision_keeps_what_is_shared(plain, execute, relative_l2):
+def test_in_single_precision_each_array_is_in_memory_once(plain, execute, relative_l2):
     program = lower(plain(input_shape=(6, 8), **KEPT_TIED))[0]
-    half = single_precision(program)
-    first, second = half.encoder.layers[1:3]
+    module = LoweredPerceiver.in_single_precision(program)
+    first, second = module.program.encoder.layers[1:3]
     assert first is second
-    assert half.encoder.rows.dtype == np.float32
-    assert relative_l2(execute(half, INPUTS), execute(program, INPUTS)) < 1e-5
+    for array in (module.program.encoder.rows, module.program.output.projection.weight):
+        assert array.dtype == np.float32
+        assert np.shares_memory(array, np.asarray(memoryview(module.tensor(array))))
+    assert relative_l2(module(tf.constant(INPUTS, tf.float32)), execute(program, INPUTS)) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(16, 112, 112), (201, 100), (257, 256), (2, 8192)])
