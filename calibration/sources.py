@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
 import re
 import sys
@@ -97,9 +98,18 @@ def open_source(
 
 
 def _texts(path: Path, length: int) -> list[dict[str, NDArray[Any]]]:
-    lines = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The file of texts").splitlines()
+    content = read_file(path, most_bytes=MOST_TEXT_BYTES, what="The file of texts").removeprefix(codecs.BOM_UTF8)
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadInputError(
+            "The file of texts is not UTF-8, whose bytes the model reads.", expected="UTF-8",
+            got=f"the byte 0x{content[error.start]:02x} in line {line}", where=path,
+            fix=f"save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {path.name}, or whatever it is in",
+        ) from error  # fmt: skip
     text = Text(length=length)
-    return [text(line[: length - 2]) for line in lines if line.strip()]
+    return [text(line[: length - 2]) for line in content.splitlines() if line.strip()]
 
 
 def _random_texts(length: int, vocabulary: int, seed: int) -> Iterator[dict[str, NDArray[Any]]]:

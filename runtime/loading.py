@@ -60,6 +60,7 @@ def load(
             runner = load_content(content, where=where, engine=engine, execution=execution)
     manifest = {} if isinstance(model, bytes) else manifest_beside(Path(model))
     runner.class_names, runner.preprocessing = class_names_in(manifest), preprocessing_in(manifest)
+    runner.answers_values = manifest.get("task") == "regression"
     runner.guard = InputGuard(input_range_in(manifest)) if check_inputs else None
     return runner
 

@@ -45,12 +45,14 @@ class Runner(ABC):
             or in a process of its own.
         class_names: of the logits, in their order; None where they are not known. `load` takes them from the bundle
             that the model lies in; whoever knows better sets them.
+        answers_values: whether the bundle says that the outputs are values, not scores of classes.
         preprocessing: makes inputs of pictures or texts, as calibration did; `load` takes it from the same bundle.
         guard: sees every input before the engine does; None lets all through.
     """
 
     engine: str
     class_names: tuple[str, ...] | None = None
+    answers_values: bool = False
     preprocessing: Preprocessing | None = None
     guard: InputGuard | None = None
 
@@ -170,6 +172,12 @@ class Runner(ABC):
         Raises:
             BadInputError: as a call does; or the output is not one sample's logits.
         """
+        if self.answers_values:
+            raise BadInputError(
+                "Only a classifier has likeliest classes.", expected="scores of classes, one of which is right",
+                got="values, each for itself", fix="call the runner itself; of several labels at once, the probability "
+                "of each is 1 / (1 + exp(-logit))",
+            )  # fmt: skip
         output = self(feeds)
         if isinstance(output, Mapping):
             raise BadInputError(

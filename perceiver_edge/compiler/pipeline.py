@@ -27,6 +27,7 @@ from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
 from perceiver_edge.compiler.rows import choose_rows, given_rows
+from perceiver_edge.config import HuggingFaceConfig
 from perceiver_edge.errors import counted
 from perceiver_edge.lowering import Decision
 from perceiver_edge.measure.latency import Latencies, measure_latency
@@ -93,11 +94,13 @@ def run(job: Job, *, warn: Callable[[str], None] = warnings.warn) -> Bundle:
     cache = Cache(folder, [provenance(), model.fingerprint], warn=warn)
     source = compare_with_source(job)
     with progress("lower and trace"):
+        give_back_memory()  # both sides of the comparison
         from perceiver_edge.compiler.deployment import deploy
 
         deployment = deploy(
             model, batch=options.batch, with_mask=options.with_mask, optimize_for=options.optimize_for
         )  # fmt: skip
+    give_back_memory()  # the program in float64
     ranges, decisions = None, deployment.decisions
     if "int8" in options.precisions:
         ranges, more = _ranges(job, deployment, cache, progress)
@@ -161,13 +164,14 @@ def _task(job: Job, held_out: HeldOut) -> str | None:
     """What the outputs are; None for latents."""
     if not job.model.checkpoint.config.is_classifier:
         return None
-    asked = job.options.task or _chance(job)
-    return asked or task_of(held_out.reference, has_labels=held_out.labels is not None)
+    return _said_task(job) or task_of(held_out.reference, has_labels=held_out.labels is not None)
 
 
-def _chance(job: Job) -> str | None:
-    """The task of a preset without weights, for how far each of its outputs varies is chance."""
-    return "classification" if job.model.is_random_weights else None
+def _said_task(job: Job) -> str | None:
+    """By the user, else by the model. How far each output varies is chance in a preset without weights: it has one."""
+    config = job.model.checkpoint.config
+    of_model = config.task if isinstance(config, HuggingFaceConfig) else None
+    return job.options.task or of_model or ("classification" if job.model.is_random_weights else None)
 
 
 def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) -> tuple[Ranges, tuple[Decision, ...]]:
@@ -191,7 +195,7 @@ def _ranges(job: Job, deployment: Deployment, cache: Cache, progress: Progress) 
                 why_no_core=deployment.why_no_core, on_progress=stage,
             )  # fmt: skip
             head_decision = decide_head(
-                observer.outputs, points.get(f"{head}.output"), task=options.task or _chance(job),
+                observer.outputs, points.get(f"{head}.output"), task=_said_task(job),
                 has_labels=samples.labels is not None,
             )  # fmt: skip
             row_layers, rows, row_decision = choose_rows(

@@ -87,8 +87,8 @@ def _module(checkpoint: Checkpoint, config: HuggingFaceConfig) -> Any:
     import transformers
 
     values = config.to_dict()
-    for own in ("outputs", "positions"):
-        del values[own]
+    for unasked in ("outputs", "positions", "problem_type"):  # two keys of ours, and one of training
+        del values[unasked]
     (architecture,), labels = values.pop("architectures"), values.pop("num_labels")
     del values["model_type"]
     id2label = {index: f"LABEL_{index}" for index in range(labels)}

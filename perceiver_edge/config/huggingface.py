@@ -47,9 +47,17 @@ LEAST_PADDING, LEAST_QUERY_PADDING = 4, 2
 
 ACTIVATIONS = {
     "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu_python_tanh": "gelu_tanh",
     "relu": "relu", "silu": "silu", "swish": "silu",
 }  # fmt: skip
 """transformers' names of activations, and those of `lowering.program.Activation`."""
+
+TASKS = {
+    "single_label_classification": "classification", "regression": "regression",
+    "multi_label_classification": "regression",
+}  # fmt: skip
+"""transformers' names of what outputs are, and ours. Of several labels at once each score stands for itself, as values
+do: none is the likeliest."""
 
 _SIZES = {"train_size": ("height", "width"), "output_shape": ("batch", "frames", "height", "width")}
 _LABEL_CHANNELS = "_label_trainable_num_channels"
@@ -97,6 +105,7 @@ class HuggingFaceConfig:
     output_shape: tuple[int, ...] = (1, 16, 224, 224)
     output_num_channels: int = 512
     label_trainable_num_channels: int = 1024
+    problem_type: str | None = None
     outputs: str | None = None
     positions: tuple[int, ...] | None = None
 
@@ -117,6 +126,8 @@ class HuggingFaceConfig:
             self._check(field.name, getattr(self, field.name))
         if self.hidden_act not in ACTIVATIONS:
             raise _wrong("hidden_act", ", ".join(ACTIVATIONS), self.hidden_act)
+        if self.problem_type not in (None, *TASKS):
+            raise _wrong("problem_type", ", ".join(TASKS), self.problem_type)
         if self.cross_attention_shape_for_attention not in ("kv", "q"):
             raise _wrong("cross_attention_shape_for_attention", "kv or q", self.cross_attention_shape_for_attention)
         if self.self_value_channels != self.d_latents:
@@ -146,8 +157,8 @@ class HuggingFaceConfig:
         elif name == "use_query_residual":
             if not isinstance(value, bool):
                 raise _wrong(name, "true or false", value)
-        elif name in ("architecture", "hidden_act", "cross_attention_shape_for_attention"):
-            if not isinstance(value, str):
+        elif name in ("architecture", "hidden_act", "cross_attention_shape_for_attention", "problem_type"):
+            if not (isinstance(value, str) or (name == "problem_type" and value is None)):
                 raise _wrong(name, "a text", value)
         elif not (name in ("qk_channels", "v_channels") and value is None):
             most = MOST_LAYERS if name in ("num_blocks", "num_self_attends_per_block") else MOST_SIZE
@@ -211,6 +222,11 @@ class HuggingFaceConfig:
     @property
     def is_classifier(self) -> bool:
         return self.architecture in CLASSIFIERS
+
+    @property
+    def task(self) -> str | None:
+        """What the outputs are, where the configuration says it: classification or regression."""
+        return TASKS[self.problem_type] if self.problem_type and self.is_classifier else None
 
     @property
     def num_classes(self) -> int:

@@ -270,3 +270,18 @@ class _Failing(list):
 def test_a_sequence_that_fails_is_told_with_its_sample():
     with pytest.raises(BadInputError, match=r"lost(.|\n)*sample 0"):
         next(iter(as_source(_Failing([1, 2]), shape=SHAPE)))
+
+
+class TestTexts:
+    def test_lines_are_bytes_of_utf8_between_two_symbols(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes("\ufeffä\r\n\n  \nlonger\n".encode())
+        first, second = open_source(str(tmp_path / "a.txt"), shape=(6,), vocabulary=262)
+        assert first["input"].tolist() == [4, 0xC3 + 6, 0xA4 + 6, 5, 0, 0]
+        assert first["mask"].tolist() == [True] * 4 + [False] * 2
+        assert second["input"].tolist() == [4, *(byte + 6 for byte in b"long"), 5]
+
+    @pytest.mark.parametrize(("encoding", "said"), [("latin-1", "0xe4 in line 2"), ("utf-16", "0xff in line 1")])
+    def test_another_encoding_is_not_taken_for_bytes_that_the_model_knows(self, encoding, said, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes("one\nä\n".encode(encoding))
+        with pytest.raises(BadInputError, match=rf"UTF-8(.|\n)*{said}"):
+            open_source(str(tmp_path / "a.txt"), shape=(6,), vocabulary=262)

@@ -1,12 +1,18 @@
 """Outputs of different units: each is judged for itself, and the last product stays in float where int8 loses one."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
 import perceiver_edge as pe
 from perceiver_edge.calibration import Range
+from perceiver_edge.compiler import pipeline
 from perceiver_edge.compiler.head import decide_head
+from perceiver_edge.config import HuggingFaceConfig
+from perceiver_edge.config.huggingface import SEQUENCE
+from perceiver_edge.errors import BadInputError
 from perceiver_edge.proof.gates import Gates
 from perceiver_edge.proof.judgement import judge
 from perceiver_edge.proof.outputs import task_of, worst_output
@@ -93,9 +99,19 @@ def test_a_regression_is_compiled_and_every_output_follows(tmp_path):
     for format_ in ("tflite", "onnx"):
         answers = load(bundle.path / f"perceiver_int8.{format_}").batch(held["input.input"])
         np.testing.assert_allclose(answers.std(axis=0), held["reference"].std(axis=0), rtol=0.15)
+    with pytest.raises(BadInputError, match="values, each for itself"):
+        load(bundle.path / "perceiver_int8.onnx").top(samples[0])
     # The ranges that were found, given again, make the same models.
     again = pe.compile(
         model, samples=samples, input_shape=(12, 12), output=tmp_path / "again", only=True, cache=False,
         calibration=bundle.path / "calibration.json",
     )  # fmt: skip
     assert again.read("perceiver_int8.onnx") == bundle.read("perceiver_int8.onnx")
+
+
+@pytest.mark.parametrize(("asked", "task"), [(None, "regression"), ("classification", "classification")])
+def test_the_model_says_what_its_outputs_are_unless_the_user_does(asked, task):
+    config = HuggingFaceConfig(architecture=SEQUENCE, problem_type="multi_label_classification")
+    model = SimpleNamespace(checkpoint=SimpleNamespace(config=config), is_random_weights=False)
+    held_out = SimpleNamespace(reference=NOISE, labels=None)
+    assert pipeline._task(SimpleNamespace(model=model, options=SimpleNamespace(task=asked)), held_out) == task

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from perceiver_edge.checkpoints import load_checkpoint
-from perceiver_edge.config import parse_config
+from perceiver_edge.config import parse_class_names, parse_config
 from perceiver_edge.errors import BadInputError
 
 
@@ -88,6 +88,37 @@ def test_labels_become_class_names_and_placeholders_do_not(named_case, folder):
     assert named.class_names == ("tench", "crane (1)", "ant", "crane (3)")
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["cat", "", " ", None], ("cat", "LABEL_1", "LABEL_2", "LABEL_3")),
+        (["\ud83d", "b", 3, True], ("?", "b", "3", "True")),
+        (["a", "a", "a (0)", "b"], ("a (0)", "a (1)", "a (0) (2)", "b (3)")),
+    ],
+    ids=["empty", "no text", "numbers that are taken"],
+)
+def test_class_names_are_what_a_bundle_can_hold(labels, names, named_case, folder):
+    """A bundle's manifest refuses others, minutes later."""
+    path = folder(named_case("fourier_relu"), id2label={str(i): label for i, label in enumerate(labels)})
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.class_names == names
+    assert parse_class_names({"class_names": json.loads(json.dumps(names))}, checkpoint.config) == names
+    assert all(name.encode() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "task"),
+    [
+        (None, None), ("regression", "regression"), ("multi_label_classification", "regression"),
+        ("single_label_classification", "classification"),
+    ],
+)  # fmt: skip
+def test_the_configuration_says_what_the_outputs_are(problem_type, task, named_case, folder):
+    config = load_checkpoint(folder(named_case("sequence_classification"), problem_type=problem_type)).config
+    assert config.task == task
+    assert parse_config(config.to_dict())[0].task == task
+
+
 def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
     path = folder(named_case("fourier"))
     assert load_checkpoint(path).input_spec.image_mean == (0.485, 0.456, 0.406)
@@ -101,6 +132,7 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
     ("name", "changes", "words"),
     [
         ("fourier", {"hidden_act": "mish"}, "hidden_act"),
+        ("fourier", {"problem_type": "guess"}, "problem_type"),
         ("fourier", {"num_cross_attention_heads": 8}, "divisor of the widths"),  # 261 channels
         ("fourier", {"qk_channels": 16}, "v_channels"),
         ("fourier", {"architectures": ["PerceiverForAll"]}, "not supported"),
