@@ -26,7 +26,8 @@ from perceiver_edge.compiler.head import HeadObserver, decide_head, float_sites,
 from perceiver_edge.compiler.import_check import compare_with_source
 from perceiver_edge.compiler.job import Job, prepare
 from perceiver_edge.compiler.options import Options
-from perceiver_edge.compiler.rows import choose_rows, given_rows
+from perceiver_edge.compiler.row_choice import choose_rows
+from perceiver_edge.compiler.rows import given_rows
 from perceiver_edge.config import HuggingFaceConfig
 from perceiver_edge.errors import counted
 from perceiver_edge.lowering import Decision

@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from perceiver_edge.calibration import Range, Ranges, quant_params
 from perceiver_edge.checkpoints import Checkpoint, init_weights
-from perceiver_edge.compiler import rows
+from perceiver_edge.compiler import row_choice, rows
 from perceiver_edge.compiler.integer_arithmetic import rows_lost
 from perceiver_edge.compiler.pipeline import compile as compile_
 from perceiver_edge.config import PRESETS
@@ -88,12 +88,12 @@ def test_each_use_runs_in_int8_or_in_float_is_held_to_its_integers_and_packed_on
 
 
 def test_what_loses_too_much_stays_in_float(compiled, monkeypatch):
-    monkeypatch.setattr(rows, "TOLERANCE", 1e-6)
+    monkeypatch.setattr(row_choice, "TOLERANCE", 1e-6)
     bundle = compiled(formats=("tflite",))
     ranges = Ranges.from_json((bundle.path / "calibration.json").read_text())
     assert ranges.rows == ranges.row_layers == {}
     (decision,) = (d for d in bundle.manifest.lowering if d.rule == "row_core")
-    assert not decision.applied and decision.reason.startswith("0 of 3 self-attends in TFLite; 3 would lose ")
+    assert not decision.applied and decision.reason.startswith("0 of 3 self-attends in TFLite; all would lose ")
 
 
 def test_no_tflite_file_no_rows(compiled):
@@ -132,7 +132,7 @@ def chosen(uses, *, mean=3.0, own_means=None):
         found = {n: row_attention.extents(o, *centres[n]) for n, o in named.items()}
         return {name: {key: value.numpy() for key, value in values.items()} for name, values in found.items()}
 
-    return rows.choose_rows(
+    return row_choice.choose_rows(
         lambda _: given, extents, losses, [{"input": np.zeros(1)}],
         value_channels=dict.fromkeys(named, 32), repeated=repeated, formats=("tflite",),
     )  # fmt: skip
@@ -171,7 +171,7 @@ def test_each_use_of_a_layer_is_centred_by_its_own_mean():
 def test_each_use_of_a_layer_is_judged_by_itself():
     layers, found, decision = chosen([of_scores(1.0), of_scores(60.0)])
     assert [*layers] == [*found] == ["layers.0.self_attn.0"]
-    assert decision.applied and "1 of 2" in decision.reason and "1 would lose" in decision.reason
+    assert decision.applied and "1 of 2" in decision.reason and "; layers.1.self_attn.0 would lose" in decision.reason
     layers, found, _ = chosen([of_scores(60.0), of_scores(1.0)])
     assert [*layers] == ["layers.0.self_attn.0"] and [*found] == ["layers.1.self_attn.0"]
 
