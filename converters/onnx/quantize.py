@@ -27,8 +27,8 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
-from perceiver_edge.converters.onnx.rounding import MOST, rounded
-from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
+from perceiver_edge.converters.onnx.unsaturated import LARGEST_PAIR, largest_magnitudes
+from perceiver_edge.converters.rounding import MOST, inputs_of, rounded
 from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
 
 Inputs = Mapping[str, NDArray[np.float32]]
@@ -124,9 +124,9 @@ def _on_grids(
         weight = numpy_helper.to_array(tensor)
         largest = np.maximum(largest_magnitudes(weight), max(least.get(name, 0.0) for name in names))
         grids[tensor.name] = [{"axis": 1, "rmin": -limit, "rmax": limit} for limit in largest.tolist()]
-        if rows := [inputs[name] for name in names if name in inputs]:
+        if (rows := inputs_of(names, inputs)) is not None:
             scale = np.where(largest > 0, largest, 1) / MOST
-            whole = rounded(weight, scale, np.concatenate(rows))
+            whole = rounded(weight, scale, rows, largest_pair=LARGEST_PAIR)
             tensor.CopyFrom(numpy_helper.from_array((whole * scale).astype(weight.dtype), tensor.name))
     return copy, {"TensorQuantOverrides": grids}
 

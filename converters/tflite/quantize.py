@@ -10,11 +10,15 @@ import contextlib
 import io
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
+from numpy.typing import NDArray
 
+from perceiver_edge.converters.rounding import MOST, inputs_of, rounded
 from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
 from perceiver_edge.converters.tflite.edit import TfliteEditor
 from perceiver_edge.converters.tflite.gpu import for_gpu
@@ -22,15 +26,22 @@ from perceiver_edge.converters.tflite.graph import tflite_sites
 from perceiver_edge.converters.tflite.pack import MOST_BYTES
 from perceiver_edge.converters.tflite.versions import with_needed_versions
 
+Inputs = Mapping[str, NDArray[np.float32]]
+
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
 
 
-def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = ()) -> bytes:
+def tflite_int8(
+    model: bytes, ranges: Mapping[str, tuple[float, float]], float_sites: Collection[str] = (),
+    inputs: Inputs = MappingProxyType({}),
+) -> bytes:  # fmt: skip
     """Static int8: weights per channel and symmetric, activations per tensor and asymmetric.
 
     Args:
         ranges: (min, max) by quantisation point, ``<site>.input`` and ``<site>.output``, for every site.
         float_sites: sites without ranges, which stay in float.
+        inputs: what products are fed, ``[rows, in]`` by site: their weights are rounded by it (`rounding`). Those of
+            other sites are rounded each on its own.
 
     Raises:
         ConversionError: sites and ranges do not match.
@@ -54,7 +65,8 @@ def tflite_int8(model: bytes, ranges: Mapping[str, tuple[float, float]], float_s
                 algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
             )  # fmt: skip
 
-    return _quantize(_without_empty_rows(model, sites, ranges), configure, statistics)
+    ready = _without_empty_rows(model, sites, ranges)
+    return _quantize(ready, configure, statistics, whole=_whole_weights(ready, sites, inputs))
 
 
 def _without_empty_rows(model: bytes, sites: Mapping[str, Site], ranges: Mapping[str, tuple[float, float]]) -> bytes:
@@ -83,11 +95,12 @@ def _without_empty_rows(model: bytes, sites: Mapping[str, Site], ranges: Mapping
     return editor.to_bytes() if is_changed else model
 
 
-def tflite_dynamic(model: bytes) -> bytes:
-    """Dynamic range: int8 weights, activations quantised row by row at run time."""
+def tflite_dynamic(model: bytes, inputs: Inputs = MappingProxyType({})) -> bytes:
+    """Dynamic range: int8 weights as in `tflite_int8`, activations quantised row by row at run time."""
     return _quantize(
-        model, lambda recipe: recipe.add_dynamic_config(regex=".*", operation_name=_FULLY_CONNECTED, num_bits=8)
-    )
+        model, lambda recipe: recipe.add_dynamic_config(regex=".*", operation_name=_FULLY_CONNECTED, num_bits=8),
+        whole=_whole_weights(model, tflite_sites(model), inputs),
+    )  # fmt: skip
 
 
 def tflite_fp16(model: bytes) -> bytes:
@@ -103,11 +116,37 @@ def tflite_fp16(model: bytes) -> bytes:
     )
 
 
+def _whole_weights(model: bytes, sites: Mapping[str, Site], inputs: Inputs) -> dict[str, NDArray[np.int8]]:
+    """The weights of float products on their int8 grids ``[out, in]``, by one site of each that ``inputs`` tell of."""
+    if not inputs:
+        return {}
+    editor, users = TfliteEditor(model), defaultdict[int, list[str]](list)
+    for name, site in sites.items():
+        users[editor.graph.tensors[_weight(editor, site)].buffer].append(name)
+    whole = {}
+    for names in users.values():
+        if (rows := inputs_of(names, inputs)) is not None:
+            tensor = _weight(editor, sites[names[0]])
+            data = editor.data(tensor)
+            assert data is not None
+            weight = data.view(np.float32).reshape(editor.shape(tensor)).T
+            largest = np.abs(weight).max(axis=0)
+            whole[names[0]] = rounded(weight, np.where(largest > 0, largest, 1) / MOST, rows).T
+    return whole
+
+
+def _weight(editor: TfliteEditor, site: Site) -> int:
+    return int(editor.graph.operators[int(site.operator)].inputs[1])
+
+
 def _quantize(
     model: bytes,
     configure: Callable[[recipe_manager.RecipeManager], None],
     statistics: dict[str, dict[str, np.ndarray]] | None = None,
+    *,
+    whole: Mapping[str, NDArray[np.int8]] = MappingProxyType({}),
 ) -> bytes:
+    """``whole``: int8 weights ``[out, in]`` by site that take the place of the nearest ones."""
     recipe = recipe_manager.RecipeManager()
     configure(recipe)
     run = quantizer.Quantizer(bytearray(model), recipe.get_quantization_recipe())
@@ -119,5 +158,8 @@ def _quantize(
     if len(quantised) > MOST_BYTES:
         return quantised
     editor = TfliteEditor(quantised)
+    for name, site in tflite_sites(quantised).items() if whole else ():
+        if name in whole:
+            editor.replace_data(_weight(editor, site), whole[name])
     with_needed_versions(editor)
     return editor.to_bytes()

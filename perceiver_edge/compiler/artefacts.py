@@ -40,7 +40,8 @@ class Kind:
         return f"{model_name}_{self.precision}.{self.format}"
 
 
-ROUNDED_BY_INPUTS = (Kind("onnx", "int8"), Kind("onnx", "dynamic"))
+ROUNDED_BY_INPUTS = ("int8", "dynamic")
+"""Precisions whose weights are rounded by what their products are fed."""
 
 
 def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only: bool) -> tuple[Kind, ...]:
@@ -53,13 +54,13 @@ def planned_kinds(*, precisions: tuple[str, ...], formats: tuple[str, ...], only
 
 
 def rounding_decision(kinds: Collection[Kind], num_samples: int) -> tuple[Decision, ...]:
-    """How the weights of ONNX models are rounded, where there are quantised ones."""
-    if not {*kinds} & {*ROUNDED_BY_INPUTS}:
+    """How weights are rounded, where there are quantised models."""
+    if not {kind.precision for kind in kinds} & {*ROUNDED_BY_INPUTS}:
         return ()
     reason = (
-        "ONNX weights are rounded so that each makes good what those before it lost on calibration's samples"
+        "weights are rounded so that each makes good what those before it lost on calibration's samples"
         if num_samples
-        else "each ONNX weight is rounded on its own: the ranges were given, and their samples are not among the data"
+        else "each weight is rounded on its own: the ranges were given, and their samples are not among the data"
     )
     return (Decision("compensate_rounding", num_samples > 0, reason),)
 
@@ -83,8 +84,8 @@ def build(
         traced: what float models are made from.
         half_traced: gives what half-precision models are made from.
         integer_form: from a format to what its int8 model is made from; needed for int8.
-        product_inputs: gives what products are fed, ``[rows, in]`` by site: ONNX weights are rounded by it; nothing
-            where no samples calibrate.
+        product_inputs: gives what products are fed, ``[rows, in]`` by site: weights are rounded by it; nothing where no
+            samples calibrate.
         cache: of this model's results: its basis tells models apart.
         trace_key, integer_key: JSON-ready; what the trace, and the integer form, depend on besides.
         samples_key: JSON-ready; what ``product_inputs`` depends on.
@@ -96,14 +97,13 @@ def build(
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
         form = functools.partial(integer_form, format_) if integer_form else None
-        make = (
-            _maker(_tflite, traced, half_traced, form)
-            if format_ == "tflite"
-            else _maker(lambda: _onnx(opset, product_inputs), traced, half_traced, form)
+        load = functools.partial(_tflite, product_inputs) if format_ == "tflite" else (
+            functools.partial(_onnx, opset, product_inputs)
         )  # fmt: skip
+        make = _maker(load, traced, half_traced, form)
         for kind in (kind for kind in kinds if kind.format == format_):
             used = [integer_key if kind.precision == "int8" else None]
-            used += [samples_key if kind in ROUNDED_BY_INPUTS else None]
+            used += [samples_key if kind.precision in ROUNDED_BY_INPUTS else None]
             parts = ["artefact", inputs, trace_key, kind.format, kind.precision, opset, *used]
             give_back_memory()
             artefacts[kind] = cache.cached(parts, functools.partial(make, kind.precision))
@@ -124,7 +124,7 @@ class _Converters(Generic[M]):
     to_bytes: Callable[[M], bytes]
 
 
-def _tflite() -> _Converters[bytes]:
+def _tflite(inputs: Callable[[], Mapping[str, np.ndarray]]) -> _Converters[bytes]:
     from perceiver_edge.converters.tflite.convert import to_tflite
     from perceiver_edge.converters.tflite.core import with_int8_cores
     from perceiver_edge.converters.tflite.half_constants import with_half_constants
@@ -132,7 +132,9 @@ def _tflite() -> _Converters[bytes]:
     from perceiver_edge.converters.tflite.row_core import with_int8_rows
 
     return _Converters(
-        to_tflite, tflite_fp16, tflite_dynamic, tflite_int8, with_int8_cores, with_int8_rows, with_half_constants,
+        to_tflite, tflite_fp16, lambda model: tflite_dynamic(model, inputs()),
+        lambda model, limits, float_sites: tflite_int8(model, limits, float_sites, inputs()), with_int8_cores,
+        with_int8_rows, with_half_constants,
         to_bytes=bytes,
     )  # fmt: skip
 

@@ -148,7 +148,7 @@ def deploy(model: NamedModel, *, batch: int, with_mask: bool, optimize_for: str 
     def integer_model(
         ranges: Ranges | None, product_inputs: Callable[[], Feeds], kind: Kind, artefact: bytes
     ) -> IntegerModel | None:
-        inputs = product_inputs() if kind in ROUNDED_BY_INPUTS else {}
+        inputs = product_inputs() if kind.precision in ROUNDED_BY_INPUTS else {}
         tables = constants_in(artefact, np.float16)
         whole = constants_in(artefact, np.float32) if tables else []
         stored = functools.partial(as_stored, tables=tables, whole=whole)

@@ -27,8 +27,9 @@ from perceiver_edge.calibration.samples import INPUT, MASK
 from perceiver_edge.compiler.cores import affine
 from perceiver_edge.compiler.integer_arithmetic import HIGHEST, LOWEST, attend, attend_rows, rounded, steps
 from perceiver_edge.converters.core_params import CoreParams, RowParams
-from perceiver_edge.converters.onnx.rounding import rounded as rounded_by_inputs
-from perceiver_edge.converters.onnx.unsaturated import largest_magnitudes
+from perceiver_edge.converters.onnx.unsaturated import LARGEST_PAIR, largest_magnitudes
+from perceiver_edge.converters.rounding import MOST, inputs_of
+from perceiver_edge.converters.rounding import rounded as rounded_by_inputs
 from perceiver_edge.converters.sites import FINEST_SUM
 from perceiver_edge.lowering.execute import LoweredPerceiver
 from perceiver_edge.lowering.integer_attention import Chunks
@@ -49,7 +50,7 @@ class IntegerModel:
         cores: how integer cores are quantised, by cross-attend.
         rows: how attention among rows is quantised, by self-attend.
         inputs: what products are fed, ``[rows, in]`` by site, where weights are rounded by it
-            (`converters.onnx.rounding`).
+            (`converters.rounding`).
     """
 
     module: LoweredPerceiver
@@ -107,9 +108,10 @@ class IntegerModel:
             is_plain = self.format == "tflite"
             largest = np.abs(linear.weight).max(axis=0) if is_plain else largest_magnitudes(linear.weight)
             divisors = np.where(largest > 0, largest, 1) / HIGHEST
-            if rows := [self.inputs[site] for site in self._sites.get(id(linear), ()) if site in self.inputs]:
+            if (rows := inputs_of(self._sites.get(id(linear), ()), self.inputs)) is not None:
                 # As the converter computes it, to the last bit: one step decides the next.
-                whole = rounded_by_inputs(linear.weight, divisors, np.concatenate(rows))
+                largest_pair = 2 * MOST if is_plain else LARGEST_PAIR
+                whole = rounded_by_inputs(linear.weight, divisors, rows, largest_pair=largest_pair)
             else:
                 whole = np.rint(linear.weight / divisors.astype(np.float32))
                 whole = np.clip(whole, -HIGHEST, HIGHEST).astype(np.int8)

@@ -1,6 +1,7 @@
 """What the quantisers promise: dtypes, one grid for both formats, every product covered, the same bytes each time."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import onnx
@@ -9,10 +10,12 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 
 from perceiver_edge.calibration import Range, quant_params
+from perceiver_edge.calibration.product_inputs import product_inputs
 from perceiver_edge.converters.census.take import census
 from perceiver_edge.converters.onnx.graph import onnx_sites
 from perceiver_edge.converters.onnx.quantize import onnx_dynamic, onnx_fp16, onnx_int8
 from perceiver_edge.converters.points import quantised_points
+from perceiver_edge.converters.tflite.edit import TfliteEditor
 from perceiver_edge.converters.tflite.graph import tflite_sites
 from perceiver_edge.converters.tflite.quantize import tflite_dynamic, tflite_fp16, tflite_int8
 from perceiver_edge.errors import ConversionError
@@ -123,6 +126,38 @@ def test_no_two_neighbours_of_an_onnx_weight_can_saturate_an_int16(subject, case
             assert largest.max() <= 128
             finest.append(largest.min())
         assert min(finest) >= 126  # no channel gives away more than rounding does
+
+
+@pytest.mark.parametrize("precision", ["int8", "dynamic"])
+def test_weights_of_both_formats_are_rounded_by_what_their_products_are_fed(subject, precision):
+    model = subject("tied_three_self_attends")
+    inputs = product_inputs(model.deployment.taps, [{name: array[0] for name, array in model.feeds.items()}])
+    of_other_sites = {"none.such": inputs[model.sites[0]]}
+    to_tflite, to_onnx = {
+        "int8": (partial(tflite_int8, ranges=model.limits), partial(onnx_int8, ranges=model.limits)),
+        "dynamic": (tflite_dynamic, onnx_dynamic),
+    }[precision]
+    plain = tflite_weights(to_tflite(model.tflite))
+    made = tflite_weights(to_tflite(model.tflite, inputs=inputs))
+    assert all(
+        np.array_equal(weight, plain[n][0])
+        for n, (weight, _) in tflite_weights(to_tflite(model.tflite, inputs=of_other_sites)).items()
+    )
+    exact = float_weights(model.tflite)
+    off = {"plain": 0.0, "made": 0.0}
+    for name in model.sites:
+        scale = np.abs(exact[name]).max(axis=1, keepdims=True) / 127
+        for which, weights in (("plain", plain), ("made", made)):
+            off[which] += float(np.square(inputs[name] @ (weights[name][0] * scale - exact[name]).T).sum())
+    assert off["made"] < 0.8 * off["plain"]
+    assert to_onnx(model.onnx, inputs=inputs).SerializeToString() != to_onnx(model.onnx).SerializeToString()
+
+
+def float_weights(model: bytes) -> dict[str, np.ndarray]:
+    """Per site, ``[out, in]``."""
+    editor = TfliteEditor(model)
+    tensors = {n: int(editor.graph.operators[int(s.operator)].inputs[1]) for n, s in tflite_sites(model).items()}
+    return {name: editor.data(index).view(np.float32).reshape(editor.shape(index)) for name, index in tensors.items()}
 
 
 def test_fp16_stores_half_precision(subject):
