@@ -9,6 +9,10 @@ import tensorflow as tf
 
 from perceiver_edge.lowering.context import Context
 
+MASKED = 1e4
+"""What a masked token's score is below zero: exp of it is 0, and half precision has it, too. A score itself is set to
+zero before, since the last bits of so large a sum would depend on it."""
+
 
 def attend(
     query: tf.Tensor,
@@ -67,11 +71,14 @@ def split_heads(x: tf.Tensor, heads: int, batch: int) -> tf.Tensor:
 
 
 def masked(scores: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-    """Give masked tokens the lowest finite score, so that the softmax of a fully masked row is uniform."""
+    """Give all masked tokens one score far below any other, so that the softmax of a fully masked row is uniform.
+
+    A product and a sum instead of a select: XNNPACK has no select, and runs these in all threads.
+    """
     if mask is None:
         return scores
-    # A row that is added: XNNPACK has no select, and runs this in all threads. The largest number swallows any score.
-    return scores + tf.where(mask, tf.constant(0.0, scores.dtype), scores.dtype.min)
+    kept = tf.cast(mask, scores.dtype)
+    return scores * kept + (kept - 1.0) * MASKED
 
 
 def scaled(scores: tf.Tensor, scale: float) -> tf.Tensor:
