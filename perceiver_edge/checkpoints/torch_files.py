@@ -75,16 +75,17 @@ def to_numpy(name: str, tensor: Any, *, where: object = None) -> np.ndarray:
     """A torch tensor as an array of its own; half precision becomes float32, which holds each of its values.
 
     Raises:
-        BadInputError: a tensor that numpy has no form for, such as a quantised one.
+        BadInputError: a tensor that numpy has no form for, such as a quantised one; or none, as its parts may be.
     """
-    tensor = tensor.detach()
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        tensor = tensor.float()
     try:
+        tensor = tensor.detach()
+        if tensor.is_floating_point() and tensor.element_size() < 4:
+            tensor = tensor.float()
         return np.array(tensor.cpu().numpy())
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError, AttributeError) as error:
         raise BadInputError(
-            f"The weight {name} is not usable.", expected="plain floating point", got=tensor.dtype, where=where,
+            f"The weight {name} is not usable.", expected="plain floating point",
+            got=getattr(tensor, "dtype", type(tensor).__name__), where=where,
             fix="save the model before it is quantised, pruned or sharded",
         ) from error  # fmt: skip
 

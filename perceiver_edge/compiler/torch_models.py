@@ -31,8 +31,8 @@ _WHAT_A_PERCEIVER_HAS = ("latents", "layers", "to_logits", "num_freq_bands", "ma
 _KEPT = ("num_freq_bands", "max_freq", "input_axis", "freq_base", "fourier_encode_data", "inverted_cross_attn")
 """Arguments of the constructor that some version keeps as attributes."""
 
-_WRAPPED_AS = ("_orig_mod", "module", "")
-"""Where `torch.compile` and DataParallel keep a model, which computes the same without them; or the model itself."""
+_WRAPPED_AS = ("_orig_mod", "module")
+"""Where `torch.compile`, and DataParallel and AveragedModel, keep a model, which computes the same without them."""
 
 _LATER = {"inverted_cross_attn": False, "attn_residual": False, "attn_residual_rank": 64}
 """Arguments since 0.9, and their defaults, which are not passed to older versions."""
@@ -66,8 +66,8 @@ def read_torch_module(model: Any, chosen: Mapping[str, Any], config: Mapping[str
             expected="a folder, a file of weights, or a PerceiverIO", got=where,
         )  # fmt: skip
     if transformers_models := {name: found for name, found in model.named_modules() if is_transformers_model(found)}:
-        found = next((transformers_models[name] for name in _WRAPPED_AS if name in transformers_models), None)
-        if found is None:
+        found = _unwrapped(model)
+        if not is_transformers_model(found):
             raise BadInputError(
                 "The Perceiver of transformers is a part of this module.", expected="the model itself", got=where,
                 fix=f"pass the part: model.{next(iter(transformers_models))}; what is around it is not compiled",
@@ -143,6 +143,14 @@ def _package_module(checkpoint: Checkpoint) -> Any:
         else set()
     )
     return None if loaded.unexpected_keys or set(loaded.missing_keys) - tied else module
+
+
+def _unwrapped(model: Any) -> Any:
+    """The model in torch's own wrappers, however many; a user's may compute more."""
+    children = dict(model.named_children())
+    inner = next((children[name] for name in _WRAPPED_AS if name in children), None)
+    is_wrapper = type(model).__module__.partition(".")[0] == "torch"
+    return model if inner is None or not is_wrapper else _unwrapped(inner)
 
 
 def _perceivers(model: Any) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from perceiver_edge.checkpoints import Checkpoint
 from perceiver_edge.checkpoints.huggingface import huggingface_checkpoint
 from perceiver_edge.checkpoints.torch_files import to_numpy
 from perceiver_edge.config.huggingface import (
+    ARCHITECTURES,
     AUDIO,
     FLOW,
     FRAMES,
@@ -54,7 +55,9 @@ def read_transformers_model(model: Any, chosen: Mapping[str, Any]) -> tuple[Chec
     """
     where = type(model).__name__
     tensors = {name: to_numpy(name, tensor, where=where) for name, tensor in model.state_dict().items()}
-    values = {**model.config.to_dict(), "architectures": [where], **chosen}
+    # A subclass may compute something else: the comparison with its weights tells.
+    named = [base.__name__ for base in type(model).__mro__ if base.__name__ in ARCHITECTURES]
+    values = {**model.config.to_dict(), "architectures": named or [where], **chosen}
     checkpoint = huggingface_checkpoint(values, tensors, input_shape=None, folder=None, where=where)
     config = checkpoint.config
     assert isinstance(config, HuggingFaceConfig)

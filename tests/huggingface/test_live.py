@@ -31,10 +31,31 @@ def test_a_live_model_is_read_and_answers_for_itself(case, maker, expected, erro
 def test_wrappers_of_pytorch_are_taken_off_and_others_are_named(maker, named_case):
     torch = pytest.importorskip("torch")
     model = maker.model_of(named_case("fourier"))
-    for wrapped in (torch.compile(model), torch.nn.DataParallel(model)):
+    parallel = torch.nn.DataParallel
+    for wrapped in (
+        torch.compile(model),
+        parallel(model),
+        torch.compile(parallel(model)),
+        parallel(torch.compile(model)),
+    ):
         assert read_torch_module(wrapped, {}, {})[0].config == named_case("fourier").config
     with pytest.raises(BadInputError, match=r"pass the part: model\.0"):
         read_torch_module(torch.nn.Sequential(model, torch.nn.Softmax(-1)), {}, {})
+
+
+def test_a_subclass_is_read_as_what_it_derives_from(maker, named_case):
+    case = named_case("fourier")
+    model = maker.model_of(case)
+    model.__class__ = type("Mine", (type(model),), {})
+    assert read_torch_module(model, {}, {})[0].config == case.config
+
+
+def test_a_module_that_was_quantised_is_told_so(maker, named_case):
+    torch = pytest.importorskip("torch")
+    model = maker.model_of(named_case("fourier"))
+    model.register_state_dict_post_hook(lambda module, state, *_: state.update({"query.dtype": torch.qint8}))
+    with pytest.raises(BadInputError, match=r"query\.dtype(.|\n)*before it is quantised"):
+        read_torch_module(model, {}, {})
 
 
 def test_a_folder_is_compared_with_transformers(case, folder, expected, error):
