@@ -29,6 +29,7 @@ def read_onnx(model: bytes) -> Graph:
         import onnx
     with importing("onnxruntime", "convert"):
         import onnxruntime
+    dtype_of = _dtype_namer(onnx)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         try:
@@ -39,18 +40,20 @@ def read_onnx(model: bytes) -> Graph:
                 "The ONNX model cannot be read.", expected="an undamaged TFLite or ONNX model", got=error
             ) from error
         tensors = _tensors(optimized, path, onnx, onnxruntime)
+    operators = tuple(_operator(node) for node in optimized.graph.node)
+    gemms = dict(find_gemms(optimized.graph, tensors, onnx))
+    del optimized  # of a large model it is a gigabyte, as the file is
     file = onnx.load_model_from_string(model)
-    dtype_of = _dtype_namer(onnx)
     return Graph(
         format="onnx",
         format_version=file.ir_version,
         versions={opset.domain or "ai.onnx": opset.version for opset in file.opset_import},
-        operators=tuple(_operator(node) for node in optimized.graph.node),
+        operators=operators,
         file_operators=Counter(kind_of(node) for node in file.graph.node),
         tensors=tensors,
         inputs=tuple(_interface(file.graph.input, dtype_of)),
         outputs=tuple(_interface(file.graph.output, dtype_of)),
-        gemms=dict(find_gemms(optimized.graph, tensors, onnx)),
+        gemms=gemms,
         weight_bytes=_weight_bytes(file.graph, dtype_of, onnx),
         quantizers=_QUANTIZERS,
         dequantizers=DEQUANTIZERS,
@@ -58,11 +61,17 @@ def read_onnx(model: bytes) -> Graph:
 
 
 def _optimize(model: bytes, path: Path, onnxruntime: Any) -> None:
-    options = onnxruntime.SessionOptions()
+    options = _options(onnxruntime)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(path)
-    options.log_severity_level = _LOG_FATAL_ONLY
     onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=False)
+
+
+def _options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _LOG_FATAL_ONLY
+    options.add_session_config_entry("session.disable_prepacking", "1")  # it will not run: no second copy of weights
+    return options
 
 
 def _tensors(optimized: Any, path: Path, onnx: Any, onnxruntime: Any) -> dict[str, Tensor]:
@@ -86,9 +95,8 @@ def _tensors(optimized: Any, path: Path, onnx: Any, onnxruntime: Any) -> dict[st
     )
     with path.open("ab") as file:  # serialised messages, one after the other, are one message: their lists are joined
         file.write(further.SerializeToString())
-    options = onnxruntime.SessionOptions()
+    options = _options(onnxruntime)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _LOG_FATAL_ONLY
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=False)
     for argument in (*session.get_inputs(), *session.get_outputs()):
         shape = argument.shape
