@@ -328,9 +328,12 @@ def parse_huggingface_config(values: Mapping[str, Any], *, where: object = None)
     given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     if _LABEL_CHANNELS in values:
         given["label_trainable_num_channels"] = values[_LABEL_CHANNELS]
-    if isinstance(labels := values.get("id2label"), Mapping):
+    labels = values.get("id2label")
+    if isinstance(labels, Mapping):
         given["num_labels"] = len(labels)
     with found_in(where):
+        if not isinstance(labels, Mapping | None):
+            raise _wrong("id2label", "a mapping from numbers to names", labels)
         return HuggingFaceConfig(architecture=architectures[0], **given)
 
 

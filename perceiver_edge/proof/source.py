@@ -110,10 +110,14 @@ def read_answers(
 
 
 def _require_numbers(name: str, array: np.ndarray, kind: type[np.number[Any]], where: str) -> None:
-    if not np.issubdtype(array.dtype, kind) or not np.isfinite(array).all():
+    is_kind = np.issubdtype(array.dtype, kind)
+    count = np.count_nonzero(~np.isfinite(array)) if is_kind else 0
+    if count or not is_kind:
         raise BadInputError(
             f"The {name} of {option('reference')} is not usable.",
-            expected="integers" if kind is np.integer else "finite floating point", got=array.dtype, where=where,
+            expected="integers" if kind is np.integer else "finite floating point",
+            got=f"NaN or infinity, {count:,} of {array.size:,} numbers" if count else array.dtype,
+            where=where,
         )  # fmt: skip
 
 

@@ -133,6 +133,7 @@ def test_the_processor_says_how_pixels_are_normalised(named_case, folder):
     [
         ("fourier", {"hidden_act": "mish"}, "hidden_act"),
         ("fourier", {"problem_type": "guess"}, "problem_type"),
+        ("fourier", {"id2label": ["a", "b"]}, "id2label"),
         ("fourier", {"num_cross_attention_heads": 8}, "divisor of the widths"),  # 261 channels
         ("fourier", {"qk_channels": 16}, "v_channels"),
         ("fourier", {"architectures": ["PerceiverForAll"]}, "not supported"),
