@@ -97,10 +97,11 @@ def build(
     artefacts: dict[Kind, bytes] = {}
     for format_ in dict.fromkeys(kind.format for kind in kinds):
         form = functools.partial(integer_form, format_) if integer_form else None
-        load = functools.partial(_tflite, product_inputs) if format_ == "tflite" else (
-            functools.partial(_onnx, opset, product_inputs)
+        make = (
+            _maker(lambda: _tflite(product_inputs), traced, half_traced, form)
+            if format_ == "tflite"
+            else _maker(lambda: _onnx(opset, product_inputs), traced, half_traced, form)
         )  # fmt: skip
-        make = _maker(load, traced, half_traced, form)
         for kind in (kind for kind in kinds if kind.format == format_):
             used = [integer_key if kind.precision == "int8" else None]
             used += [samples_key if kind.precision in ROUNDED_BY_INPUTS else None]
