@@ -20,7 +20,8 @@ class RowLayer:
 
     Args:
         means: about the means of keys and of values, by which they are centred ``[heads * channels]``.
-        queries: of the queries. ``keys``, ``values``: centred. ``attended``: of the centred result.
+        queries: of the queries. ``keys``, ``values``: centred, and values also shifted. ``attended``: of the centred
+            result.
 
     Raises:
         BadInputError: a number that is not finite.
@@ -57,7 +58,7 @@ class RowRange:
     Args:
         error: what int8 loses, estimated: relative L2 of what is attended to.
         shift: what is taken from values besides the layer's mean ``[heads * channels]``, empty if nothing is.
-        shifted: of the values then. ``scores``: from where on they count. ``weighted``: of the weighted sums of values.
+        scores: from where on they count. ``weighted``: of the weighted sums of values.
 
     Raises:
         BadInputError: a number that is not finite.
@@ -65,7 +66,6 @@ class RowRange:
 
     error: float
     shift: tuple[float, ...]
-    shifted: Range
     scores: Range
     weighted: Range
 

@@ -41,15 +41,14 @@ class CoreParams:
 class RowParams:
     """How the activations of attention among rows are quantised (`perceiver_edge.lowering.row_core`).
 
-    Queries, keys and values are those of their product, with the zero point 0. ``shift`` is the scale of what is taken
-    from values, and ``shifted`` that of the values then, where something is.
+    Queries, keys and values are those of their product, with the zero point 0. ``shift`` is how values
+    are quantised, where something is taken from them: it and what is left are in the same steps, so that it is exact.
     """
 
     scores: Affine
     weights: Affine
     weighted: Affine
     shift: Affine | None
-    shifted: Affine
 
 
 def core_name(scoped: str) -> str:

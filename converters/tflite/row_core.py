@@ -54,7 +54,7 @@ def _quantise(editor: Int8Editor, exponential: Any, params: RowParams) -> None:
     if params.shift is not None:
         shift = editor.producer_past_moves(average.inputs[1])
         inputs = [_projected(editor, shift.inputs[0]), editor.quantised(shift.inputs[1], params.shift)]
-        _become_int8(editor, shift, inputs, params.shifted)
+        _become_int8(editor, shift, inputs, params.shift)
         (given_back,) = editor.readers(result)
         (result,) = given_back.outputs
     _become_int8(editor, average, [rounded, _projected(editor, average.inputs[1])], params.weighted)

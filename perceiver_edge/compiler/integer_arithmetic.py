@@ -51,7 +51,10 @@ def attend_rows(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, shift: tf.Tensor | None, *, params: RowParams
 ) -> tf.Tensor:
     """As `row_attention.attend`, rounded wherever engines round; the operands are rounded already, the shift exact."""
-    centred = value if shift is None else rounded(value - shift, params.shifted)
+    centred = value
+    if shift is not None:
+        assert params.shift is not None, "both or neither"
+        centred = rounded(value - shift, params.shift)
     scores = rounded(tf.matmul(query, key, transpose_b=True), params.scores)
     weights = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
     weighted = rounded(tf.matmul(rounded(weights, params.weights), centred), params.weighted)

@@ -110,7 +110,7 @@ def _row_layer(means: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowLayer
 def _row_range(shift: np.ndarray, extents: Mapping[str, np.ndarray]) -> RowRange:
     return RowRange(
         error=0.0, shift=tuple(shift.tolist()) if shift.any() else (),
-        shifted=_widened(extents["shifted"], MARGIN / 2), scores=_widened(extents["scores"], 0.0),
+        scores=_widened(extents["scores"], 0.0),
         weighted=_widened(extents["weighted"], SUM_ROOM),
     )  # fmt: skip
 

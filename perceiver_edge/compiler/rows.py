@@ -54,26 +54,24 @@ def centrings_of(rows: Rows) -> dict[str, Centring]:
 
 def row_params_of(rows: Rows) -> dict[str, RowParams]:
     """What the converters take."""
-    found = {}
-    for name, row in rows.uses.items():
-        factor, step = _centring(rows.layers[name]).value_scale, _shift_step(row, rows.layers[name])
-        found[name] = RowParams(
+    return {
+        name: RowParams(
             scores=affine(off_ties(row.scores)), weights=Affine(1 / STEPS, -128),
-            weighted=affine(_scaled(row.weighted, factor)),
-            shift=None if step is None else Affine(step), shifted=affine(symmetric(_scaled(row.shifted, factor))),
-        )  # fmt: skip
-    return found
+            weighted=affine(_scaled(row.weighted, _centring(rows.layers[name]).value_scale)),
+            shift=values_of(rows.layers[name]) if row.shift else None,
+        ) for name, row in rows.uses.items()
+    }  # fmt: skip
 
 
 def shifts_of(rows: Rows) -> dict[str, np.ndarray | None]:
-    """What rewriting the program takes, of those that run in int8: in whole steps of int8, so that it is exact."""
-    found: dict[str, np.ndarray | None] = {}
-    for name, row in rows.uses.items():
-        layer = rows.layers[name]
-        step = _shift_step(row, layer)
-        shift = np.array(row.shift) * _centring(layer).value_scale
-        found[name] = None if step is None else (np.rint(shift / step) * step).astype(np.float32)
-    return found
+    """What rewriting the program takes, of those that run in int8: in whole steps of values, so that it is exact."""
+    return {name: _shift(row, rows.layers[name]) if row.shift else None for name, row in rows.uses.items()}
+
+
+def _shift(row: RowRange, layer: RowLayer) -> np.ndarray:
+    step = values_of(layer).scale
+    whole = np.rint(np.array(row.shift) * _centring(layer).value_scale / step)
+    return (np.clip(whole, -(STEPS // 2), STEPS // 2) * step).astype(np.float32)
 
 
 def off_ties(scores: Range) -> Range:
@@ -117,12 +115,6 @@ def _centring(layer: RowLayer) -> Centring:
     return Centring(
         np.array(layer.means), _largest(layer) / magnitude(layer.keys), _largest(layer) / magnitude(layer.values)
     )  # fmt: skip
-
-
-def _shift_step(row: RowRange, layer: RowLayer) -> float | None:
-    """Of int8; None where there is nothing to shift."""
-    largest = max(map(abs, row.shift), default=0.0) * _centring(layer).value_scale
-    return affine(symmetric(Range(0.0, largest))).scale if largest > 0 else None
 
 
 def _largest(layer: RowLayer) -> float:

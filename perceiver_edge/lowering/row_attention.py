@@ -43,8 +43,8 @@ def extents(operands: RowOperands, means: tf.Tensor, shift: tf.Tensor) -> dict[s
         shift: what is taken from values besides ``[h * e]``.
 
     Returns:
-        [min, max] of ``queries``, ``keys``, ``values`` and ``attended``, centred; of ``scores``, as far as they count,
-        ``shifted`` values and their ``weighted`` sums.
+        [min, max] of ``queries``, ``keys`` and ``attended``, centred; of ``values``, centred, shifted or not; of
+        ``scores``, as far as they count, and of ``weighted`` sums of shifted values.
     """
     of_keys, of_values = split_means(means, operands)
     key, value = operands.key - of_keys, operands.value - of_values
@@ -56,11 +56,10 @@ def extents(operands: RowOperands, means: tf.Tensor, shift: tf.Tensor) -> dict[s
     return {
         "queries": _range(operands.query),
         "keys": _range(key),
-        "values": _range(value),
+        "values": _range(tf.stack([value, shifted])),
         "scores": tf.stack([low, high]),
         "weighted": _range(weighted),
         "attended": _range(operands.attended - of_values),
-        "shifted": _range(shifted),
     }
 
 

@@ -42,11 +42,9 @@ RANGES = Ranges(
         )
     },
     rows={
-        "layers.0.self_attn.0": RowRange(
-            error=0.021, shift=(), shifted=Range(-2.0, 2.0), scores=Range(-4.0, 12.0), weighted=Range(-6.0, 6.0)
-        ),
+        "layers.0.self_attn.0": RowRange(error=0.021, shift=(), scores=Range(-4.0, 12.0), weighted=Range(-6.0, 6.0)),
         "layers.1.self_attn.0": RowRange(
-            error=0.003, shift=(1 / 3,), shifted=Range(-1.0, 1.0), scores=Range(-5.0, 2.0), weighted=Range(-1 / 3, 6.0)
+            error=0.003, shift=(1 / 3,), scores=Range(-5.0, 2.0), weighted=Range(-1 / 3, 6.0)
         ),
     },
 )
