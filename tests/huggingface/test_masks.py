@@ -13,7 +13,6 @@ from perceiver_edge.converters.tflite.quantize import tflite_fp16
 from perceiver_edge.converters.trace import trace
 from perceiver_edge.lowering import lower
 from perceiver_edge.lowering.execute import LoweredPerceiver
-from perceiver_edge.lowering.program import single_precision
 from perceiver_edge.runtime import load
 
 PRECISION = {"float32": 1e-4, "fp16": 2e-2}
@@ -23,9 +22,9 @@ SHARPER = 5
 """Times the weights of queries, so that what is masked matters."""
 
 
-def made(case, program):
+def made(case, module):
     inputs = {"input": (case.inputs.shape, tf.int32), "mask": (case.inputs.shape, tf.bool)}
-    traced = trace(LoweredPerceiver(program), inputs=inputs, output_name="logits")
+    traced = trace(module, inputs=inputs, output_name="logits")
     onnx, tflite = to_onnx(traced), to_tflite(traced)
     return {
         ("onnx", "float32"): onnx.SerializeToString(), ("onnx", "fp16"): onnx_fp16(onnx).SerializeToString(),
@@ -45,7 +44,7 @@ def test_masks_hold_where_nothing_may_be_read(kind, named_case, plain, kept, err
         for name in case.weights:
             case.weights[name] = case.weights[name] * (SHARPER if "query.weight" in name else 1)
         program, _ = lower(plain(case))
-        kept.update(case=case, program=program, models=made(case, single_precision(program)))
+        kept.update(case=case, program=program, models=made(case, LoweredPerceiver.in_single_precision(program)))
     case, model = kept["case"], load(kept["models"][kind])
     exact = LoweredPerceiver(kept["program"], dtype=tf.float64)
     answers = {}
