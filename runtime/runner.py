@@ -176,7 +176,7 @@ class Runner(ABC):
             raise BadInputError(
                 "Only a classifier has likeliest classes.", expected="scores of classes, one of which is right",
                 got="values, each for itself", fix="call the runner itself; of several labels at once, the probability "
-                "of each is 1 / (1 + exp(-logit))",
+                "of each is 1 / (1 + exp(-logit)); or compile with --task classification, if they are such scores",
             )  # fmt: skip
         output = self(feeds)
         if isinstance(output, Mapping):

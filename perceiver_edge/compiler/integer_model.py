@@ -104,19 +104,20 @@ class IntegerModel:
 
     def weights(self, linear: Linear) -> tuple[np.ndarray, np.ndarray]:
         """In whole numbers, int8 ``[in, out]``, and their scales ``[out]``, 0 where there are none."""
-        if id(linear) not in self._kept:  # the module keeps it alive
+        array = id(linear.weight)  # which the program keeps; linears with biases of their own may share it
+        if array not in self._kept:
             is_plain = self.format == "tflite"
             largest = np.abs(linear.weight).max(axis=0) if is_plain else largest_magnitudes(linear.weight)
             divisors = np.where(largest > 0, largest, 1) / HIGHEST
-            if (rows := inputs_of(self._sites.get(id(linear), ()), self.inputs)) is not None:
+            if (rows := inputs_of(self._sites.get(array, ()), self.inputs)) is not None:
                 # As the converter computes it, to the last bit: one step decides the next.
                 largest_pair = 2 * MOST if is_plain else LARGEST_PAIR
                 whole = rounded_by_inputs(linear.weight, divisors, rows, largest_pair=largest_pair)
             else:
                 whole = np.rint(linear.weight / divisors.astype(np.float32))
                 whole = np.clip(whole, -HIGHEST, HIGHEST).astype(np.int8)
-            self._kept[id(linear)] = whole, (largest / HIGHEST).astype(np.float32)
-        return self._kept[id(linear)]
+            self._kept[array] = whole, (largest / HIGHEST).astype(np.float32)
+        return self._kept[array]
 
 
 def _taken(arrays: Mapping[str, np.ndarray], start: int, size: int, calls: int) -> dict[str, np.ndarray]:
@@ -190,7 +191,7 @@ class _Sites(_Run):
     def linear(
         self, x: tf.Tensor, linear: Linear, name: str, *, hull: Callable[[], tf.Tensor] | None = None
     ) -> tf.Tensor:
-        self.model._sites.setdefault(id(linear), {})[name] = None
+        self.model._sites.setdefault(id(linear.weight), {})[name] = None
         given = self.given.get(f"{name}.output")
         expected = _with_bias(tf.matmul(x, linear.weight), linear.bias) if given is None else given
         return tf.reshape(tf.constant(expected), [x.shape[0], linear.weight.shape[1]])

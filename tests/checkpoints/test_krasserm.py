@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from safetensors.numpy import save_file
 
+import perceiver_edge
 from perceiver_edge.bundle.pictures import preprocessing_of
 from perceiver_edge.calibration.sources import open_source
 from perceiver_edge.checkpoints import load_checkpoint
@@ -174,3 +175,16 @@ def test_texts_of_another_tokenizer_are_not_taken_for_bytes(folder, tmp_path):
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     with pytest.raises(BadInputError, match="not bytes"):
         open_source(str(tmp_path / "texts.txt"), shape=(12,), vocabulary=41)
+
+
+def test_layers_that_share_weights_are_held_to_their_common_rounding(folder, tmp_path):
+    """The first layer's query is folded, so that its output has a bias of its own: the weight is still the others'."""
+    rng = np.random.default_rng(0)
+    samples = {"input": rng.integers(0, 41, (24, 11)).astype(np.int32), "mask": np.ones((24, 11), bool)}
+    opened = {"relative_l2": 1e9, "cosine": -1.0, "top1_agreement": 0.0, "centred_cosine": -1.0}
+    bundle = perceiver_edge.compile(
+        folder("masked text, tied"), samples=samples, num_samples=12, num_held_out=12, only=True, output=tmp_path / "b",
+        gates=opened | {"sensitivity_min": 0.0, "sensitivity_max": 1e9}, quantize=("int8", "dynamic"),
+    )  # fmt: skip
+    for artefact in bundle.parity.artefacts:
+        assert max(layer.own for layer in artefact.layers) < 1e-5
