@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from perceiver_edge.calibration.layer_record import fields_of, to_line
+from perceiver_edge.calibration.layer_record import LayerRecord
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
-_ERRORS = ("elu_error", "sigmoid_error")
-
 
 @dataclass(frozen=True, kw_only=True)
-class CoreRange:
+class CoreRange(LayerRecord):
     """Ranges inside one cross-attend, and the constant that its scores are lowered by.
 
     Args:
@@ -27,6 +24,12 @@ class CoreRange:
     Raises:
         BadInputError: a number that is not finite, or no bound.
     """
+
+    layer: ClassVar[str] = "core"
+    numbers: ClassVar[str] = "two numbers, a list of numbers"
+    fix: ClassVar[str] = "remove it, and this cross-attend keeps its float softmax, or calibrate again"
+    single: ClassVar[tuple[str, ...]] = ("elu_error", "sigmoid_error")
+    several: ClassVar[str] = "bound"
 
     elu_error: float
     sigmoid_error: float
@@ -48,24 +51,3 @@ class CoreRange:
     def errors(self) -> dict[str, float]:
         """By the function that computes exp, as `lowering.program.Exponential` names it."""
         return {"elu": self.elu_error, "sigmoid": self.sigmoid_error}
-
-    def to_json(self) -> str:
-        """One line."""
-        return to_line(self)
-
-    @staticmethod
-    def from_values(name: str, values: Any, *, where: object) -> CoreRange:
-        """The inverse of `to_json`, after JSON was parsed.
-
-        Raises:
-            BadInputError: keys or values that `to_json` does not write.
-        """
-        keys = ", ".join(sorted(field.name for field in dataclasses.fields(CoreRange)))
-        try:
-            return CoreRange(**fields_of(CoreRange, values, single=_ERRORS, several="bound"))
-        except (TypeError, ValueError, OverflowError, BadInputError) as error:
-            raise BadInputError(
-                f"The core {name!r} in the calibration file is not usable.",
-                expected=f"an object of {keys}: ranges [min, max], two numbers, a list of numbers",
-                where=where, fix="remove it, and this cross-attend keeps its float softmax, or calibrate again",
-            ) from error  # fmt: skip

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import ClassVar
 
-from perceiver_edge.calibration.layer_record import fields_of, to_line
+from perceiver_edge.calibration.layer_record import LayerRecord
 from perceiver_edge.calibration.quant_params import MOST_MAGNITUDE, Range
 from perceiver_edge.errors import BadInputError
 
-_Record = TypeVar("_Record", "RowLayer", "RowRange")
+
+class _SelfAttend(LayerRecord):
+    layer: ClassVar[str] = "self-attend"
+    numbers: ClassVar[str] = "numbers and lists of numbers"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowLayer:
+class RowLayer(_SelfAttend):
     """What all uses of one self-attend share, since they share its weights.
 
     Args:
@@ -27,6 +28,9 @@ class RowLayer:
         BadInputError: a number that is not finite.
     """
 
+    fix: ClassVar[str] = "remove it and the lines of its uses, and these self-attends stay in float, or calibrate again"
+    several: ClassVar[str] = "means"
+
     means: tuple[float, ...]
     queries: Range
     keys: Range
@@ -36,23 +40,9 @@ class RowLayer:
     def __post_init__(self) -> None:
         _require_finite(*self.means)
 
-    def to_json(self) -> str:
-        """One line."""
-        return to_line(self)
-
-    @staticmethod
-    def from_values(name: str, values: Any, *, where: object) -> RowLayer:
-        """The inverse of `to_json`, after JSON was parsed.
-
-        Raises:
-            BadInputError: keys or values that `to_json` does not write.
-        """
-        fix = "remove it and the lines of its uses, and these self-attends stay in float, or calibrate again"
-        return _read(RowLayer, lambda: fields_of(RowLayer, values, several="means"), name, where, fix)
-
 
 @dataclass(frozen=True, kw_only=True)
-class RowRange:
+class RowRange(_SelfAttend):
     """Ranges inside one use of a self-attend.
 
     Args:
@@ -64,6 +54,10 @@ class RowRange:
         BadInputError: a number that is not finite.
     """
 
+    fix: ClassVar[str] = "remove it, and this self-attend stays in float, or calibrate again"
+    single: ClassVar[tuple[str, ...]] = ("error",)
+    several: ClassVar[str] = "shift"
+
     error: float
     shift: tuple[float, ...]
     scores: Range
@@ -72,35 +66,7 @@ class RowRange:
     def __post_init__(self) -> None:
         _require_finite(self.error, *self.shift)
 
-    def to_json(self) -> str:
-        """One line."""
-        return to_line(self)
-
-    @staticmethod
-    def from_values(name: str, values: Any, *, where: object) -> RowRange:
-        """The inverse of `to_json`, after JSON was parsed.
-
-        Raises:
-            BadInputError: keys or values that `to_json` does not write.
-        """
-        fix = "remove it, and this self-attend stays in float, or calibrate again"
-        return _read(
-            RowRange, lambda: fields_of(RowRange, values, single=("error",), several="shift"), name, where, fix
-        )
-
 
 def _require_finite(*numbers: float) -> None:
     if not all(abs(number) <= MOST_MAGNITUDE for number in numbers):  # NaN is not
         raise BadInputError("A self-attend's calibration is not usable.", expected="finite numbers")
-
-
-def _read(record: type[_Record], fields: Callable[[], dict[str, Any]], name: str, where: object, fix: str) -> _Record:
-    try:
-        return record(**fields())
-    except (TypeError, ValueError, OverflowError, BadInputError) as error:
-        raise BadInputError(
-            f"The self-attend {name!r} in the calibration file is not usable.",
-            expected=f"an object of {', '.join(sorted(field.name for field in dataclasses.fields(record)))}: ranges "
-            "[min, max], numbers and lists of numbers",
-            where=where, fix=fix,
-        ) from error  # fmt: skip

@@ -14,6 +14,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+Inputs = Mapping[str, NDArray[np.float32]]
+"""What products are fed, ``[rows, in]`` by site."""
+
 MOST = 127
 DAMPING = 0.1
 """Of the mean square of an input channel: one that is nearly silent here may speak elsewhere, and makes good little."""
@@ -22,12 +25,11 @@ _BLOCK = 64
 """Channels whose losses stay in a cache while they are rounded: 1,280 of 1,280 weights take 0.09 s instead of 4."""
 
 
-def inputs_of(names: Iterable[str], inputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32] | None:
+def inputs_of(names: Iterable[str], inputs: Inputs) -> NDArray[np.float32] | None:
     """What the products that share a weight are fed, ``[rows, in]``; None where nothing is known of any of them.
 
     Args:
         names: of their sites, in any order: a sum of floats depends on its order, and one step decides the next.
-        inputs: ``[rows, in]`` by site.
     """
     known = [inputs[name] for name in sorted(names) if name in inputs]
     return np.concatenate(known) if known else None

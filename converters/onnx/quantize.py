@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_dynamic
 from onnxruntime.quantization.calibrate import TensorsData
@@ -28,10 +27,8 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from perceiver_edge.converters.onnx.graph import GEMM_OPERATORS, onnx_sites
 from perceiver_edge.converters.onnx.half import float32_nodes, without_round_trips
 from perceiver_edge.converters.onnx.unsaturated import LARGEST_PAIR, largest_magnitudes
-from perceiver_edge.converters.rounding import MOST, inputs_of, rounded
+from perceiver_edge.converters.rounding import MOST, Inputs, inputs_of, rounded
 from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
-
-Inputs = Mapping[str, NDArray[np.float32]]
 
 
 def onnx_int8(

@@ -18,15 +18,13 @@ import numpy as np
 from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 from numpy.typing import NDArray
 
-from perceiver_edge.converters.rounding import MOST, inputs_of, rounded
+from perceiver_edge.converters.rounding import MOST, Inputs, inputs_of, rounded
 from perceiver_edge.converters.sites import Site, least_weight, require_sites, scalable
 from perceiver_edge.converters.tflite.edit import TfliteEditor
 from perceiver_edge.converters.tflite.gpu import for_gpu
 from perceiver_edge.converters.tflite.graph import tflite_sites
 from perceiver_edge.converters.tflite.pack import MOST_BYTES
 from perceiver_edge.converters.tflite.versions import with_needed_versions
-
-Inputs = Mapping[str, NDArray[np.float32]]
 
 _FULLY_CONNECTED = qtyping.TFLOperationName.FULLY_CONNECTED
 

@@ -15,7 +15,6 @@ is given rounds the same.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -199,6 +198,3 @@ class _Sites(_Run):
 
 def _with_bias(product: tf.Tensor, bias: np.ndarray | None) -> tf.Tensor:
     return product if bias is None else product + bias
-
-
-_affine = functools.cache(affine)

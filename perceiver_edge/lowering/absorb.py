@@ -33,6 +33,7 @@ from perceiver_edge.lowering.program import (
     Extent,
     Linear,
     Program,
+    bias_after,
     map_blocks,
     split_heads,
 )
@@ -122,5 +123,5 @@ def without_values(block: CrossAttention) -> CrossAttention:
     weight = np.concatenate(value @ output, axis=0)  # [h * C, D]
     bias = block.output.bias
     if block.value.bias is not None:
-        bias = block.value.bias @ block.output.weight + (0.0 if bias is None else bias)
+        bias = bias_after(block.value.bias, block.output)
     return replace(block, value=None, output=Linear(weight, bias))

@@ -21,6 +21,7 @@ from perceiver_edge.lowering.program import (
     Norm,
     Program,
     SelfAttention,
+    bias_after,
     map_blocks,
     scaled,
 )
@@ -46,7 +47,7 @@ def fold(norm: Norm, linear: Linear) -> Linear:
     """``linear(norm's affine(x))`` as one Linear on x."""
     if norm.gamma is None or norm.beta is None:
         return linear
-    bias = norm.beta @ linear.weight + (0.0 if linear.bias is None else linear.bias)
+    bias = bias_after(norm.beta, linear)
     return Linear(norm.gamma[:, None] * linear.weight, bias if bias.any() else None)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perceiver_edge.lowering.program import FeedForward, Layer, Linear, Program
+from perceiver_edge.lowering.program import FeedForward, Layer, Linear, Program, bias_after
 from perceiver_edge.lowering.rule import Decision
 
 LEAST_SAVED = 100_000_000
@@ -42,7 +42,7 @@ def fold_last_down(program: Program) -> tuple[Program, Decision]:
         return no(f"it would save {saved:,} MACs, fewer than {LEAST_SAVED:,}")
     bias = projection.bias
     if down.bias is not None:
-        bias = down.bias @ projection.weight + (0.0 if bias is None else bias)
+        bias = bias_after(down.bias, projection)
     branch = replace(block, down=Linear(down.weight @ projection.weight, None))
     output = replace(output, projection=Linear(projection.weight, bias), branch=branch)
     stack = replace(stack, layers=(*stack.layers[:-1], Layer(tuple(kept))))

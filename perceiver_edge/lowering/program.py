@@ -416,6 +416,11 @@ def scaled(linear: Linear, factor: float | Array) -> Linear:
     return Linear(linear.weight * factor, None if linear.bias is None else linear.bias * factor)
 
 
+def bias_after(bias: Array, linear: Linear) -> Array:
+    """The bias of ``linear`` once the bias of what it reads has gone through it: ``(x + bias) W + b``."""
+    return bias @ linear.weight + (0.0 if linear.bias is None else linear.bias)
+
+
 def split_heads(weight: Array, heads: int) -> Array:
     """``[in, heads * d]`` → ``[heads, in, d]``."""
     return weight.reshape(weight.shape[0], heads, -1).transpose(1, 0, 2)

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perceiver_edge.lowering.integer_core import STEPS
-from perceiver_edge.lowering.program import Array, Block, Layer, Linear, Program, SelfAttention, Stack
+from perceiver_edge.lowering.program import Array, Block, Layer, Linear, Program, SelfAttention, Stack, bias_after
 
 LEAST_PRODUCTS = 100_000_000
 """Multiply-accumulates of both products of a self-attend: the least for which a gain was measured, 0.5 of 1.1 ms. The
@@ -113,9 +113,7 @@ def _centred(block: SelfAttention, centring: Centring) -> SelfAttention:
     factors = (1 / centring.key_scale, centring.key_scale, centring.value_scale)
     scale = np.repeat(factors, block.widths)
     bias = (0.0 if qkv.bias is None else qkv.bias.astype(np.float64)) - means
-    offset = means[-block.widths[2] :] @ output.weight.astype(np.float64) + (
-        0.0 if output.bias is None else output.bias
-    )
+    offset = bias_after(means[-block.widths[2] :], output)
     kind = qkv.weight.dtype
     return replace(
         block,

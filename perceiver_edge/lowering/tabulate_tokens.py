@@ -21,7 +21,16 @@ from dataclasses import replace
 import numpy as np
 
 from perceiver_edge.config import LAYER_NORM_EPSILON
-from perceiver_edge.lowering.program import Block, CrossAttention, Linear, Norm, Program, TokenTables, map_stack
+from perceiver_edge.lowering.program import (
+    Block,
+    CrossAttention,
+    Linear,
+    Norm,
+    Program,
+    TokenTables,
+    bias_after,
+    map_stack,
+)
 from perceiver_edge.lowering.rule import Decision
 from perceiver_edge.lowering.source import Lookup, Source
 
@@ -92,8 +101,7 @@ def _weights(program: Program) -> int:
 def _without_biases(block: CrossAttention, unbiased: dict[int, Linear]) -> CrossAttention:
     """Softmax ignores the keys' bias, and passes the values' on to the output."""
     assert block.value is not None and block.output is not None
-    output, carried = block.output, block.value.bias
-    if carried is not None:
-        bias = carried @ output.weight + (0.0 if output.bias is None else output.bias)
-        output = Linear(output.weight, bias)
+    output = block.output
+    if block.value.bias is not None:
+        output = Linear(output.weight, bias_after(block.value.bias, output))
     return replace(block, key=unbiased[id(block.key)], value=unbiased[id(block.value)], output=output)
